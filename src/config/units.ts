@@ -1,0 +1,37 @@
+// Sizes (`50GiB`) and durations (`5m`) as people write them.
+
+const sizeUnits: Record<string, number> = {
+  B: 1,
+  KiB: 2 ** 10,
+  MiB: 2 ** 20,
+  GiB: 2 ** 30,
+  TiB: 2 ** 40,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  TB: 1e12,
+}
+
+const durationUnits: Record<string, number> = {
+  ms: 1,
+  s: 1e3,
+  m: 60e3,
+  h: 3600e3,
+  d: 86_400e3,
+}
+
+/** Bytes, or `undefined` where `text` is no size. */
+export function parseSize(text: string): number | undefined {
+  return parseQuantity(text, sizeUnits)
+}
+
+/** Milliseconds, or `undefined` where `text` is no duration. */
+export function parseDuration(text: string): number | undefined {
+  return parseQuantity(text, durationUnits)
+}
+
+function parseQuantity(text: string, units: Record<string, number>): number | undefined {
+  const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]+)$/.exec(text)
+  const factor = match?.[2] === undefined ? undefined : units[match[2]]
+  return factor === undefined ? undefined : Math.round(Number(match?.[1]) * factor)
+}

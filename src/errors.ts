@@ -1,0 +1,83 @@
+// The one error type of the gateway and the table that turns its codes into HTTP statuses.
+
+/**
+ * Codes a client may see. The first group is the distribution specification's own; the second is
+ * ours, for what a gateway can fail at and a registry cannot.
+ */
+const statusOf = {
+  BLOB_UNKNOWN: 404,
+  DENIED: 403,
+  DIGEST_INVALID: 400,
+  MANIFEST_INVALID: 400,
+  MANIFEST_UNKNOWN: 404,
+  NAME_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  PAGINATION_NUMBER_INVALID: 400,
+  RANGE_INVALID: 416,
+  TAG_INVALID: 400,
+  TOOMANYREQUESTS: 429,
+  UNAUTHORIZED: 401,
+  UNSUPPORTED: 405,
+
+  HEADERS_TOO_LARGE: 431,
+  INTERNAL: 500,
+  NOT_FOUND: 404,
+  REQUEST_INVALID: 400,
+  REQUEST_TIMEOUT: 408,
+  UNAVAILABLE: 503,
+  UPSTREAM_FAILED: 502,
+  UPSTREAM_TIMEOUT: 504,
+} as const
+
+export type ErrorCode = keyof typeof statusOf
+
+export interface GatewayErrorOptions {
+  /** What went wrong underneath; logged, never sent to a client. */
+  cause?: unknown
+  /** Structured detail of the OCI error body. */
+  detail?: unknown
+  /** Extra response headers, lower-case names, such as `retry-after`. */
+  headers?: Record<string, string>
+  /** The short machine-readable cause that metrics count by, such as `unknown_ca`. */
+  reason?: string
+}
+
+/** A failure with a code of the table above. The message tells its reader what to do next. */
+export class GatewayError extends Error {
+  override readonly name = 'GatewayError'
+  readonly code: ErrorCode
+  readonly detail: unknown
+  readonly headers: Record<string, string>
+  readonly reason: string | undefined
+
+  constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
+    super(message, options.cause === undefined ? {} : { cause: options.cause })
+    this.code = code
+    this.detail = options.detail
+    this.headers = options.headers ?? {}
+    this.reason = options.reason
+  }
+
+  get status(): number {
+    return statusOf[this.code]
+  }
+}
+
+/** One thing wrong with the command line or the config. */
+export interface Problem {
+  /** Where: a config path such as `upstreams.docker.io.tls.ca`, or an option such as `--config`. */
+  path: string
+  /** What is wrong and what to write instead, one sentence. */
+  message: string
+}
+
+/** The command line or the config is wrong: exit code 2, every problem on a line of its own. */
+export class UsageError extends Error {
+  override readonly name = 'UsageError'
+  readonly problems: readonly Problem[]
+
+  constructor(problems: readonly Problem[]) {
+    super(problems.map(({ path, message }) => `${path}: ${message}`).join('\n'))
+    this.problems = problems
+  }
+}
