@@ -1,0 +1,4 @@
+// Every command by name; a command is loaded when it is asked for.
+import type { CommandTable } from './command.ts'
+
+export const commands: CommandTable = {}

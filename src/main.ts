@@ -1,0 +1,59 @@
+#!/usr/bin/env node
+// From argv to a command, and from what it throws to an exit code.
+import { commands } from './cli/commands.ts'
+import { UsageError } from './errors.ts'
+
+process.exitCode = await main(process.argv.slice(2))
+
+async function main([name, ...argv]: string[]): Promise<number> {
+  if (name === undefined || name === '--help' || name === 'help') {
+    process.stdout.write(await overview())
+    return name === undefined ? 2 : 0
+  }
+  try {
+    const command = await commandNamed(name)
+    if (argv.includes('--help')) {
+      process.stdout.write(`portcullis ${command.usage}\n\n${command.summary}\n`)
+      return 0
+    }
+    return await command.run(argv)
+  } catch (error) {
+    return report(error)
+  }
+}
+
+async function commandNamed(name: string) {
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
+  if (load === undefined) {
+    const known = Object.keys(commands).join(', ')
+    throw new UsageError([{ path: name, message: `is no command; there are ${known}` }])
+  }
+  return load()
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    process.stderr.write(`${error.message}\n`)
+    return 2
+  }
+  if (
+    error instanceof Error &&
+    'code' in error &&
+    String(error.code).startsWith('ERR_PARSE_ARGS')
+  ) {
+    process.stderr.write(`${error.message} (see --help)\n`)
+    return 2
+  }
+  process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
+  return 1
+}
+
+async function overview(): Promise<string> {
+  const lines = await Promise.all(
+    Object.values(commands).map(async (load) => {
+      const { usage, summary } = await load()
+      return `  portcullis ${usage}\n      ${summary}\n`
+    }),
+  )
+  return `Usage:\n\n${lines.join('\n')}\nExit codes: 0 done, 1 the work failed, 2 wrong usage or config.\n`
+}
