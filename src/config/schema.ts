@@ -1,117 +1,224 @@
 // The config file: one schema that is type, validation and reference documentation at once.
-import Type, { type StaticDecode, type TSchema } from 'typebox'
-import { parseDuration, parseSize } from './units.ts'
+//
+// Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
+// error message) and `isPath` (a file or folder, relative to the config file's own).
+import Type, { type StaticDecode, type TSchemaOptions, type TUnsafe } from 'typebox'
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+
+function size(options: TSchemaOptions) {
+  const text = Type.String({ mustBe: 'a size such as 50GiB', ...options })
+  return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
+    .Decode((given) => parseSize(given) ?? 0)
+    .Encode(formatSize)
+}
+
+function duration(options: TSchemaOptions) {
+  const text = Type.String({ mustBe: 'a duration such as 5m', ...options })
+  return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
+    .Decode((given) => parseDuration(given) ?? 0)
+    .Encode(formatDuration)
+}
+
+/** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
+function limit(options: TSchemaOptions) {
+  const mustBe = 'a duration above zero such as 20s'
+  const text = Type.String({ mustBe, ...options })
+  return Type.Codec(Type.Refine(text, (given) => (parseDuration(given) ?? 0) > 0))
+    .Decode((given) => parseDuration(given) ?? 0)
+    .Encode(formatDuration)
+}
+
+function path(description: string, options: TSchemaOptions = {}) {
+  const mustBe = 'the path of a file or folder'
+  return Type.String({ minLength: 1, isPath: true, mustBe, description, ...options })
+}
+
+function text(description: string, options: TSchemaOptions = {}) {
+  return Type.String({ minLength: 1, mustBe: 'a text that is not empty', description, ...options })
+}
+
+function oneOf<const T extends string[]>(values: T, options: TSchemaOptions): TUnsafe<T[number]> {
+  return Type.Unsafe<T[number]>(Type.Enum(values, options))
+}
+
+function host(description: string, byDefault: string) {
+  const mustBe = 'an IP address or a host name'
+  return text(description, { default: byDefault, pattern: '^[A-Za-z0-9._:%-]+$', mustBe })
+}
+
+/** Host names in which `*` stands for any run of characters, but not for the whole name. */
+function hostPatterns(description: string, options: TSchemaOptions = {}) {
+  const pattern = String.raw`^(?=.*[a-z0-9])[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?(:\d{1,5})?$`
+  const mustBe = 'a lower-case host name such as cdn.example or *.cdn.example'
+  return Type.Array(text('One host.', { pattern, mustBe }), { description, ...options })
+}
+
+function port(description: string, byDefault: number) {
+  return Type.Integer({ minimum: 0, maximum: 65_535, default: byDefault, description })
+}
 
 const closed = { additionalProperties: false }
-
-const Size = Type.Codec(
-  Type.Refine(
-    Type.String(),
-    (text) => parseSize(text) !== undefined,
-    () => 'must be a size such as 50GiB',
-  ),
-)
-  .Decode((text) => parseSize(text) ?? 0)
-  .Encode((bytes) => `${bytes}B`)
-
-const Duration = Type.Codec(
-  Type.Refine(
-    Type.String(),
-    (text) => parseDuration(text) !== undefined,
-    () => 'must be a duration such as 5m',
-  ),
-)
-  .Decode((text) => parseDuration(text) ?? 0)
-  .Encode((ms) => `${ms}ms`)
-
-/** A codec's default must be written in its encoded form, which its type does not allow. */
-function defaulted<T extends TSchema>(schema: T, value: string): T {
-  return { ...schema, default: value }
+/** A section whose keys all have a default, so that it may be left out. */
+function section(description: string) {
+  return { ...closed, default: {}, description }
 }
 
-const Path = Type.String({ minLength: 1 })
-
-const ListenerTls = Type.Object(
-  {
-    cert: Type.Optional(Path),
-    key: Type.Optional(Path),
-    minVersion: Type.Enum(['TLSv1.2', 'TLSv1.3'], { default: 'TLSv1.2' }),
-    clientAuth: Type.Enum(['none', 'optional', 'required'], { default: 'none' }),
-    clientCa: Type.Array(Path, { default: [] }),
-  },
-  { ...closed, default: {} },
-)
-
-const UpstreamTls = {
-  verify: Type.Boolean({ default: true }),
-  ca: Type.Optional(Path),
-  cert: Type.Optional(Path),
-  key: Type.Optional(Path),
-  pfx: Type.Optional(Path),
-  passphraseFile: Type.Optional(Path),
-  serverName: Type.Optional(Type.String({ minLength: 1 })),
+const listenerTls = {
+  cert: Type.Optional(path('PEM certificate of the server, followed by its intermediates.')),
+  key: Type.Optional(path('PEM private key that belongs to `cert`, not encrypted.')),
+  minVersion: oneOf(['TLSv1.2', 'TLSv1.3'], {
+    default: 'TLSv1.2',
+    description: 'The oldest protocol version that is accepted.',
+  }),
+  clientAuth: oneOf(['none', 'optional', 'required'], {
+    default: 'none',
+    description:
+      'Client certificates: not asked for; checked when presented; or demanded, so that the handshake fails without one.',
+  }),
+  clientCa: Type.Array(path('One PEM file of certificate authorities.'), {
+    default: [],
+    description: 'The authorities that client certificates must come from.',
+  }),
 }
 
-const UpstreamAuth = {
-  username: Type.Optional(Type.String({ minLength: 1 })),
-  passwordFile: Type.Optional(Path),
-  passwordEnv: Type.Optional(Type.String({ minLength: 1 })),
-  dockerConfig: Type.Optional(Path),
-  /** Hosts of token realms that are trusted although they are of another domain. */
-  realms: Type.Array(Type.String(), { default: [] }),
+const ListenerTls = Type.Object(listenerTls, section('TLS of this listener.'))
+
+const upstreamTls = {
+  verify: Type.Boolean({
+    default: true,
+    description:
+      "Whether the upstream's certificate is checked. `false` is warned about at every start and metered.",
+  }),
+  ca: Type.Optional(
+    path('PEM file of the authorities to trust instead of the public roots, for a private CA.'),
+  ),
+  cert: Type.Optional(path('PEM client certificate for two-way TLS, with its intermediates.')),
+  key: Type.Optional(path('PEM private key that belongs to `cert`.')),
+  pfx: Type.Optional(path('PKCS#12 file with client certificate and key, instead of the two.')),
+  passphraseFile: Type.Optional(path('File with the passphrase of `key` or `pfx`.')),
+  serverName: Type.Optional(
+    text('The name to ask for (SNI) and to expect in the certificate, where the URL has another.'),
+  ),
+}
+
+const upstreamAuth = {
+  username: Type.Optional(text('User name at the registry or its token service.')),
+  passwordFile: Type.Optional(path('File with the password of `username`.')),
+  passwordEnv: Type.Optional(text('Environment variable with the password of `username`.')),
+  dockerConfig: Type.Optional(
+    path('A docker `config.json` whose `auths` has the credentials, instead of the above.'),
+  ),
+  realms: hostPatterns(
+    'Hosts of token services that are trusted although they are of another domain than the registry.',
+    { default: [] },
+  ),
 }
 
 const Upstream = Type.Object(
   {
-    url: Type.Optional(Type.String()),
-    tls: Type.Object(UpstreamTls, { ...closed, default: {} }),
-    auth: Type.Object(UpstreamAuth, { ...closed, default: {} }),
-    tagTtl: defaulted(Duration, '5m'),
-    staleIfError: defaulted(Duration, '30d'),
-    redirects: Type.Optional(Type.Array(Type.String())),
-    proxy: Type.Optional(Type.String()),
-    connectTimeout: defaulted(Duration, '5s'),
-    headersTimeout: defaulted(Duration, '20s'),
-    stallTimeout: defaulted(Duration, '30s'),
+    url: Type.Optional(
+      text('Where the registry is; `https://<name>` by default, without `/v2`.', {
+        defaultText: '`https://<name>`; the well-known registries have their own',
+      }),
+    ),
+    tls: Type.Object(upstreamTls, section('TLS towards this upstream.')),
+    auth: Type.Object(upstreamAuth, section('Credentials for this upstream; none: anonymous.')),
+    tagTtl: duration({
+      default: '5m',
+      description: 'How long a tag is served without asking the upstream again.',
+    }),
+    staleIfError: duration({
+      default: '30d',
+      description: 'How long a tag may be served when the upstream cannot be asked.',
+    }),
+    redirects: Type.Optional(
+      hostPatterns('Hosts that a blob may be redirected to, without credentials.', {
+        defaultText: 'none; the well-known registries have their own',
+      }),
+    ),
+    proxy: Type.Optional(text('URL of an HTTP proxy on the way to this upstream.')),
+    connectTimeout: limit({
+      default: '5s',
+      description: 'Longest wait for the TCP connection and the TLS handshake.',
+    }),
+    headersTimeout: limit({
+      default: '20s',
+      description: 'Longest wait for the headers of a response.',
+    }),
+    stallTimeout: limit({
+      default: '30s',
+      description: 'Longest pause between two pieces of a body.',
+    }),
   },
-  closed,
+  {
+    ...closed,
+    description: 'One upstream; its key is the name that clients use, such as `docker.io`.',
+  },
 )
+
+/** A registry's name as image references have it: host, maybe a port. */
+const upstreamName = String.raw`^(\[[0-9a-f:]+\]|[a-z0-9]([a-z0-9._-]*[a-z0-9])?)(:\d{1,5})?$`
 
 export const ConfigSchema = Type.Object(
   {
     listen: Type.Object(
       {
-        host: Type.String({ default: '0.0.0.0' }),
-        port: Type.Integer({ minimum: 0, maximum: 65535, default: 5443 }),
-        insecureHttp: Type.Boolean({ default: false }),
+        host: host('Address that the gateway listens on.', '0.0.0.0'),
+        port: port('Port that it listens on; 0 takes any free one, told in the log.', 5443),
+        insecureHttp: Type.Boolean({
+          default: false,
+          description: 'Serve plain HTTP, without any TLS. Warned about at every start.',
+        }),
         tls: ListenerTls,
       },
-      { ...closed, default: {} },
+      section('The listener that clients pull from.'),
     ),
     admin: Type.Object(
       {
-        host: Type.String({ default: '127.0.0.1' }),
-        port: Type.Integer({ minimum: 0, maximum: 65535, default: 5480 }),
+        host: host('Address of the admin listener; without TLS only a loopback one.', '127.0.0.1'),
+        port: port('Port of the admin listener; 0 takes any free one.', 5480),
         tls: ListenerTls,
       },
-      { ...closed, default: {} },
+      section('The listener for health checks and metrics.'),
     ),
     cache: Type.Object(
       {
-        dir: defaulted(Path, '/var/lib/portcullis'),
-        memoryBytes: defaulted(Size, '128MiB'),
+        dir: path('Folder that holds the cached content and its index.', {
+          default: '/var/lib/portcullis',
+        }),
+        memoryBytes: size({
+          default: '128MiB',
+          description: 'Memory for small objects (manifests, image configs) that are asked often.',
+        }),
       },
-      { ...closed, default: {} },
+      section('The cache on disk and in memory.'),
     ),
-    upstreams: Type.Record(Type.String(), Upstream, { default: {} }),
-    defaultUpstream: Type.Optional(Type.String()),
-    offline: Type.Boolean({ default: false }),
+    upstreams: Type.Record(Type.String(), Upstream, {
+      default: {},
+      description: 'The registries that may be pulled from, by name. Nothing else is ever asked.',
+      keyPattern: upstreamName,
+      keyMustBe: "a registry's lower-case host name such as docker.io or registry.local:5000",
+      keyLabel: 'name',
+    }),
+    defaultUpstream: Type.Optional(
+      text('The upstream of requests that name none; must be one of `upstreams`.'),
+    ),
+    offline: Type.Boolean({
+      default: false,
+      description: 'Never ask an upstream: serve what the cache holds.',
+    }),
     log: Type.Object(
       {
-        level: Type.Enum(['debug', 'info', 'warn', 'error', 'silent'], { default: 'info' }),
-        pretty: Type.Boolean({ default: false }),
+        level: oneOf(['debug', 'info', 'warn', 'error', 'silent'], {
+          default: 'info',
+          description: 'The least severe level that is written.',
+        }),
+        pretty: Type.Boolean({
+          default: false,
+          description: 'Lines for people instead of JSON, for a terminal.',
+        }),
       },
-      { ...closed, default: {} },
+      section('The log on standard output.'),
     ),
   },
   closed,

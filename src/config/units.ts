@@ -30,6 +30,22 @@ export function parseDuration(text: string): number | undefined {
   return parseQuantity(text, durationUnits)
 }
 
+/** `50GiB`: bytes in the largest unit that keeps them whole; `parseSize` reads it back. */
+export function formatSize(bytes: number): string {
+  return formatQuantity(bytes, sizeUnits, ['TiB', 'GiB', 'MiB', 'KiB', 'B'])
+}
+
+/** `5m`: milliseconds in the largest unit that keeps them whole. */
+export function formatDuration(ms: number): string {
+  return formatQuantity(ms, durationUnits, ['d', 'h', 'm', 's', 'ms'])
+}
+
+function formatQuantity(amount: number, units: Record<string, number>, names: string[]): string {
+  const fits = (name: string) => amount % (units[name] ?? 1) === 0
+  const name = amount === 0 ? names.at(-1) : names.find(fits)
+  return `${amount / (units[name ?? ''] ?? 1)}${name}`
+}
+
 function parseQuantity(text: string, units: Record<string, number>): number | undefined {
   const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]+)$/.exec(text)
   const factor = match?.[2] === undefined ? undefined : units[match[2]]

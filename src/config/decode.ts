@@ -1,0 +1,160 @@
+// Walks a parsed document along its schema: fills in defaults (also below the values of a record,
+// where TypeBox's own `Default` does not reach), decodes sizes and durations, makes paths absolute,
+// and collects every problem instead of stopping at the first.
+import { homedir } from 'node:os'
+import { resolve } from 'node:path'
+import { Value } from 'typebox/value'
+import type { TSchema } from 'typebox'
+import { nearestTo } from './nearest.ts'
+
+/** The part of JSON Schema that the config's schema uses. */
+export interface Shape extends TSchema {
+  type?: string
+  description?: string
+  default?: unknown
+  defaultText?: string
+  properties?: Record<string, Shape>
+  required?: string[]
+  patternProperties?: Record<string, Shape>
+  items?: Shape
+  enum?: unknown[]
+  minimum?: number
+  maximum?: number
+  mustBe?: string
+  isPath?: boolean
+  keyPattern?: string
+  keyMustBe?: string
+  keyLabel?: string
+}
+
+/** A problem and where in the document it is, as keys from the top. */
+export interface Finding {
+  at: readonly string[]
+  message: string
+}
+
+interface Walk {
+  folder: string
+  findings: Finding[]
+}
+
+/**
+ * The decoded value of `document`. Paths are resolved against `folder`. What is wrong is replaced
+ * by its default, or left out, and told in `findings`: only without any is `value` a valid config.
+ */
+export function decode(
+  schema: TSchema,
+  document: unknown,
+  folder: string,
+): { value: unknown; findings: Finding[] } {
+  const walk: Walk = { folder, findings: [] }
+  const value = decodeValue(walk, schema, document, [])
+  return { value, findings: walk.findings }
+}
+
+function decodeValue(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  if (shape.properties !== undefined) return decodeObject(walk, shape, given, at)
+  if (shape.patternProperties !== undefined) return decodeRecord(walk, shape, given, at)
+  if (shape.items !== undefined) return decodeArray(walk, shape, given, at)
+  return decodeLeaf(walk, shape, given, at)
+}
+
+function decodeObject(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  const properties = shape.properties ?? {}
+  const source = asObject(walk, given, at)
+  for (const key of Object.keys(source)) {
+    if (!Object.hasOwn(properties, key)) {
+      walk.findings.push({ at: [...at, key], message: unknownKey(shape, key) })
+    }
+  }
+  const entries = Object.entries(properties).flatMap(([key, property]) => {
+    const where = [...at, key]
+    if (Object.hasOwn(source, key)) {
+      const value = decodeValue(walk, property, source[key], where)
+      return value === undefined ? [] : [[key, value] as const]
+    }
+    if ('default' in property) {
+      return [[key, decodeValue(walk, property, property.default, where)] as const]
+    }
+    if (shape.required?.includes(key) === true) {
+      walk.findings.push({ at: where, message: `is missing; ${expectation(property)}` })
+    }
+    return []
+  })
+  return Object.fromEntries(entries)
+}
+
+function decodeRecord(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  const [item] = Object.values(shape.patternProperties ?? {})
+  const source = asObject(walk, given, at)
+  const entries = Object.entries(source).flatMap(([key, child]) => {
+    const where = [...at, key]
+    if (shape.keyPattern !== undefined && !new RegExp(shape.keyPattern).test(key)) {
+      walk.findings.push({ at: where, message: `the name must be ${shape.keyMustBe}` })
+      return []
+    }
+    return item === undefined ? [] : [[key, decodeValue(walk, item, child, where)] as const]
+  })
+  return Object.fromEntries(entries)
+}
+
+function decodeArray(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  const { items } = shape
+  if (!Array.isArray(given) || items === undefined) {
+    walk.findings.push({ at, message: 'must be a list' })
+    return fallback(walk, shape, at)
+  }
+  return given.map((child, index) => decodeValue(walk, items, child, [...at, String(index)]))
+}
+
+function decodeLeaf(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  if (!Value.Check(shape, given)) {
+    walk.findings.push({ at, message: expectation(shape) })
+    return fallback(walk, shape, at)
+  }
+  if (shape.isPath === true && typeof given === 'string') return absolute(walk.folder, given)
+  return Value.Decode(shape, given)
+}
+
+/** What stands in for a wrong value, so that the rest can still be checked. */
+function fallback(walk: Walk, shape: Shape, at: readonly string[]): unknown {
+  return 'default' in shape ? decodeValue(walk, shape, shape.default, at) : undefined
+}
+
+/** A section whose keys are all commented out is null in YAML: that counts as empty. */
+function asObject(walk: Walk, given: unknown, at: readonly string[]): Record<string, unknown> {
+  if (given === null || given === undefined) return {}
+  if (typeof given === 'object' && !Array.isArray(given)) return given as Record<string, unknown>
+  walk.findings.push({ at, message: 'must be a section with keys of its own' })
+  return {}
+}
+
+/** `~` is the home folder of the user that the gateway runs as. */
+function absolute(folder: string, path: string): string {
+  if (path === '~' || path.startsWith('~/')) return resolve(homedir(), path.slice(2))
+  return resolve(folder, path)
+}
+
+function expectation(shape: Shape): string {
+  if (shape.mustBe !== undefined) return `must be ${shape.mustBe}`
+  if (shape.enum !== undefined) return `must be one of ${shape.enum.join(', ')}`
+  if (shape.type === 'boolean') return 'must be true or false'
+  if (shape.type === 'integer') {
+    return `must be a whole number from ${shape.minimum} to ${shape.maximum}`
+  }
+  return `must be a ${shape.type}`
+}
+
+function unknownKey(shape: Shape, key: string): string {
+  const known = Object.keys(shape.properties ?? {})
+  const near = nearestTo(key, known)
+  const deeper = Object.entries(shape.properties ?? {})
+    .filter(([, child]) => Object.hasOwn(child.properties ?? {}, key))
+    .map(([name]) => `${name}.${key}`)
+  const candidates = near.length > 0 ? near : deeper
+  const hint =
+    candidates.length > 0
+      ? `did you mean ${candidates.join(' or ')}?`
+      : `known here are ${known.join(', ')}`
+  return `is no known key; ${hint}`
+}

@@ -1,0 +1,121 @@
+// From a YAML file to the effective config, or to everything that is wrong with it.
+import { readFile } from 'node:fs/promises'
+import { dirname, resolve } from 'node:path'
+import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
+import { UsageError, type Problem } from '../errors.ts'
+import { decode, type Finding } from './decode.ts'
+import { defaultRedirects, defaultUrl } from './registries.ts'
+import { brokenRules, type ConfigDraft } from './rules.ts'
+import { ConfigSchema, type Config } from './schema.ts'
+
+/**
+ * Reads, validates and completes the config in `file`. Throws UsageError with every problem, each
+ * with its field path and line; where the file cannot be read or is no YAML, the path is the file.
+ * The files that the config names are not opened here, but by those who use them.
+ */
+export async function loadConfig(file: string): Promise<Config> {
+  return parseConfig(await readText(file), file)
+}
+
+/** `loadConfig` of a text; relative paths start at the folder of `file`. */
+function parseConfig(text: string, file: string): Config {
+  const lines = new LineCounter()
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
+  if (document.errors.length > 0) throw new UsageError(syntaxProblems(document, lines, file))
+  if (document.contents === null) {
+    throw new UsageError([{ path: file, message: 'is empty; start from one of the examples' }])
+  }
+  const { value, findings } = decode(ConfigSchema, toPlain(document, file), dirname(resolve(file)))
+  const draft = value as ConfigDraft
+  const related = brokenRules(draft, process.env).filter(
+    (rule) => rule.cause === 'present' || !isConsequence(rule, findings),
+  )
+  const all = [...findings, ...related]
+  if (all.length > 0) {
+    throw new UsageError(inFileOrder(all, document, lines))
+  }
+  return complete(draft)
+}
+
+async function readText(file: string): Promise<string> {
+  try {
+    return await readFile(file, 'utf8')
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code
+    const reasons: Record<string, string> = {
+      ENOENT: 'does not exist; give the config file with --config FILE',
+      EACCES: 'cannot be read: permission denied',
+      EISDIR: 'is a folder, not a file',
+    }
+    const message = reasons[code ?? ''] ?? `cannot be read (${code})`
+    throw new UsageError([{ path: file, message }])
+  }
+}
+
+function syntaxProblems(document: Document, lines: LineCounter, file: string): Problem[] {
+  return document.errors.map(({ message, pos }) => {
+    const { line, col } = lines.linePos(pos[0])
+    return { path: file, message: `${message} (line ${line}, column ${col})` }
+  })
+}
+
+function toPlain(document: Document, file: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 })
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error)
+    throw new UsageError([{ path: file, message: `cannot be used: ${reason}` }])
+  }
+}
+
+/** Whether what is missed may be there under a wrong key of its section or of one around it. */
+function isConsequence(rule: Finding, findings: readonly Finding[]): boolean {
+  return findings.some(({ at }) => {
+    const section = at.slice(0, -1)
+    return (section.length > 0 && isWithin(rule.at, section)) || isWithin(rule.at, at)
+  })
+}
+
+function isWithin(path: readonly string[], section: readonly string[]): boolean {
+  return section.every((key, index) => path[index] === key)
+}
+
+function inFileOrder(findings: Finding[], document: Document, lines: LineCounter): Problem[] {
+  return findings
+    .map((finding) => ({ ...finding, offset: offsetOf(finding.at, document) }))
+    .toSorted((one, other) => (one.offset ?? 0) - (other.offset ?? 0))
+    .map(({ at, message, offset }) => {
+      const place = offset === undefined ? '' : ` (line ${lines.linePos(offset).line})`
+      return { path: at.join('.') || 'the config', message: `${message}${place}` }
+    })
+}
+
+/** Where the key stands, or the deepest section of its path that is there. */
+function offsetOf(path: readonly string[], document: Document): number | undefined {
+  let node: unknown = document.contents
+  let offset: number | undefined
+  for (const key of path) {
+    if (isMap(node)) {
+      const pair = node.items.find((item) => isScalar(item.key) && String(item.key.value) === key)
+      if (pair === undefined) return offset
+      offset = isNode(pair.key) ? pair.key.range?.[0] : offset
+      node = pair.value
+    } else if (isSeq(node)) {
+      node = node.items[Number(key)]
+      offset = isNode(node) ? node.range?.[0] : offset
+    } else {
+      return offset
+    }
+  }
+  return offset
+}
+
+/** Fills in what follows from an upstream's name. */
+function complete(draft: ConfigDraft): Config {
+  const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
+    const url = (upstream.url ?? defaultUrl(name)).replace(/\/+$/, '')
+    const redirects = upstream.redirects ?? defaultRedirects(name)
+    return [name, { ...upstream, url, redirects }] as const
+  })
+  return { ...draft, upstreams: Object.fromEntries(upstreams) }
+}

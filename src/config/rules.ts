@@ -1,0 +1,180 @@
+// What the schema cannot say: keys that need each other, exclude each other or name each other.
+import type { Finding } from './decode.ts'
+import { isDockerHub } from './registries.ts'
+import type { Config, ListenerTlsConfig, UpstreamConfig } from './schema.ts'
+
+/** An upstream as the file has it: URL and redirects may be missing still. */
+export type UpstreamDraft = Omit<UpstreamConfig, 'url' | 'redirects'> &
+  Partial<Pick<UpstreamConfig, 'url' | 'redirects'>>
+
+export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
+
+export interface BrokenRule extends Finding {
+  /** Whether a key that is there is wrong, or one that is not there is missed. */
+  cause: Cause
+}
+
+type Cause = 'present' | 'absent'
+type Tell = (at: readonly string[], message: string, cause?: Cause) => void
+
+/** Every broken rule. `environment` is where `passwordEnv` is looked up. */
+export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv): BrokenRule[] {
+  const findings: BrokenRule[] = []
+  const tell: Tell = (at, message, cause = 'present') => findings.push({ at, message, cause })
+  checkListen(config.listen, tell)
+  checkAdmin(config, tell)
+  for (const [name, upstream] of Object.entries(config.upstreams)) {
+    const below = within(tell, 'upstreams', name)
+    checkUrl(upstream, below)
+    checkUpstreamTls(upstream, below)
+    checkAuth(upstream.auth, environment, below)
+    checkProxy(upstream.proxy, below)
+  }
+  checkNames(config, tell)
+  return findings
+}
+
+function within(tell: Tell, ...section: string[]): Tell {
+  return (at, message, cause) => tell([...section, ...at], message, cause)
+}
+
+function checkListen({ tls, insecureHttp }: Config['listen'], tell: Tell): void {
+  const below = within(tell, 'listen', 'tls')
+  checkListenerTls(tls, below)
+  if (insecureHttp) {
+    if (tls.cert !== undefined) {
+      tell(['listen', 'insecureHttp'], 'is true although listen.tls.cert is set: keep one of them')
+    } else if (tls.clientAuth !== 'none') {
+      below(['clientAuth'], 'needs TLS: set listen.insecureHttp to false')
+    }
+  } else if (tls.cert === undefined && tls.key === undefined) {
+    below(
+      ['cert'],
+      'is missing: set cert and key, or listen.insecureHttp: true for no TLS',
+      'absent',
+    )
+  }
+}
+
+function checkAdmin({ admin, listen }: ConfigDraft, tell: Tell): void {
+  checkListenerTls(admin.tls, within(tell, 'admin', 'tls'))
+  const plain = admin.tls.cert === undefined && admin.tls.key === undefined
+  if (plain && !isLoopback(admin.host)) {
+    tell(
+      ['admin', 'host'],
+      'must be a loopback address such as 127.0.0.1 unless admin.tls is set',
+      'absent',
+    )
+  }
+  if (plain && admin.tls.clientAuth !== 'none') {
+    tell(
+      ['admin', 'tls', 'clientAuth'],
+      'needs TLS: set admin.tls.cert and admin.tls.key',
+      'absent',
+    )
+  }
+  if (admin.port !== 0 && admin.port === listen.port) {
+    tell(['admin', 'port'], 'is also the port of listen: choose another one')
+  }
+}
+
+function checkListenerTls(tls: ListenerTlsConfig, tell: Tell): void {
+  checkPair(tls, tell)
+  if (tls.clientAuth !== 'none' && tls.clientCa.length === 0) {
+    tell(
+      ['clientCa'],
+      `is empty but clientAuth is ${tls.clientAuth}: name the CA to trust`,
+      'absent',
+    )
+  }
+}
+
+function checkPair(tls: { cert?: string; key?: string }, tell: Tell): void {
+  if (tls.cert !== undefined && tls.key === undefined) {
+    tell(['key'], 'is missing: cert needs the private key that belongs to it', 'absent')
+  }
+  if (tls.key !== undefined && tls.cert === undefined) {
+    tell(['cert'], 'is missing: key needs the certificate that belongs to it', 'absent')
+  }
+}
+
+function checkUrl({ url, tls }: UpstreamDraft, tell: Tell): void {
+  if (url === undefined) return
+  const parsed = checkHttpUrl(['url'], url, tell)
+  if (parsed === undefined) return
+  if (/\/v2\/?$/.test(parsed.pathname)) tell(['url'], 'must not end in /v2: it is added by itself')
+  if (parsed.protocol === 'http:' && (!tls.verify || Object.keys(tls).length > 1)) {
+    tell(['tls'], 'has no effect on an http URL: write https in url, or remove tls')
+  }
+}
+
+function checkUpstreamTls({ tls }: UpstreamDraft, tell: Tell): void {
+  const below = within(tell, 'tls')
+  checkPair(tls, below)
+  if (tls.pfx !== undefined && (tls.cert !== undefined || tls.key !== undefined)) {
+    below(['pfx'], 'cannot be set beside cert and key: keep the one or the others')
+  }
+  if (tls.passphraseFile !== undefined && tls.key === undefined && tls.pfx === undefined) {
+    below(['passphraseFile'], 'has nothing to open: set key or pfx as well', 'absent')
+  }
+}
+
+function checkAuth(auth: UpstreamDraft['auth'], environment: NodeJS.ProcessEnv, tell: Tell): void {
+  const below = within(tell, 'auth')
+  const { username, passwordFile, passwordEnv, dockerConfig } = auth
+  const password = passwordFile ?? passwordEnv
+  if (passwordFile !== undefined && passwordEnv !== undefined) {
+    below(['passwordEnv'], 'cannot be set beside passwordFile: keep one of them')
+  }
+  if (dockerConfig !== undefined && (username ?? password) !== undefined) {
+    below(['dockerConfig'], 'cannot be set beside username and its password: keep one of them')
+  } else if (username !== undefined && password === undefined) {
+    below(['username'], 'needs its password: set passwordFile or passwordEnv', 'absent')
+  } else if (username === undefined && password !== undefined) {
+    below(['username'], 'is missing: whose password is it?', 'absent')
+  }
+  if (passwordEnv !== undefined && !environment[passwordEnv]) {
+    below(['passwordEnv'], `names the environment variable ${passwordEnv}, which is not set`)
+  }
+}
+
+function checkProxy(proxy: string | undefined, tell: Tell): void {
+  if (proxy === undefined) return
+  const parsed = checkHttpUrl(['proxy'], proxy, tell)
+  if (parsed !== undefined && parsed.pathname !== '/') tell(['proxy'], 'must not have a path')
+}
+
+/** The parsed URL; nothing where it is wrong. Never repeats the text: it may hold a password. */
+function checkHttpUrl(at: readonly string[], text: string, tell: Tell): URL | undefined {
+  const url = URL.parse(text)
+  if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
+    tell(at, 'must be a URL that starts with https:// (or http://)')
+    return undefined
+  }
+  if (url.username !== '' || url.password !== '') {
+    tell(at, 'must not contain a user name or password')
+    return undefined
+  }
+  if (/[?#]/.test(text)) {
+    tell(at, 'must not have a query or a fragment')
+    return undefined
+  }
+  return url
+}
+
+function checkNames({ upstreams, defaultUpstream }: ConfigDraft, tell: Tell): void {
+  const names = Object.keys(upstreams)
+  const [first, ...others] = names.filter((name) => isDockerHub(name))
+  for (const name of others) {
+    tell(['upstreams', name], `is the same registry as ${first}: keep one of them`)
+  }
+  if (defaultUpstream !== undefined && !names.includes(defaultUpstream)) {
+    const known = names.length > 0 ? `must be one of ${names.join(', ')}` : 'needs an upstream'
+    tell(['defaultUpstream'], `${known}, as configured under upstreams`)
+  }
+}
+
+/** 127.0.0.0/8, ::1 or localhost. */
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^127(\.\d{1,3}){3}$/.test(host)
+}

@@ -1,0 +1,89 @@
+// The cross-field rules, each by a config that breaks exactly this one.
+import { join } from 'node:path'
+import t from 'tap'
+import { loadConfig } from '../../src/config/load.ts'
+import { problemsOf } from '../helpers/problems.ts'
+
+const listen = 'listen: { tls: { cert: a, key: b } }'
+const upstream = (keys: string) => `${listen}\nupstreams: { local: { ${keys} } }`
+
+const broken: [yaml: string, path: string, message: RegExp][] = [
+  ['offline: true', 'listen.tls.cert', /is missing.*insecureHttp/],
+  ['listen: { tls: { cert: a } }', 'listen.tls.key', /is missing/],
+  ['listen: { tls: { key: a } }', 'listen.tls.cert', /is missing/],
+  ['listen: { insecureHttp: true, tls: { cert: a, key: b } }', 'listen.insecureHttp', /keep one/],
+  [
+    'listen: { insecureHttp: true, tls: { clientAuth: required, clientCa: [a] } }',
+    'listen.tls.clientAuth',
+    /needs TLS/,
+  ],
+  [
+    'listen: { tls: { cert: a, key: b, clientAuth: optional } }',
+    'listen.tls.clientCa',
+    /is empty but clientAuth is optional/,
+  ],
+  [`${listen}\nadmin: { host: 0.0.0.0 }`, 'admin.host', /loopback/],
+  [`${listen}\nadmin: { host: '::' }`, 'admin.host', /loopback/],
+  [`${listen}\nadmin: { port: 5443 }`, 'admin.port', /also the port of listen/],
+  [
+    `${listen}\nadmin: { tls: { clientAuth: required, clientCa: [a] } }`,
+    'admin.tls.clientAuth',
+    /needs TLS/,
+  ],
+  [upstream('url: ftp://a'), 'upstreams.local.url', /https:\/\//],
+  [upstream('url: nginx.local'), 'upstreams.local.url', /https:\/\//],
+  [upstream('url: https://me:pw@a'), 'upstreams.local.url', /user name or password/],
+  [upstream('url: https://a/?b=c'), 'upstreams.local.url', /query/],
+  [upstream('url: https://a/v2/'), 'upstreams.local.url', /must not end in \/v2/],
+  [upstream('url: http://a, tls: { verify: false }'), 'upstreams.local.tls', /no effect/],
+  [upstream('url: http://a, tls: { ca: a }'), 'upstreams.local.tls', /no effect/],
+  [upstream('tls: { cert: a }'), 'upstreams.local.tls.key', /is missing/],
+  [upstream('tls: { key: a }'), 'upstreams.local.tls.cert', /is missing/],
+  [upstream('tls: { cert: a, key: b, pfx: c }'), 'upstreams.local.tls.pfx', /beside/],
+  [upstream('tls: { passphraseFile: a }'), 'upstreams.local.tls.passphraseFile', /nothing to open/],
+  [
+    upstream('auth: { username: a, passwordFile: b, passwordEnv: PATH }'),
+    'upstreams.local.auth.passwordEnv',
+    /keep one/,
+  ],
+  [upstream('auth: { username: a }'), 'upstreams.local.auth.username', /needs its password/],
+  [upstream('auth: { passwordFile: a }'), 'upstreams.local.auth.username', /is missing/],
+  [
+    upstream('auth: { username: a, passwordEnv: PORTCULLIS_TEST_UNSET }'),
+    'upstreams.local.auth.passwordEnv',
+    /PORTCULLIS_TEST_UNSET, which is not set/,
+  ],
+  [
+    upstream('auth: { username: a, passwordFile: b, dockerConfig: c }'),
+    'upstreams.local.auth.dockerConfig',
+    /keep one/,
+  ],
+  [upstream('proxy: socks5://a:1080'), 'upstreams.local.proxy', /https:\/\//],
+  [upstream('proxy: http://me:pw@a'), 'upstreams.local.proxy', /user name or password/],
+  [upstream('proxy: http://a/b'), 'upstreams.local.proxy', /path/],
+  [
+    `${listen}\nupstreams: { docker.io: {}, index.docker.io: {} }`,
+    'upstreams.index.docker.io',
+    /same registry as docker.io/,
+  ],
+  [`${listen}\ndefaultUpstream: a`, 'defaultUpstream', /needs an upstream/],
+]
+
+for (const [yaml, path, message] of broken) {
+  t.test(yaml.replace(`${listen}\n`, ''), async (t) => {
+    const file = join(t.testdir({ 'gateway.yaml': yaml }), 'gateway.yaml')
+    const problems = await problemsOf(loadConfig(file))
+    t.equal(problems.length, 1, JSON.stringify(problems))
+    t.equal(problems[0]?.path, path)
+    t.match(problems[0]?.message, message)
+    t.notMatch(problems[0]?.message, /pw/, 'no password is repeated')
+  })
+}
+
+t.test('what is missing is not told where a wrong key may be the reason', async (t) => {
+  const yaml =
+    'listen: { insecureHttp: sure }\nupstreams: { local: { auth: { username: a, pasword: b } } }'
+  const file = join(t.testdir({ 'gateway.yaml': yaml }), 'gateway.yaml')
+  const paths = (await problemsOf(loadConfig(file))).map(({ path }) => path)
+  t.same(paths, ['listen.insecureHttp', 'upstreams.local.auth.pasword'])
+})
