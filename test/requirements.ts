@@ -1,0 +1,85 @@
+// The programs that some suites need beside Node, and what to do where they are missing.
+// `node test/requirements.ts packages` prints the Debian packages that are missing here, `skipped`
+// the suites that cannot run and why.
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+
+interface Needs {
+  programs: readonly string[]
+  root?: boolean
+}
+
+const lab = ['nginx', 'docker-registry']
+
+/** Suites by name: `test/e2e/<name>.test.ts`, and `scripts` for test/scripts.test.ts. */
+const suites = {
+  scripts: { programs: ['shellcheck'] },
+  curl: { programs: [...lab, 'curl'] },
+  skopeo: { programs: [...lab, 'skopeo'] },
+  containerd: { programs: [...lab, 'containerd', 'ctr', 'runc'], root: true },
+  docker: { programs: [...lab, 'dockerd', 'docker', 'containerd', 'runc'], root: true },
+  podman: { programs: [...lab, 'podman', 'runc'], root: true },
+  load: { programs: lab },
+  refusals: { programs: lab },
+} satisfies Record<string, Needs>
+
+type Suite = keyof typeof suites
+
+const packageOf: Record<string, string> = {
+  nginx: 'nginx-light',
+  ctr: 'containerd',
+  docker: 'docker.io',
+  dockerd: 'docker.io',
+}
+
+/** Where `program` is, daemons' folders included, which are not on everybody's PATH. */
+export function findProgram(program: string): string | undefined {
+  const folders = [...(process.env['PATH'] ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  return folders.map((folder) => join(folder, program)).find(isExecutable)
+}
+
+/**
+ * Options for every `t.test` of a suite: skipped with the reason where something is missing. With
+ * `CI=true` it throws instead, because there nothing may be skipped.
+ */
+export function optionsFor(suite: Suite): { skip?: string } {
+  const reason = reasonToSkip(suites[suite])
+  if (reason === undefined) return {}
+  if (process.env['CI'] === 'true') throw new Error(`${suite}: ${reason}, and CI skips nothing`)
+  return { skip: reason }
+}
+
+function reasonToSkip(needs: Needs): string | undefined {
+  const missing = needs.programs.filter((program) => findProgram(program) === undefined)
+  if (missing.length > 0) {
+    return `${missing.join(', ')} not found (Debian: apt-get install ${packagesOf(missing).join(' ')})`
+  }
+  return needs.root === true && process.getuid?.() !== 0 ? 'needs root' : undefined
+}
+
+function packagesOf(programs: readonly string[]): string[] {
+  return [...new Set(programs.map((program) => packageOf[program] ?? program))].sort()
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+if (import.meta.main) {
+  const all = Object.entries<Needs>(suites)
+  if (process.argv[2] === 'packages') {
+    const programs = all.flatMap(([, needs]) => needs.programs)
+    const missing = programs.filter((program) => findProgram(program) === undefined)
+    process.stdout.write(packagesOf(missing).join(' '))
+  } else {
+    for (const [suite, needs] of all) {
+      const reason = reasonToSkip(needs)
+      if (reason !== undefined) process.stdout.write(`skipped: ${suite}: ${reason}\n`)
+    }
+  }
+}
