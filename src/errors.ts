@@ -1,4 +1,4 @@
-// The one error type of the gateway and the table that turns its codes into HTTP statuses.
+// The error types, the HTTP statuses of their codes, and the words for why a certificate fails.
 
 /**
  * Codes a client may see. The first group is the distribution specification's own; the second is
@@ -79,4 +79,34 @@ export class UsageError extends Error {
     super(problems.map(({ path, message }) => `${path}: ${message}`).join('\n'))
     this.problems = problems
   }
+}
+
+const verificationReasons: Readonly<Record<string, string>> = {
+  CERT_HAS_EXPIRED: 'expired',
+  CERT_NOT_YET_VALID: 'not_yet_valid',
+  CERT_REVOKED: 'revoked',
+  CA_MD_TOO_WEAK: 'weak_algorithm',
+  CERT_CHAIN_TOO_LONG: 'chain_too_long',
+  CERT_REJECTED: 'rejected',
+  CERT_SIGNATURE_FAILURE: 'bad_signature',
+  CERT_UNTRUSTED: 'unknown_ca',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'unknown_ca',
+  EE_KEY_TOO_SMALL: 'weak_key',
+  CA_KEY_TOO_SMALL: 'weak_key',
+  INVALID_CA: 'unknown_ca',
+  INVALID_PURPOSE: 'wrong_purpose',
+  PATH_LENGTH_EXCEEDED: 'chain_too_long',
+  SELF_SIGNED_CERT_IN_CHAIN: 'unknown_ca',
+  UNABLE_TO_GET_ISSUER_CERT: 'unknown_ca',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'unknown_ca',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'unknown_ca',
+}
+
+/**
+ * A short word for one of OpenSSL's verification codes, as in `authorizationError` of a TLS socket;
+ * `invalid` for a code that has none of its own.
+ */
+export function verificationReason(code: unknown): string {
+  const name = code instanceof Error && 'code' in code ? code.code : code
+  return (typeof name === 'string' ? verificationReasons[name] : undefined) ?? 'invalid'
 }

@@ -1,0 +1,72 @@
+// Who is calling, by the client certificate of the connection: worked out once per connection.
+import { createHash, type X509Certificate } from 'node:crypto'
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import { verificationReason } from '../errors.ts'
+import type { Anonymous, CertificateIdentity } from './identity.ts'
+import { parseAlternativeNames, parseSubject } from './names.ts'
+
+/** A caller whose credential is wrong: to be answered with 403, never taken for anonymous. */
+export interface Refusal {
+  kind: 'refused'
+  /** A word of a small set, such as `expired` or `unknown_ca`. */
+  reason: string
+}
+
+export type Caller = Anonymous | CertificateIdentity | Refusal
+
+const clientAuth = '1.3.6.1.5.5.7.3.2'
+const anonymous: Anonymous = { kind: 'anonymous' }
+const expired: Refusal = { kind: 'refused', reason: 'expired' }
+
+/** Where the result is kept: reading the certificate takes 0.2 ms, a request 0.1. */
+const known = Symbol('caller')
+
+/**
+ * The caller behind a connection, anonymous without TLS or without a certificate. Whether the
+ * certificate has expired meanwhile is checked at every call.
+ */
+export function callerOf(socket: Socket & { [known]?: Caller }, now = Date.now()): Caller {
+  const caller = (socket[known] ??= identify(socket, now))
+  return caller.kind === 'certificate' && now >= caller.expiresAt ? expired : caller
+}
+
+function identify(socket: Socket, now: number): Caller {
+  if (!isTls(socket)) return anonymous
+  const certificate = socket.getPeerX509Certificate()
+  if (certificate === undefined) {
+    // A socket that is gone has forgotten its certificate as well.
+    return socket.destroyed ? refused('closed') : anonymous
+  }
+  if (!socket.authorized) return refused(verificationReason(socket.authorizationError))
+  return identityOf(certificate, now)
+}
+
+function isTls(socket: Socket): socket is TLSSocket {
+  return 'encrypted' in socket && socket.encrypted === true
+}
+
+/** The identity in a certificate whose chain is verified, unless it is none for a client. */
+function identityOf(certificate: X509Certificate, now: number): CertificateIdentity | Refusal {
+  // Node calls the extended key usage `keyUsage`.
+  const purposes = certificate.keyUsage as string[] | undefined
+  if (certificate.ca) return refused('ca_certificate')
+  if (purposes === undefined) return refused('no_purpose')
+  if (!purposes.includes(clientAuth)) return refused('wrong_purpose')
+  if (now < certificate.validFromDate.getTime()) return refused('not_yet_valid')
+  const subject = parseSubject(certificate.subject)
+  const names = parseAlternativeNames(certificate.subjectAltName)
+  if (subject === undefined || names === undefined) return refused('malformed')
+  return {
+    kind: 'certificate',
+    ...subject,
+    ...names,
+    serial: certificate.serialNumber,
+    thumbprint: createHash('sha256').update(certificate.raw).digest('base64url'),
+    expiresAt: certificate.validToDate.getTime(),
+  }
+}
+
+function refused(reason: string): Refusal {
+  return { kind: 'refused', reason }
+}

@@ -1,0 +1,89 @@
+// Why a TLS handshake failed: one word for metrics, and one log line per reason and source.
+import type { Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
+import type { Logger } from 'pino'
+import { verificationReason } from '../errors.ts'
+
+/** Sources remembered at once; beyond that lines may repeat, memory does not grow. */
+const remembered = 1000
+const quietMs = 60_000
+
+const reasons: Readonly<Record<string, string>> = {
+  ECONNRESET: 'closed_by_client',
+  EPIPE: 'closed_by_client',
+  ERR_SSL_BAD_CERTIFICATE: 'refused_by_client',
+  ERR_SSL_HTTP_REQUEST: 'not_tls',
+  ERR_SSL_NO_PROTOCOLS_AVAILABLE: 'unsupported_protocol',
+  ERR_SSL_NO_SHARED_CIPHER: 'no_shared_cipher',
+  ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: 'no_shared_cipher',
+  ERR_SSL_PEER_DID_NOT_RETURN_A_CERTIFICATE: 'no_certificate',
+  ERR_SSL_SSLV3_ALERT_BAD_CERTIFICATE: 'refused_by_client',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_EXPIRED: 'refused_by_client',
+  ERR_SSL_SSLV3_ALERT_CERTIFICATE_UNKNOWN: 'refused_by_client',
+  ERR_SSL_TLSV1_ALERT_UNKNOWN_CA: 'refused_by_client',
+  ERR_SSL_TLS_ALERT_BAD_CERTIFICATE: 'refused_by_client',
+  ERR_SSL_UNEXPECTED_EOF_WHILE_READING: 'closed_by_client',
+  ERR_SSL_UNKNOWN_PROTOCOL: 'not_tls',
+  ERR_SSL_UNSUPPORTED_PROTOCOL: 'unsupported_protocol',
+  ERR_SSL_VERSION_TOO_LOW: 'unsupported_protocol',
+  ERR_SSL_WRONG_VERSION_NUMBER: 'not_tls',
+  ERR_TLS_HANDSHAKE_TIMEOUT: 'timeout',
+}
+
+const hints: Readonly<Record<string, string>> = {
+  expired: 'renew the client certificate',
+  no_certificate: 'the client must present a certificate',
+  not_tls: 'the client must speak https',
+  refused_by_client: "the client must trust the CA of the gateway's certificate",
+  unknown_ca: 'the client certificate must come from an authority in clientCa',
+  unsupported_protocol: 'the client offers only TLS versions below minVersion',
+  wrong_purpose: 'the client certificate must have the extended key usage clientAuth',
+}
+
+/** A word of a small set: safe as a metric label. */
+function handshakeReason(error: Error, socket: TLSSocket): string {
+  // A refused certificate arrives as a bare ECONNRESET; only the socket knows better.
+  if (socket.authorizationError) return verificationReason(socket.authorizationError)
+  const code = 'code' in error ? String(error.code) : ''
+  return reasons[code] ?? 'other'
+}
+
+/**
+ * A listener for `tlsClientError`: counts every failure by `onHandshakeFailure`, and logs the same
+ * reason from the same address once a minute, with how many were left out.
+ */
+export function createHandshakeReporter(options: {
+  log: Logger
+  onHandshakeFailure: (reason: string) => void
+}): (error: Error, socket: TLSSocket) => void {
+  const { log, onHandshakeFailure } = options
+  const seen = new Map<string, { until: number; suppressed: number }>()
+
+  return (error, socket) => {
+    const reason = handshakeReason(error, socket)
+    onHandshakeFailure(reason)
+    const source = sourceOf(socket)
+    const key = `${reason} ${source}`
+    const entry = seen.get(key)
+    if (entry !== undefined && Date.now() < entry.until) {
+      entry.suppressed += 1
+      return
+    }
+    if (seen.size >= remembered) seen.delete(seen.keys().next().value ?? '')
+    seen.set(key, { until: Date.now() + quietMs, suppressed: 0 })
+    const code = 'code' in error ? error.code : undefined
+    const suppressed = entry?.suppressed ?? 0
+    const facts = { reason, source, code, detail: error.message, hint: hints[reason], suppressed }
+    // TCP health checks connect and go away: nothing to be warned about.
+    log[reason === 'closed_by_client' ? 'info' : 'warn'](facts, 'TLS handshake failed')
+  }
+}
+
+/**
+ * A reset TLS socket has forgotten its peer. The TCP socket below it knows, if it was asked while
+ * it was connected, which the server does; Node has no public name for it.
+ */
+function sourceOf(socket: TLSSocket): string {
+  const below = (socket as { _parent?: Socket | null })._parent
+  return socket.remoteAddress ?? below?.remoteAddress ?? 'unknown'
+}

@@ -1,0 +1,176 @@
+// The servers of the gateway: TLS by the config, every limit and time limit set on purpose.
+import {
+  createServer as createHttpServer,
+  type IncomingMessage,
+  type RequestListener,
+  type Server as HttpServer,
+  type ServerResponse,
+} from 'node:http'
+import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
+import type { AddressInfo, Socket } from 'node:net'
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import { GatewayError, UsageError } from '../errors.ts'
+import { readSecureContext } from './credentials.ts'
+import { createHandshakeReporter } from './handshake.ts'
+import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './refusal.ts'
+
+/** Key of the connections of a server that may carry requests. */
+export const connections = Symbol('connections')
+
+export type ListenerServer = (HttpServer | HttpsServer) & { [connections]: Set<Socket> }
+
+export interface ServerOptions {
+  /** Gets every request whose frame is sound. */
+  handler: RequestListener
+  log: Logger
+  /** Called for each failed TLS handshake, with a word of a small set such as `expired`. */
+  onHandshakeFailure(reason: string): void
+  /** The section of the config, for the field paths of problems; `listen` unless told. */
+  section?: 'listen' | 'admin'
+}
+
+/** Limits on what one client may hold, in bytes and milliseconds. */
+const limits = {
+  /** Room for a large bearer token. */
+  maxHeaderSize: 32 * 1024,
+  handshakeTimeout: 10_000,
+  headersTimeout: 15_000,
+  requestTimeout: 30_000,
+  connectionsCheckingInterval: 2000,
+  /** Between requests; above the 60 s after which most proxies and load balancers let go. */
+  keepAliveTimeout: 75_000,
+  /** Without a byte in either direction, as when a client stops reading. */
+  idleTimeout: 300_000,
+  maxConnections: 20_000,
+  keepAliveInitialDelay: 30_000,
+} as const
+
+/**
+ * A server for `config`, not listening yet: node:https, or node:http where the config has no TLS.
+ * Throws UsageError for unreadable, damaged, expired or mismatching files.
+ */
+export function createServer(
+  config: Config['listen'] | Config['admin'],
+  options: ServerOptions,
+): ListenerServer {
+  const plain = isPlain(config)
+  const server = Object.assign(plain ? createPlain(options) : createSecure(config, options), {
+    [connections]: new Set<Socket>(),
+  })
+  server.on(plain ? 'connection' : 'secureConnection', (socket: Socket) => {
+    server[connections].add(socket)
+    socket.once('close', () => server[connections].delete(socket))
+  })
+  server.maxConnections = limits.maxConnections
+  // One connection may carry any number of requests: identity and revocation are checked on each.
+  server.maxRequestsPerSocket = 0
+  server.setTimeout(limits.idleTimeout)
+  server.on('clientError', refuseUnparsable)
+  server.on('connect', (_req, socket) => refuseRaw(socket, noTunnel()))
+  server.on('checkExpectation', (_req, res) => refuse(res, unknownExpectation()))
+  return server
+}
+
+/** Listens and returns the port. UsageError names `<section>.port` or `.host` if that fails. */
+export async function listen(
+  server: ListenerServer,
+  host: string,
+  port: number,
+  section: 'listen' | 'admin' = 'listen',
+): Promise<number> {
+  await new Promise<void>((resolve, reject) => {
+    const failed = (error: NodeJS.ErrnoException) => reject(listenProblem(error, section, port))
+    server.once('error', failed)
+    server.listen({ host, port, backlog: 1024 }, () => {
+      server.off('error', failed)
+      resolve()
+    })
+  })
+  return (server.address() as AddressInfo).port
+}
+
+function isPlain(config: Config['listen'] | Config['admin']): boolean {
+  return 'insecureHttp' in config ? config.insecureHttp : config.tls.cert === undefined
+}
+
+function httpOptions() {
+  return {
+    maxHeaderSize: limits.maxHeaderSize,
+    headersTimeout: limits.headersTimeout,
+    requestTimeout: limits.requestTimeout,
+    connectionsCheckingInterval: limits.connectionsCheckingInterval,
+    keepAliveTimeout: limits.keepAliveTimeout,
+    keepAlive: true,
+    keepAliveInitialDelay: limits.keepAliveInitialDelay,
+    noDelay: true,
+    insecureHTTPParser: false,
+    joinDuplicateHeaders: false,
+    // Checked by `frameProblem`, which answers with a body.
+    requireHostHeader: false,
+  }
+}
+
+function createPlain({ handler, log, section = 'listen' }: ServerOptions): HttpServer {
+  if (section === 'listen') {
+    log.warn(
+      { insecureHttp: true },
+      'serving plain HTTP: nothing is encrypted and nobody is identified; set listen.tls',
+    )
+  }
+  return createHttpServer(httpOptions(), guarded(handler))
+}
+
+function createSecure(
+  config: Config['listen'] | Config['admin'],
+  options: ServerOptions,
+): HttpsServer {
+  const { tls } = config
+  const server = createHttpsServer(
+    {
+      ...httpOptions(),
+      ...readSecureContext(tls, `${options.section ?? 'listen'}.tls`),
+      handshakeTimeout: limits.handshakeTimeout,
+      requestCert: tls.clientAuth !== 'none',
+      // In `optional` a bad certificate is answered with 403 by whoever asks for the caller.
+      rejectUnauthorized: tls.clientAuth === 'required',
+      ALPNProtocols: ['http/1.1'],
+    },
+    guarded(options.handler),
+  )
+  // Asked now, the address is known to the report of a handshake that fails later.
+  server.on('connection', (socket: Socket) => void socket.remoteAddress)
+  server.on('tlsClientError', createHandshakeReporter(options))
+  return server
+}
+
+function guarded(handler: RequestListener): RequestListener {
+  return (req: IncomingMessage, res: ServerResponse) => {
+    const problem = frameProblem(req)
+    if (problem === undefined) handler(req, res)
+    else refuse(res, problem)
+  }
+}
+
+function noTunnel(): GatewayError {
+  return new GatewayError('UNSUPPORTED', 'the gateway is no proxy: CONNECT is not supported')
+}
+
+function unknownExpectation(): GatewayError {
+  return new GatewayError('REQUEST_INVALID', 'the only expectation that is met is 100-continue')
+}
+
+function listenProblem(error: NodeJS.ErrnoException, section: string, port: number): Error {
+  const reasons: Record<string, [key: string, message: string]> = {
+    EADDRINUSE: ['port', `${port} is taken by another program: stop it or choose another port`],
+    EACCES: ['port', `${port} needs privileges: choose one above 1023 or grant the capability`],
+    EADDRNOTAVAIL: ['host', 'is no address of this machine'],
+    ENOTFOUND: ['host', 'is a name that cannot be resolved'],
+    EAI_AGAIN: ['host', 'is a name that cannot be resolved now'],
+  }
+  const [key, message] = reasons[error.code ?? ''] ?? [
+    'host',
+    `cannot be listened on: ${error.code}`,
+  ]
+  return new UsageError([{ path: `${section}.${key}`, message }])
+}

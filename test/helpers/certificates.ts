@@ -1,0 +1,78 @@
+// Certificates for tests, right and wrong: also those that the product's own issuing refuses.
+import 'reflect-metadata'
+import { randomBytes, webcrypto } from 'node:crypto'
+import * as x509 from '@peculiar/x509'
+
+const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
+const day = 86_400_000
+
+export interface TestCertificate {
+  certificatePem: string
+  keyPem: string
+  certificate: x509.X509Certificate
+  keys: webcrypto.CryptoKeyPair
+}
+
+export interface TestCertificateOptions {
+  /** Comma-separated RDNs, first one first in the certificate. */
+  subject: string
+  /** Self-signed when absent. */
+  issuer?: TestCertificate
+  ca?: boolean
+  /** Extended key usage: `client`, `server`; none at all when absent. */
+  purposes?: ('client' | 'server')[]
+  dnsNames?: string[]
+  ipAddresses?: string[]
+  uris?: string[]
+  notBefore?: Date
+  notAfter?: Date
+}
+
+const purposeOids = {
+  client: x509.ExtendedKeyUsage.clientAuth,
+  server: x509.ExtendedKeyUsage.serverAuth,
+}
+
+export async function makeCertificate(options: TestCertificateOptions): Promise<TestCertificate> {
+  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const { subject, issuer, ca = false } = options
+  const certificate = await x509.X509CertificateGenerator.create({
+    subject,
+    issuer: issuer?.certificate.subject ?? subject,
+    publicKey: keys.publicKey,
+    signingKey: (issuer?.keys ?? keys).privateKey,
+    signingAlgorithm: algorithm,
+    notBefore: options.notBefore ?? new Date(Date.now() - day),
+    notAfter: options.notAfter ?? new Date(Date.now() + day),
+    serialNumber: `01${randomBytes(8).toString('hex')}`,
+    extensions: extensionsOf(options, ca),
+  })
+  const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
+  return {
+    certificatePem: `${certificate.toString('pem')}\n`,
+    keyPem: `${x509.PemConverter.encode(pkcs8, 'PRIVATE KEY')}\n`,
+    certificate,
+    keys,
+  }
+}
+
+/** With digitalSignature, so that only the product's own rule stops such a client. */
+const caUsage = new x509.KeyUsagesExtension(
+  x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.digitalSignature,
+  true,
+)
+
+function extensionsOf(options: TestCertificateOptions, ca: boolean): x509.Extension[] {
+  const names: x509.JsonGeneralNames = [
+    ...(options.dnsNames ?? []).map((value) => ({ type: 'dns' as const, value })),
+    ...(options.ipAddresses ?? []).map((value) => ({ type: 'ip' as const, value })),
+    ...(options.uris ?? []).map((value) => ({ type: 'url' as const, value })),
+  ]
+  const purposes = options.purposes?.map((purpose) => purposeOids[purpose])
+  return [
+    new x509.BasicConstraintsExtension(ca, undefined, true),
+    ...(ca ? [caUsage] : []),
+    ...(purposes === undefined ? [] : [new x509.ExtendedKeyUsageExtension(purposes)]),
+    ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)]),
+  ]
+}

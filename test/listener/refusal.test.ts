@@ -1,0 +1,111 @@
+// Requests that are none, over raw sockets: each is answered with an OCI body, then the end.
+import { once } from 'node:events'
+import { connect } from 'node:net'
+import t, { type Test } from 'tap'
+import { startListener } from '../helpers/listener.ts'
+
+const tls = { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [] } as const
+
+async function start(t: Test) {
+  return startListener(t, { insecureHttp: true, tls: { ...tls, clientCa: [] } }, (req, res) => {
+    if (req.url === '/stream') {
+      res.writeHead(200, { 'content-length': 100 })
+      res.write('half')
+      return
+    }
+    res.end(`handled ${req.method} ${req.url}`)
+  })
+}
+
+async function send(port: number, bytes: string): Promise<string> {
+  const socket = connect(port, '127.0.0.1')
+  let text = ''
+  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+  socket.on('error', () => undefined)
+  socket.write(bytes)
+  await once(socket, 'close')
+  return text
+}
+
+const refused: [name: string, bytes: string, status: number, code: string][] = [
+  ['a bad request line', 'NONSENSE\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['an unknown version', 'GET / HTTP/9.9\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a TLS client', '\x16\x03\x01\x02\x00\x01\x00', 400, 'REQUEST_INVALID'],
+  ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n', 400, 'REQUEST_INVALID'],
+  [
+    'two Authorizations',
+    'GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic a\r\nAuthorization: Basic b\r\n\r\n',
+    400,
+    'REQUEST_INVALID',
+  ],
+  ['another host', 'GET http://b/v2/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a foreign scheme', 'GET ftp://a/v2/ HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a fragment', 'GET /v2/#a HTTP/1.1\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
+  [
+    'a GET with a body',
+    'GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx',
+    400,
+    'REQUEST_INVALID',
+  ],
+  [
+    'a chunked GET',
+    'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+    'REQUEST_INVALID',
+  ],
+  [
+    'two lengths',
+    'POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+    400,
+    'REQUEST_INVALID',
+  ],
+  ['an expectation', 'GET / HTTP/1.1\r\nHost: a\r\nExpect: magic\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a tunnel', 'CONNECT b:443 HTTP/1.1\r\nHost: b:443\r\n\r\n', 405, 'UNSUPPORTED'],
+  [
+    'huge headers',
+    `GET / HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(40_000)}\r\n\r\n`,
+    431,
+    'HEADERS_TOO_LARGE',
+  ],
+]
+
+for (const [name, bytes, status, code] of refused) {
+  t.test(`${name}: ${status}`, async (t) => {
+    const { port } = await start(t)
+    const text = await send(port, bytes)
+    const [head, body] = text.split('\r\n\r\n')
+    t.match(head, new RegExp(`^HTTP/1\\.1 ${status} `))
+    t.match(head, /content-type: application\/json/i)
+    t.match(head, /connection: close/i)
+    t.match(JSON.parse(body ?? ''), { errors: [{ code, message: String }] })
+  })
+}
+
+t.test('headers that do not arrive in time: 408', async (t) => {
+  const { port, server } = await start(t)
+  server.headersTimeout = 50
+  t.match(await send(port, 'GET / HTTP/1.1\r\nHost:'), /^HTTP\/1\.1 408 .*REQUEST_TIMEOUT/s)
+})
+
+t.test('what is sound is handled, the absolute form for this host too', async (t) => {
+  const { port } = await start(t)
+  const tail = 'HTTP/1.1\r\nHost: Gateway:5443\r\nConnection: close\r\n\r\n'
+  t.match(await send(port, `GET /v2/?ns=a ${tail}`), /handled GET \/v2\/\?ns=a$/)
+  t.match(await send(port, `GET https://gateway:5443/v2/ ${tail}`), /handled GET \/v2\/$/)
+  t.match(await send(port, `OPTIONS * ${tail}`), /handled OPTIONS \*$/)
+})
+
+t.test('garbage behind a response in progress never lands in its body', async (t) => {
+  const { port } = await start(t)
+  const socket = connect(port, '127.0.0.1')
+  socket.on('error', () => undefined)
+  socket.write('GET /stream HTTP/1.1\r\nHost: a\r\n\r\n')
+  let text = ''
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString('latin1')
+    if (text.endsWith('half')) socket.write('NONSENSE\r\n\r\n')
+  })
+  await once(socket, 'close')
+  t.match(text, /half$/)
+})
