@@ -88,7 +88,7 @@ function record(req: IncomingMessage): RecordedRequest {
   return {
     method: req.method ?? '',
     url: req.url ?? '',
-    headers: req.headers,
+    headers: { ...req.headers },
     ...(certificate === undefined
       ? {}
       : { peerSubject: certificate.subject.replaceAll('\n', ',') }),

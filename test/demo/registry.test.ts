@@ -1,9 +1,11 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { request } from 'node:https'
 import t, { type Test } from 'tap'
 import { startRegistry, type RegistryOptions } from '../../src/demo/registry.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { makeCertificate } from '../helpers/certificates.ts'
 
 const image = buildSampleImage({ layerBytes: 300_000 })
 const index = image.tags.get('latest') as Digest
@@ -128,6 +130,33 @@ t.test('requests are recorded, and a hook may answer them', async (t) => {
     { method: 'GET', url: '/v2/sample/app/tags/list', headers: { 'x-test': '1' } },
   ])
   t.notOk('peerSubject' in (requests[0] ?? {}))
+})
+
+t.test('over two-way TLS the caller is recorded, and nobody else gets in', async (t) => {
+  const ca = await makeCertificate({ subject: 'CN=CA', ca: true })
+  const issue = (subject: string, purpose: 'client' | 'server') =>
+    makeCertificate({ subject, issuer: ca, purposes: [purpose], ipAddresses: ['127.0.0.1'] })
+  const server = await issue('CN=upstream', 'server')
+  const client = await issue('CN=gateway,O=Edge', 'client')
+  const { base, requests } = await start(t, {
+    tls: {
+      cert: server.certificatePem,
+      key: server.keyPem,
+      ca: ca.certificatePem,
+      requestCert: true,
+      rejectUnauthorized: true,
+    },
+  })
+  const get = (pair: { cert?: string; key?: string }) =>
+    new Promise<number | undefined>((resolve, reject) => {
+      const options = { ca: ca.certificatePem, agent: false as const, ...pair }
+      const req = request(`${base}/tags/list`, options, (res) => resolve(res.resume().statusCode))
+      req.on('error', reject).end()
+    })
+  t.equal(await get({ cert: client.certificatePem, key: client.keyPem }), 200)
+  await t.rejects(get({}))
+  t.equal(requests.length, 1)
+  t.equal(requests[0]?.peerSubject, 'CN=gateway,O=Edge')
 })
 
 t.test('close leaves no connection', async (t) => {
