@@ -1,6 +1,6 @@
 // The orderly end of a server: nothing new, what runs may end, and after a while nothing at all.
 import { responseOn } from './refusal.ts'
-import { connections, type ListenerServer } from './server.ts'
+import { connectionsOf, type ListenerServer } from './server.ts'
 
 /** A client that has connected may be about to send its first request. */
 const silentMs = 1000
@@ -28,7 +28,7 @@ export async function drain(server: ListenerServer, graceMs: number): Promise<bo
   }, sweepMs)
   const end = setTimeout(() => {
     complete = false
-    for (const socket of server[connections]) socket.destroy()
+    for (const socket of connectionsOf(server)) socket.destroy()
     server.closeAllConnections()
   }, graceMs)
   await closed
@@ -38,7 +38,7 @@ export async function drain(server: ListenerServer, graceMs: number): Promise<bo
 }
 
 function closeSilent(server: ListenerServer): void {
-  for (const socket of server[connections]) {
+  for (const socket of connectionsOf(server)) {
     if (responseOn(socket) === undefined) socket.destroy()
   }
 }

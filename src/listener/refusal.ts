@@ -8,6 +8,8 @@ import { errorBody } from '../oci/error-body.ts'
 /** A listener for `clientError`: an OCI body where one can still be sent, then the end. */
 export function refuseUnparsable(error: Error, socket: Duplex): void {
   const code = 'code' in error ? String(error.code) : ''
+  // Refused already, and the answer may be on its way still.
+  if (socket.writableEnded) return
   if (!socket.writable || code === 'ECONNRESET' || responseOn(socket)?.headersSent === true) {
     socket.destroy()
     return

@@ -15,10 +15,14 @@ import { readSecureContext } from './credentials.ts'
 import { createHandshakeReporter } from './handshake.ts'
 import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './refusal.ts'
 
-/** Key of the connections of a server that may carry requests. */
-export const connections = Symbol('connections')
+export type ListenerServer = HttpServer | HttpsServer
 
-export type ListenerServer = (HttpServer | HttpsServer) & { [connections]: Set<Socket> }
+const connections = Symbol('connections')
+
+/** The connections of a server of `createServer` that may carry requests. */
+export function connectionsOf(server: ListenerServer & { [connections]?: Set<Socket> }) {
+  return (server[connections] ??= new Set())
+}
 
 export interface ServerOptions {
   /** Gets every request whose frame is sound. */
@@ -55,12 +59,11 @@ export function createServer(
   options: ServerOptions,
 ): ListenerServer {
   const plain = isPlain(config)
-  const server = Object.assign(plain ? createPlain(options) : createSecure(config, options), {
-    [connections]: new Set<Socket>(),
-  })
+  const server = plain ? createPlain(options) : createSecure(config, options)
+  const open = connectionsOf(server)
   server.on(plain ? 'connection' : 'secureConnection', (socket: Socket) => {
-    server[connections].add(socket)
-    socket.once('close', () => server[connections].delete(socket))
+    open.add(socket)
+    socket.once('close', () => open.delete(socket))
   })
   server.maxConnections = limits.maxConnections
   // One connection may carry any number of requests: identity and revocation are checked on each.

@@ -1,0 +1,220 @@
+// What the gateway counts. Counters are plain numbers that are turned into series only when
+// somebody asks (15 ns each, where a labelled counter of prom-client takes 250).
+import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+
+/** One request that is over. */
+export interface RequestSample {
+  kind: 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'base' | 'other'
+  status: number
+  source: 'memory' | 'disk' | 'fill' | 'upstream' | 'none'
+  /** Bytes of body sent. */
+  bytes: number
+  /** From the request's headers to the last byte. */
+  seconds: number
+  /** From the request's headers to the first byte of the answer; absent if there was none. */
+  firstByteSeconds?: number
+}
+
+/** One HTTP request to an upstream. */
+export interface AttemptSample {
+  upstream: string
+  method: string
+  outcome: 'ok' | 'error'
+  status?: number
+  reason?: string
+  seconds: number
+}
+
+/** Every function may be passed on its own. */
+export interface Metrics {
+  registry: Registry
+  request: (sample: RequestSample) => void
+  attempt: (sample: AttemptSample) => void
+  lookup: (result: 'hit' | 'miss') => void
+  /** A client was served by a download that another one had started. */
+  coalesced: () => void
+  /** The number of downloads under way changed. */
+  fills: (change: number) => void
+  handshakeFailure: (reason: string) => void
+  refusedCaller: (reason: string) => void
+  /** The upstreams whose certificate is not checked; replaces what was told before. */
+  insecureUpstreams: (names: readonly string[]) => void
+}
+
+const requestBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
+const transferBuckets = [1, 2.5, 5, 10, 30, 60, 300]
+const durationBuckets = [...requestBuckets, ...transferBuckets]
+
+/** A set of metrics of its own, with those of the process (`process_*`, `nodejs_*`). */
+export function createMetrics(): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  return {
+    registry,
+    request: requestMetrics(registry),
+    attempt: attemptMetrics(registry),
+    ...cacheMetrics(registry),
+    ...securityMetrics(registry),
+  }
+}
+
+function requestMetrics(registry: Registry): Metrics['request'] {
+  const registers = [registry]
+  const requests = tally(registry, {
+    name: 'portcullis_requests_total',
+    help: 'Requests of clients, by kind, status and where the answer came from.',
+    labelNames: ['kind', 'status', 'source'],
+  })
+  const bytes = tally(registry, {
+    name: 'portcullis_response_bytes_total',
+    help: 'Bytes of body sent to clients.',
+    labelNames: ['kind', 'source'],
+  })
+  const duration = new Histogram({
+    name: 'portcullis_request_duration_seconds',
+    help: 'From the headers of a request to the last byte of its answer.',
+    labelNames: ['kind'],
+    buckets: durationBuckets,
+    registers,
+  })
+  const firstByte = new Histogram({
+    name: 'portcullis_time_to_first_byte_seconds',
+    help: 'From the headers of a request to the first byte of its answer.',
+    labelNames: ['kind', 'source'],
+    buckets: durationBuckets,
+    registers,
+  })
+
+  /** Everything that a request of one sort adds to, looked up once. */
+  const seriesOf = memoize((_key: string, { kind, status, source }: RequestSample) => ({
+    requests: requests(kind, String(status), source),
+    bytes: bytes(kind, source),
+    duration: duration.labels(kind),
+    firstByte: firstByte.labels(kind, source),
+  }))
+
+  return (sample) => {
+    const series = seriesOf(`${sample.kind} ${sample.status} ${sample.source}`, sample)
+    series.requests.total += 1
+    series.bytes.total += sample.bytes
+    series.duration.observe(sample.seconds)
+    if (sample.firstByteSeconds !== undefined) series.firstByte.observe(sample.firstByteSeconds)
+  }
+}
+
+function attemptMetrics(registry: Registry): Metrics['attempt'] {
+  const attempts = tally(registry, {
+    name: 'portcullis_upstream_attempts_total',
+    help: 'HTTP requests to upstreams, by outcome.',
+    labelNames: ['upstream', 'outcome'],
+  })
+  const errors = tally(registry, {
+    name: 'portcullis_upstream_errors_total',
+    help: 'Failed HTTP requests to upstreams, by cause.',
+    labelNames: ['upstream', 'cause'],
+  })
+  const duration = new Histogram({
+    name: 'portcullis_upstream_attempt_duration_seconds',
+    help: 'How long an HTTP request to an upstream took, its body included.',
+    labelNames: ['upstream'],
+    buckets: durationBuckets,
+    registers: [registry],
+  })
+  return ({ upstream, outcome, status, reason, seconds }) => {
+    attempts(upstream, outcome).total += 1
+    if (outcome === 'error') errors(upstream, reason ?? `status_${status ?? 'none'}`).total += 1
+    duration.labels(upstream).observe(seconds)
+  }
+}
+
+function cacheMetrics(registry: Registry): Pick<Metrics, 'lookup' | 'coalesced' | 'fills'> {
+  const lookups = tally(registry, {
+    name: 'portcullis_cache_lookups_total',
+    help: 'Look-ups of manifests and blobs in the cache: hit or miss.',
+    labelNames: ['result'],
+  })
+  const coalesced = tally(registry, {
+    name: 'portcullis_coalesced_clients_total',
+    help: 'Clients that were served by a download that another client had started.',
+    labelNames: [],
+  })
+  const fills = new Gauge({
+    name: 'portcullis_fills_in_flight',
+    help: 'Downloads into the cache that are under way.',
+    registers: [registry],
+  })
+  const results = { hit: lookups('hit'), miss: lookups('miss') }
+  const clients = coalesced()
+  return {
+    lookup: (result) => void (results[result].total += 1),
+    coalesced: () => void (clients.total += 1),
+    fills: (change) => fills.inc(change),
+  }
+}
+
+function securityMetrics(
+  registry: Registry,
+): Pick<Metrics, 'handshakeFailure' | 'refusedCaller' | 'insecureUpstreams'> {
+  const handshakes = tally(registry, {
+    name: 'portcullis_handshake_failures_total',
+    help: 'TLS handshakes of clients that failed, by reason.',
+    labelNames: ['reason'],
+  })
+  const refused = tally(registry, {
+    name: 'portcullis_refused_callers_total',
+    help: 'Requests refused because of the client certificate, by reason.',
+    labelNames: ['reason'],
+  })
+  const insecure = new Gauge({
+    name: 'portcullis_insecure_upstreams',
+    help: 'Upstreams whose certificate is not checked (tls.verify: false).',
+    labelNames: ['upstream'],
+    registers: [registry],
+  })
+  return {
+    handshakeFailure: (reason) => void (handshakes(reason).total += 1),
+    refusedCaller: (reason) => void (refused(reason).total += 1),
+    insecureUpstreams: (names) => {
+      insecure.reset()
+      for (const upstream of names) insecure.set({ upstream }, 1)
+    },
+  }
+}
+
+interface Total {
+  total: number
+}
+
+/** A counter; the function returned gives the number behind a set of label values. */
+function tally(
+  registry: Registry,
+  options: { name: string; help: string; labelNames: string[] },
+): (...values: string[]) => Total {
+  const totals: { labels: Record<string, string>; total: number }[] = []
+  const totalOf = memoize((_key: string, values: string[]) => {
+    const pairs = options.labelNames.map((name, index) => [name, values[index] ?? ''] as const)
+    const entry = { labels: Object.fromEntries(pairs), total: 0 }
+    totals.push(entry)
+    return entry
+  })
+  const counter: Counter = new Counter({
+    ...options,
+    registers: [registry],
+    collect() {
+      counter.reset()
+      for (const { labels, total } of totals) counter.inc(labels, total)
+    },
+  })
+  return (...values) => totalOf(values.join('\n'), values)
+}
+
+function memoize<Detail, Value>(make: (key: string, detail: Detail) => Value) {
+  const made = new Map<string, Value>()
+  return (key: string, detail: Detail): Value => {
+    const known = made.get(key)
+    if (known !== undefined) return known
+    const value = make(key, detail)
+    made.set(key, value)
+    return value
+  }
+}

@@ -1,0 +1,94 @@
+// The admin listener: is it alive, is it ready, what has it counted.
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
+import { callerOf } from '../identity/certificate.ts'
+import { createServer } from '../listener/server.ts'
+import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import type { Metrics } from './metrics.ts'
+
+export interface Readiness {
+  ok: boolean
+  /** What is not ready, one sentence each. */
+  problems: string[]
+}
+
+export interface AdminOptions {
+  config: Config['admin']
+  metrics: Metrics
+  readiness: () => Promise<Readiness>
+  log: Logger
+}
+
+/**
+ * The admin server, not listening yet: after `ready()` use `listen(admin.server, …)`, and at the
+ * end `drain(admin.server, …)`. Plain HTTP unless its config has TLS; loopback only in that case.
+ */
+export function createAdmin({ config, metrics, readiness, log }: AdminOptions): FastifyInstance {
+  const admin = Fastify({
+    serverFactory: (handler) =>
+      createServer(config, {
+        handler,
+        log,
+        onHandshakeFailure: metrics.handshakeFailure,
+        section: 'admin',
+      }),
+    // The listener answers these itself; Fastify's own would cut that answer off.
+    clientErrorHandler: () => undefined,
+    frameworkErrors: (_error, _request, reply) => {
+      answer(reply, new GatewayError('REQUEST_INVALID', 'the request target cannot be decoded'))
+    },
+  })
+
+  admin.addHook('onRequest', async (request, reply) => {
+    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+    const caller = callerOf(request.raw.socket)
+    if (caller.kind !== 'refused') return
+    metrics.refusedCaller(caller.reason)
+    throw new GatewayError('DENIED', 'the client certificate is not accepted', {
+      reason: caller.reason,
+    })
+  })
+
+  admin.get('/healthz', async () => ({ status: 'alive' }))
+
+  admin.get('/readyz', async (_request, reply) => {
+    const { ok, problems } = await settled(readiness, log)
+    return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', problems })
+  })
+
+  admin.get('/metrics', async (_request, reply) => {
+    const text = await metrics.registry.metrics()
+    return reply.type(metrics.registry.contentType).send(text)
+  })
+
+  admin.setNotFoundHandler(() => {
+    throw new GatewayError('NOT_FOUND', 'no such page: there are /healthz, /readyz and /metrics')
+  })
+
+  admin.setErrorHandler((error, _request, reply) => {
+    const known = asGatewayError(error)
+    if (known.code === 'INTERNAL') log.error({ err: error }, 'the admin listener failed')
+    return answer(reply, known)
+  })
+  return admin
+}
+
+function answer(reply: FastifyReply, error: GatewayError): FastifyReply {
+  return reply
+    .code(error.status)
+    .headers(error.headers)
+    .type('application/json')
+    .send(errorBody(error))
+}
+
+/** A check that fails is a reason not to be ready, not a failure of the answer. */
+async function settled(readiness: () => Promise<Readiness>, log: Logger): Promise<Readiness> {
+  try {
+    return await readiness()
+  } catch (error) {
+    log.error({ err: error }, 'the readiness check failed')
+    return { ok: false, problems: ['the check itself failed; the log says why'] }
+  }
+}

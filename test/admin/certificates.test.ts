@@ -1,0 +1,47 @@
+// Certificates as the readiness check sees them, today and later.
+import { unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import { certificateProblems } from '../../src/admin/certificates.ts'
+import { makeCertificate } from '../helpers/certificates.ts'
+import { makeSite } from '../helpers/listener.ts'
+
+const day = 86_400_000
+
+t.test('dates of the server certificate and of the authorities', async (t) => {
+  const { tls, folder, ca } = await makeSite(t, { clientAuth: 'required' })
+  const at = (now: number) => certificateProblems(tls, 'listen.tls', now)
+  t.same(await at(Date.now()), [])
+  t.match(await at(Date.now() + 2 * day), [
+    /^listen\.tls\.cert: expired on /,
+    /^listen\.tls\.clientCa\.0: expired on /,
+  ])
+  t.match(await at(Date.now() - 2 * day), [
+    /cert: is not valid before/,
+    /clientCa\.0: is not valid/,
+  ])
+  const later = await makeCertificate({
+    subject: 'CN=Next CA',
+    ca: true,
+    notAfter: new Date(Date.now() + 3 * day),
+  })
+  writeFileSync(join(folder, 'ca.crt'), ca.certificatePem + later.certificatePem)
+  t.match(await at(Date.now() + 2 * day), [/^listen\.tls\.cert: expired/])
+})
+
+t.test('files that are gone or damaged', async (t) => {
+  const { tls, folder } = await makeSite(t, { clientAuth: 'required' })
+  writeFileSync(join(folder, 'server.crt'), 'garbage')
+  unlinkSync(join(folder, 'ca.crt'))
+  t.match(await certificateProblems(tls, 'listen.tls'), [
+    /cert: cannot be used: has no PEM certificate/,
+    /clientCa\.0: cannot be used: ENOENT/,
+  ])
+  const without = { ...tls, clientAuth: 'none' as const }
+  t.equal((await certificateProblems(without, 'listen.tls')).length, 1, 'an unused CA is not read')
+})
+
+t.test('without TLS nothing can expire', async (t) => {
+  const tls = { minVersion: 'TLSv1.2' as const, clientAuth: 'none' as const, clientCa: [] }
+  t.same(await certificateProblems(tls, 'admin.tls'), [])
+})

@@ -1,0 +1,80 @@
+// What is counted comes out as the series that docs/reference/metrics.md names.
+import t from 'tap'
+import { createMetrics, type RequestSample } from '../../src/admin/metrics.ts'
+
+async function series(metrics: ReturnType<typeof createMetrics>): Promise<string[]> {
+  const text = await metrics.registry.metrics()
+  return text.split('\n').filter((line) => line.startsWith('portcullis_'))
+}
+
+const warm: RequestSample = {
+  kind: 'blob',
+  status: 200,
+  source: 'disk',
+  bytes: 1000,
+  seconds: 0.02,
+  firstByteSeconds: 0.001,
+}
+
+t.test('requests', async (t) => {
+  const metrics = createMetrics()
+  metrics.request(warm)
+  metrics.request(warm)
+  metrics.request({ kind: 'manifest', status: 404, source: 'none', bytes: 80, seconds: 0.1 })
+  const lines = await series(metrics)
+  for (const line of [
+    'portcullis_requests_total{kind="blob",status="200",source="disk"} 2',
+    'portcullis_requests_total{kind="manifest",status="404",source="none"} 1',
+    'portcullis_response_bytes_total{kind="blob",source="disk"} 2000',
+    'portcullis_request_duration_seconds_count{kind="blob"} 2',
+    'portcullis_time_to_first_byte_seconds_bucket{le="0.001",kind="blob",source="disk"} 2',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
+  t.notOk(lines.some((line) => line.includes('first_byte_seconds_count{kind="manifest"')))
+  t.same(await series(metrics), lines, 'asking again changes nothing')
+})
+
+t.test('upstreams, cache and security', async (t) => {
+  const metrics = createMetrics()
+  const attempt = { upstream: 'docker.io', method: 'GET', seconds: 1 }
+  metrics.attempt({ ...attempt, outcome: 'ok', status: 200 })
+  metrics.attempt({ ...attempt, outcome: 'error', reason: 'unknown_ca' })
+  metrics.attempt({ ...attempt, outcome: 'error', status: 503 })
+  metrics.lookup('hit')
+  metrics.lookup('miss')
+  metrics.lookup('miss')
+  metrics.coalesced()
+  metrics.fills(1)
+  metrics.fills(1)
+  metrics.fills(-1)
+  metrics.handshakeFailure('expired')
+  metrics.refusedCaller('no_purpose')
+  metrics.insecureUpstreams(['a', 'b'])
+  metrics.insecureUpstreams(['b'])
+  const lines = await series(metrics)
+  for (const line of [
+    'portcullis_upstream_attempts_total{upstream="docker.io",outcome="ok"} 1',
+    'portcullis_upstream_attempts_total{upstream="docker.io",outcome="error"} 2',
+    'portcullis_upstream_errors_total{upstream="docker.io",cause="unknown_ca"} 1',
+    'portcullis_upstream_errors_total{upstream="docker.io",cause="status_503"} 1',
+    'portcullis_upstream_attempt_duration_seconds_count{upstream="docker.io"} 3',
+    'portcullis_cache_lookups_total{result="hit"} 1',
+    'portcullis_cache_lookups_total{result="miss"} 2',
+    'portcullis_coalesced_clients_total 1',
+    'portcullis_fills_in_flight 1',
+    'portcullis_handshake_failures_total{reason="expired"} 1',
+    'portcullis_refused_callers_total{reason="no_purpose"} 1',
+    'portcullis_insecure_upstreams{upstream="b"} 1',
+  ]) {
+    t.ok(lines.includes(line), line)
+  }
+  t.notOk(lines.some((line) => line.includes('upstream="a"')))
+})
+
+t.test('two sets share nothing', async (t) => {
+  const [one, two] = [createMetrics(), createMetrics()]
+  one.coalesced()
+  t.ok((await series(one)).includes('portcullis_coalesced_clients_total 1'))
+  t.ok((await series(two)).includes('portcullis_coalesced_clients_total 0'))
+})
