@@ -1,4 +1,6 @@
 // Every command by name; a command is loaded when it is asked for.
 import type { CommandTable } from './command.ts'
 
-export const commands: CommandTable = {}
+export const commands: CommandTable = {
+  check: async () => (await import('./check.ts')).command,
+}
