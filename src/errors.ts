@@ -4,7 +4,7 @@
  * Codes a client may see. The first group is the distribution specification's own; the second is
  * ours, for what a gateway can fail at and a registry cannot.
  */
-const statusOf = {
+export const statusOf = {
   BLOB_UNKNOWN: 404,
   DENIED: 403,
   DIGEST_INVALID: 400,

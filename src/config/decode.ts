@@ -13,6 +13,7 @@ export interface Shape extends TSchema {
   description?: string
   default?: unknown
   defaultText?: string
+  valueText?: string
   properties?: Record<string, Shape>
   required?: string[]
   patternProperties?: Record<string, Shape>

@@ -1,19 +1,20 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 //
 // Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
-// error message) and `isPath` (a file or folder, relative to the config file's own).
+// error message) and `isPath` (a file or folder, relative to the config file's own). `valueText`
+// and `defaultText` are how the reference puts the value and its default.
 import Type, { type StaticDecode, type TSchemaOptions, type TUnsafe } from 'typebox'
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
 
 function size(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a size such as 50GiB', ...options })
+  const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
   return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
     .Decode((given) => parseSize(given) ?? 0)
     .Encode(formatSize)
 }
 
 function duration(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a duration such as 5m', ...options })
+  const text = Type.String({ mustBe: 'a duration such as 5m', valueText: 'duration', ...options })
   return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
     .Decode((given) => parseDuration(given) ?? 0)
     .Encode(formatDuration)
@@ -22,7 +23,7 @@ function duration(options: TSchemaOptions) {
 /** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
 function limit(options: TSchemaOptions) {
   const mustBe = 'a duration above zero such as 20s'
-  const text = Type.String({ mustBe, ...options })
+  const text = Type.String({ mustBe, valueText: 'duration above 0', ...options })
   return Type.Codec(Type.Refine(text, (given) => (parseDuration(given) ?? 0) > 0))
     .Decode((given) => parseDuration(given) ?? 0)
     .Encode(formatDuration)
@@ -43,14 +44,18 @@ function oneOf<const T extends string[]>(values: T, options: TSchemaOptions): TU
 
 function host(description: string, byDefault: string) {
   const mustBe = 'an IP address or a host name'
-  return text(description, { default: byDefault, pattern: '^[A-Za-z0-9._:%-]+$', mustBe })
+  const pattern = '^[A-Za-z0-9._:%-]+$'
+  return text(description, { default: byDefault, pattern, mustBe, valueText: 'address or name' })
 }
 
 /** Host names in which `*` stands for any run of characters, but not for the whole name. */
 function hostPatterns(description: string, options: TSchemaOptions = {}) {
   const pattern = String.raw`^(?=.*[a-z0-9])[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?(:\d{1,5})?$`
   const mustBe = 'a lower-case host name such as cdn.example or *.cdn.example'
-  return Type.Array(text('One host.', { pattern, mustBe }), { description, ...options })
+  return Type.Array(text('One host.', { pattern, mustBe, valueText: 'host name' }), {
+    description,
+    ...options,
+  })
 }
 
 function port(description: string, byDefault: number) {
@@ -117,7 +122,8 @@ const upstreamAuth = {
 const Upstream = Type.Object(
   {
     url: Type.Optional(
-      text('Where the registry is; `https://<name>` by default, without `/v2`.', {
+      text('Where the registry is, without `/v2`.', {
+        valueText: 'URL',
         defaultText: '`https://<name>`; the well-known registries have their own',
       }),
     ),
@@ -136,7 +142,7 @@ const Upstream = Type.Object(
         defaultText: 'none; the well-known registries have their own',
       }),
     ),
-    proxy: Type.Optional(text('URL of an HTTP proxy on the way to this upstream.')),
+    proxy: Type.Optional(text('An HTTP proxy on the way to this upstream.', { valueText: 'URL' })),
     connectTimeout: limit({
       default: '5s',
       description: 'Longest wait for the TCP connection and the TLS handshake.',

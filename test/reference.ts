@@ -1,0 +1,137 @@
+// The generated half of docs/reference. `node test/reference.ts` writes it; reference.test.ts
+// fails where it is out of date.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { format } from 'prettier'
+import type { TSchema } from 'typebox'
+import { createMetrics } from '../src/admin/metrics.ts'
+import type { Shape } from '../src/config/decode.ts'
+import { ConfigSchema } from '../src/config/schema.ts'
+
+const folder = join(import.meta.dirname, '../docs/reference')
+
+export const references: Record<string, () => Promise<string>> = {
+  [join(folder, 'config.md')]: () => formatted(configReference()),
+  [join(folder, 'metrics.md')]: async () => formatted(await metricsReference()),
+}
+
+if (import.meta.main) {
+  for (const [file, render] of Object.entries(references)) writeFileSync(file, await render())
+}
+
+async function formatted(markdown: string): Promise<string> {
+  return format(markdown, { parser: 'markdown', printWidth: 100 })
+}
+
+function configReference(): string {
+  // TypeBox's own type is closed: its keywords of ours are not in it.
+  const schema: TSchema = ConfigSchema
+  const sections = sectionsOf(schema, '')
+  return `# Config reference
+
+The config is one YAML file, given by \`--config\` or \`PORTCULLIS_CONFIG\`. \`portcullis check\`
+validates it and prints it with every default. The [examples](../../examples) are a start.
+
+- A key that is not listed here is an error. Every problem is told at once, with its path and line.
+- Paths are relative to the folder of the config file; \`~\` is the home folder of the gateway's user.
+- Sizes have a unit: \`B\`, \`KiB\`, \`MiB\`, \`GiB\`, \`TiB\`, or \`kB\`, \`MB\`, \`GB\`, \`TB\`. Durations: \`ms\`,
+  \`s\`, \`m\`, \`h\`, \`d\`.
+- Secrets are never in this file: they come from files and environment variables that it names.
+
+<!-- Generated from src/config/schema.ts by \`node test/reference.ts\`. -->
+
+${sections.join('\n\n')}
+`
+}
+
+/** One heading and table per section, and those below it. */
+function sectionsOf(shape: Shape, path: string): string[] {
+  const entries = Object.entries(shape.properties ?? {}).map(([key, child]) => ({ key, child }))
+  const isSection = ({ child }: { child: Shape }) =>
+    (child.properties ?? childOf(child)) !== undefined
+  const leaves = entries.filter((entry) => !isSection(entry))
+  const rows = leaves.map(
+    ({ key, child }) =>
+      `| \`${key}\` | ${kindOf(child)} | ${defaultOf(child)} | ${meaning(child)} |`,
+  )
+  const title = path === '' ? 'Top level' : `\`${path}\``
+  const table = ['| key | value | default | meaning |', '| --- | --- | --- | --- |', ...rows]
+  const own = [`## ${title}`, shape.description ?? '', rows.length === 0 ? '' : table.join('\n')]
+  const below = entries.filter(isSection).flatMap(({ key, child }) => {
+    const where = path === '' ? key : `${path}.${key}`
+    const item = childOf(child)
+    if (item === undefined) return sectionsOf(child, where)
+    return [
+      `## \`${where}\`\n\n${child.description ?? ''}`,
+      ...sectionsOf(item, `${where}.<${child.keyLabel ?? 'key'}>`),
+    ]
+  })
+  return [own.filter((part) => part !== '').join('\n\n'), ...below]
+}
+
+function childOf(shape: Shape): Shape | undefined {
+  return Object.values(shape.patternProperties ?? {})[0]
+}
+
+function kindOf(shape: Shape): string {
+  if (shape.items !== undefined) return `list: ${kindOf(shape.items)}`
+  if (shape.enum !== undefined) return shape.enum.map((value) => `\`${String(value)}\``).join(', ')
+  if (shape.isPath === true) return 'path'
+  if (shape.type === 'integer') return `${shape.minimum} to ${shape.maximum}`
+  if (shape.type === 'boolean') return '`true`, `false`'
+  return shape.valueText ?? 'text'
+}
+
+function defaultOf(shape: Shape): string {
+  if (shape.defaultText !== undefined) return shape.defaultText
+  if (!('default' in shape)) return ''
+  return `\`${typeof shape.default === 'string' ? shape.default : JSON.stringify(shape.default)}\``
+}
+
+function meaning(shape: Shape): string {
+  if (shape.description === undefined) throw new Error('every key needs a description')
+  return shape.description
+}
+
+async function metricsReference(): Promise<string> {
+  const all = await createMetrics().registry.getMetricsAsJSON()
+  const own = all.filter(({ name }) => name.startsWith('portcullis_'))
+  const rows = own.map((metric) => {
+    const { labelNames = [] } = createMetrics().registry.getSingleMetric(
+      metric.name,
+    ) as unknown as {
+      labelNames?: string[]
+    }
+    const labels = labelNames.map((label) => `\`${label}\``).join(', ')
+    // The types are numbers in the typings and words in fact.
+    return `| \`${metric.name}\` | ${String(metric.type)} | ${labels} | ${metric.help} |`
+  })
+  return `# Metrics reference
+
+\`/metrics\` of the admin listener, in the text format of Prometheus. Beside these there are
+\`process_*\` and \`nodejs_*\` of the process. Label values come from small sets: a client cannot make
+new series.
+
+<!-- Generated from src/admin/metrics.ts by \`node test/reference.ts\`. -->
+
+| metric | type | labels | meaning |
+| --- | --- | --- | --- |
+${rows.join('\n')}
+
+## Labels
+
+- \`kind\`: what was asked: \`manifest\`, \`blob\`, \`tags\`, \`referrers\`, \`catalog\`, \`base\` (\`/v2/\`), \`other\`.
+- \`source\`: where the answer came from: \`memory\` and \`disk\` are the cache, \`fill\` is a download that
+  other clients may be following, \`upstream\` was passed through, \`none\` has no content (errors, \`/v2/\`).
+- \`reason\`, \`cause\`: see [errors](errors.md).
+
+## Worth an alert
+
+- \`rate(portcullis_upstream_errors_total[5m]) > 0\`, by \`cause\`: an upstream cannot be asked; tags are
+  served stale meanwhile.
+- \`increase(portcullis_handshake_failures_total{reason="expired"}[1h]) > 0\`: a node's certificate needs
+  renewal.
+- \`portcullis_insecure_upstreams > 0\`: an upstream's certificate is not checked.
+- \`/readyz\` is not 200: its body says why.
+`
+}
