@@ -1,4 +1,4 @@
-// Why a TLS handshake failed: one word for metrics, and one log line per reason and source.
+// Why a connection came to nothing: one word for metrics, one log line per reason and source.
 import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
@@ -35,6 +35,7 @@ const hints: Readonly<Record<string, string>> = {
   no_certificate: 'the client must present a certificate',
   not_tls: 'the client must speak https',
   refused_by_client: "the client must trust the CA of the gateway's certificate",
+  too_many_connections: 'the limit of open connections is reached',
   unknown_ca: 'the client certificate must come from an authority in clientCa',
   unsupported_protocol: 'the client offers only TLS versions below minVersion',
   wrong_purpose: 'the client certificate must have the extended key usage clientAuth',
@@ -48,21 +49,26 @@ function handshakeReason(error: Error, socket: TLSSocket): string {
   return reasons[code] ?? 'other'
 }
 
+export interface ConnectionReporter {
+  /** For `tlsClientError`. */
+  handshakeFailed: (error: Error, socket: TLSSocket) => void
+  /** For `drop`: the limit of connections is reached. */
+  dropped: (connection?: { remoteAddress?: string }) => void
+}
+
 /**
- * A listener for `tlsClientError`: counts every failure by `onHandshakeFailure`, and logs the same
- * reason from the same address once a minute, with how many were left out.
+ * Counts every connection that came to nothing by `onHandshakeFailure`, and logs the same reason
+ * from the same address once a minute, with how many were left out.
  */
-export function createHandshakeReporter(options: {
+export function createConnectionReporter(options: {
   log: Logger
   onHandshakeFailure: (reason: string) => void
-}): (error: Error, socket: TLSSocket) => void {
+}): ConnectionReporter {
   const { log, onHandshakeFailure } = options
   const seen = new Map<string, { until: number; suppressed: number }>()
 
-  return (error, socket) => {
-    const reason = handshakeReason(error, socket)
+  function report(reason: string, source: string, error?: Error): void {
     onHandshakeFailure(reason)
-    const source = sourceOf(socket)
     const key = `${reason} ${source}`
     const entry = seen.get(key)
     if (entry !== undefined && Date.now() < entry.until) {
@@ -71,11 +77,18 @@ export function createHandshakeReporter(options: {
     }
     if (seen.size >= remembered) seen.delete(seen.keys().next().value ?? '')
     seen.set(key, { until: Date.now() + quietMs, suppressed: 0 })
-    const code = 'code' in error ? error.code : undefined
+    const code = error !== undefined && 'code' in error ? error.code : undefined
     const suppressed = entry?.suppressed ?? 0
-    const facts = { reason, source, code, detail: error.message, hint: hints[reason], suppressed }
+    const facts = { reason, source, code, detail: error?.message, hint: hints[reason], suppressed }
     // TCP health checks connect and go away: nothing to be warned about.
-    log[reason === 'closed_by_client' ? 'info' : 'warn'](facts, 'TLS handshake failed')
+    const level = reason === 'closed_by_client' ? 'info' : 'warn'
+    log[level](facts, error === undefined ? 'connection refused' : 'TLS handshake failed')
+  }
+
+  return {
+    handshakeFailed: (error, socket) =>
+      report(handshakeReason(error, socket), sourceOf(socket), error),
+    dropped: (connection) => report('too_many_connections', connection?.remoteAddress ?? 'unknown'),
   }
 }
 

@@ -53,7 +53,8 @@ export function refuse(res: ServerResponse, error: GatewayError): void {
  */
 export function frameProblem(req: IncomingMessage): GatewayError | undefined {
   const { hosts, authorizations, body } = countHeaders(req.rawHeaders)
-  if (hosts !== 1) return invalid('a request needs exactly one Host header')
+  const hostless = hosts === 0 && req.httpVersion === '1.0'
+  if (hosts !== 1 && !hostless) return invalid('a request needs exactly one Host header')
   if (authorizations > 1) return invalid('a request may have one Authorization header only')
   if (body && (req.method === 'GET' || req.method === 'HEAD')) {
     return invalid(`a ${req.method} request must not have a body`)

@@ -12,7 +12,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
 import { readSecureContext } from './credentials.ts'
-import { createHandshakeReporter } from './handshake.ts'
+import { createConnectionReporter, type ConnectionReporter } from './handshake.ts'
 import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './refusal.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
@@ -59,7 +59,9 @@ export function createServer(
   options: ServerOptions,
 ): ListenerServer {
   const plain = isPlain(config)
-  const server = plain ? createPlain(options) : createSecure(config, options)
+  const reporter = createConnectionReporter(options)
+  const server = plain ? createPlain(options) : createSecure(config, options, reporter)
+  server.on('drop', reporter.dropped)
   const open = connectionsOf(server)
   server.on(plain ? 'connection' : 'secureConnection', (socket: Socket) => {
     open.add(socket)
@@ -127,6 +129,7 @@ function createPlain({ handler, log, section = 'listen' }: ServerOptions): HttpS
 function createSecure(
   config: Config['listen'] | Config['admin'],
   options: ServerOptions,
+  reporter: ConnectionReporter,
 ): HttpsServer {
   const { tls } = config
   const server = createHttpsServer(
@@ -143,7 +146,7 @@ function createSecure(
   )
   // Asked now, the address is known to the report of a handshake that fails later.
   server.on('connection', (socket: Socket) => void socket.remoteAddress)
-  server.on('tlsClientError', createHandshakeReporter(options))
+  server.on('tlsClientError', reporter.handshakeFailed)
   return server
 }
 

@@ -93,6 +93,7 @@ t.test('what is sound is handled, the absolute form for this host too', async (t
   const tail = 'HTTP/1.1\r\nHost: Gateway:5443\r\nConnection: close\r\n\r\n'
   t.match(await send(port, `GET /v2/?ns=a ${tail}`), /handled GET \/v2\/\?ns=a$/)
   t.match(await send(port, `GET https://gateway:5443/v2/ ${tail}`), /handled GET \/v2\/$/)
+  t.match(await send(port, 'GET /v2/ HTTP/1.0\r\n\r\n'), /handled GET \/v2\/$/)
   t.match(await send(port, `OPTIONS * ${tail}`), /handled OPTIONS \*$/)
 })
 

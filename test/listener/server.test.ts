@@ -108,3 +108,18 @@ t.test('draining a server that does not listen is nothing', async (t) => {
   )
   t.equal(await drain(server, 1000), true)
 })
+
+t.test('connections above the limit are refused, counted and logged once', async (t) => {
+  const rig = await slowListener(t, false)
+  const first = await rig.request()
+  rig.server.maxConnections = 1
+  for (let turn = 0; turn < 3; turn += 1) {
+    const refused = rig.nextFailure()
+    const socket = connect(rig.port, '127.0.0.1')
+    socket.on('error', () => undefined)
+    t.equal(await refused, 'too_many_connections')
+    socket.destroy()
+  }
+  t.equal(rig.lines.filter(({ msg }) => msg === 'connection refused').length, 1)
+  first.socket.destroy()
+})
