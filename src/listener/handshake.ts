@@ -13,6 +13,7 @@ const reasons: Readonly<Record<string, string>> = {
   EPIPE: 'closed_by_client',
   ERR_SSL_BAD_CERTIFICATE: 'refused_by_client',
   ERR_SSL_HTTP_REQUEST: 'not_tls',
+  ERR_SSL_NO_APPLICATION_PROTOCOL: 'unsupported_protocol',
   ERR_SSL_NO_PROTOCOLS_AVAILABLE: 'unsupported_protocol',
   ERR_SSL_NO_SHARED_CIPHER: 'no_shared_cipher',
   ERR_SSL_NO_SUITABLE_SIGNATURE_ALGORITHM: 'no_shared_cipher',

@@ -96,6 +96,9 @@ t.test('versions and ciphers below the minimum are refused and counted', async (
   const weak = listener.nextFailure()
   await call(undefined, { maxVersion: 'TLSv1.2', ciphers: 'ECDHE-ECDSA-AES128-SHA256' })
   t.equal(await weak, 'no_shared_cipher')
+  const modern = listener.nextFailure()
+  await call(undefined, { ALPNProtocols: ['h2'] })
+  t.equal(await modern, 'unsupported_protocol', 'a client that speaks HTTP/2 only')
 })
 
 t.test('minVersion TLSv1.3 refuses TLS 1.2', async (t) => {
