@@ -1,0 +1,52 @@
+// Names as certificates carry them: subject, DNS, IP, URI; and as files are called after them.
+import { isIP } from 'node:net'
+import type { Problem } from '../errors.ts'
+import type { AlternativeNames } from './profile.ts'
+
+const label = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
+const dnsPattern = new RegExp(`^(?:\\*\\.)?${label}(?:\\.${label})*$`)
+
+/** A host name, or `*.` before one. All-numeric last labels are addresses, not names. */
+export function isDnsName(text: string): boolean {
+  return text.length <= 253 && dnsPattern.test(text) && !/(^|\.)\d+$/.test(text)
+}
+
+/** A SPIFFE ID with a path, as of the SPIFFE-ID specification, section 2. */
+export function isSpiffeId(text: string): boolean {
+  const match = /^spiffe:\/\/[a-z0-9._-]{1,255}((?:\/[A-Za-z0-9._-]+)+)$/.exec(text)
+  const segments = match?.[1]?.split('/') ?? ['.']
+  return text.length <= 2048 && !segments.includes('.') && !segments.includes('..')
+}
+
+/** What is wrong with a common name; X.520 allows 64 characters. */
+export function commonNameProblem(commonName: string): string | undefined {
+  if (commonName.trim() === '') return 'is empty: give the certificate a name'
+  if (Array.from(commonName).length > 64) return 'is longer than the 64 characters of a common name'
+  if (/\p{C}/u.test(commonName)) return 'has a control character'
+  return undefined
+}
+
+/** What is wrong with the alternative names, each under its path, such as `dnsNames`. */
+export function alternativeNameProblems(names: AlternativeNames): Problem[] {
+  const wrong = (path: string, values: readonly string[] = [], ok: (value: string) => boolean) =>
+    values.filter((value) => !ok(value)).map((value) => ({ path, value: JSON.stringify(value) }))
+  return [
+    ...wrong('dnsNames', names.dnsNames, isDnsName).map(({ path, value }) => ({
+      path,
+      message: `${value} is no DNS name`,
+    })),
+    ...wrong('ipAddresses', names.ipAddresses, (value) => isIP(value) !== 0).map(
+      ({ path, value }) => ({ path, message: `${value} is no IP address` }),
+    ),
+    ...wrong('uris', names.uris, isUri).map(({ path, value }) => ({
+      path,
+      message: `${value} is no absolute URI such as spiffe://example.org/edge-1`,
+    })),
+  ]
+}
+
+function isUri(text: string): boolean {
+  return text.startsWith('spiffe:')
+    ? isSpiffeId(text)
+    : /^[\x21-\x7e]+$/.test(text) && URL.canParse(text)
+}
