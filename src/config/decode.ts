@@ -23,6 +23,8 @@ export interface Shape extends TSchema {
   maximum?: number
   mustBe?: string
   isPath?: boolean
+  mayBeUrl?: boolean
+  orOne?: boolean
   keyPattern?: string
   keyMustBe?: string
   keyLabel?: string
@@ -101,6 +103,9 @@ function decodeRecord(walk: Walk, shape: Shape, given: unknown, at: readonly str
 
 function decodeArray(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
   const { items } = shape
+  if (shape.orOne === true && typeof given === 'string') {
+    return decodeArray(walk, shape, [given], at)
+  }
   if (!Array.isArray(given) || items === undefined) {
     walk.findings.push({ at, message: 'must be a list' })
     return fallback(walk, shape, at)
@@ -113,7 +118,10 @@ function decodeLeaf(walk: Walk, shape: Shape, given: unknown, at: readonly strin
     walk.findings.push({ at, message: expectation(shape) })
     return fallback(walk, shape, at)
   }
-  if (shape.isPath === true && typeof given === 'string') return absolute(walk.folder, given)
+  if (shape.isPath === true && typeof given === 'string') {
+    const isUrl = shape.mayBeUrl === true && given.includes('://')
+    return isUrl ? given : absolute(walk.folder, given)
+  }
   return Value.Decode(shape, given)
 }
 

@@ -1,72 +1,18 @@
 // The config file: one schema that is type, validation and reference documentation at once.
-//
-// Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
-// error message) and `isPath` (a file or folder, relative to the config file's own). `valueText`
-// and `defaultText` are how the reference puts the value and its default.
-import Type, { type StaticDecode, type TSchemaOptions, type TUnsafe } from 'typebox'
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
-
-function size(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
-  return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
-    .Decode((given) => parseSize(given) ?? 0)
-    .Encode(formatSize)
-}
-
-function duration(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a duration such as 5m', valueText: 'duration', ...options })
-  return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
-    .Decode((given) => parseDuration(given) ?? 0)
-    .Encode(formatDuration)
-}
-
-/** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
-function limit(options: TSchemaOptions) {
-  const mustBe = 'a duration above zero such as 20s'
-  const text = Type.String({ mustBe, valueText: 'duration above 0', ...options })
-  return Type.Codec(Type.Refine(text, (given) => (parseDuration(given) ?? 0) > 0))
-    .Decode((given) => parseDuration(given) ?? 0)
-    .Encode(formatDuration)
-}
-
-function path(description: string, options: TSchemaOptions = {}) {
-  const mustBe = 'the path of a file or folder'
-  return Type.String({ minLength: 1, isPath: true, mustBe, description, ...options })
-}
-
-function text(description: string, options: TSchemaOptions = {}) {
-  return Type.String({ minLength: 1, mustBe: 'a text that is not empty', description, ...options })
-}
-
-function oneOf<const T extends string[]>(values: T, options: TSchemaOptions): TUnsafe<T[number]> {
-  return Type.Unsafe<T[number]>(Type.Enum(values, options))
-}
-
-function host(description: string, byDefault: string) {
-  const mustBe = 'an IP address or a host name'
-  const pattern = '^[A-Za-z0-9._:%-]+$'
-  return text(description, { default: byDefault, pattern, mustBe, valueText: 'address or name' })
-}
-
-/** Host names in which `*` stands for any run of characters, but not for the whole name. */
-function hostPatterns(description: string, options: TSchemaOptions = {}) {
-  const pattern = String.raw`^(?=.*[a-z0-9])[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?(:\d{1,5})?$`
-  const mustBe = 'a lower-case host name such as cdn.example or *.cdn.example'
-  return Type.Array(text('One host.', { pattern, mustBe, valueText: 'host name' }), {
-    description,
-    ...options,
-  })
-}
-
-function port(description: string, byDefault: number) {
-  return Type.Integer({ minimum: 0, maximum: 65_535, default: byDefault, description })
-}
-
-const closed = { additionalProperties: false }
-/** A section whose keys all have a default, so that it may be left out. */
-function section(description: string) {
-  return { ...closed, default: {}, description }
-}
+import Type, { type StaticDecode } from 'typebox'
+import {
+  closed,
+  duration,
+  host,
+  hostPatterns,
+  limit,
+  oneOf,
+  path,
+  port,
+  section,
+  size,
+  text,
+} from './leaf.ts'
 
 const listenerTls = {
   cert: Type.Optional(path('PEM certificate of the server, followed by its intermediates.')),

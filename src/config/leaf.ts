@@ -1,0 +1,86 @@
+// What the config's schema is made of: sizes, durations, paths, choices and closed sections.
+//
+// Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
+// error message), `isPath` (a file or folder, relative to the config file's own), with `mayBeUrl`
+// also an https URL; `valueText` and `defaultText` are how the reference puts the value and its
+// default. A list with `orOne` may be written as its one entry.
+import Type, { type TSchemaOptions, type TUnsafe } from 'typebox'
+import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+
+export function size(options: TSchemaOptions) {
+  const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
+  return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
+    .Decode((given) => parseSize(given) ?? 0)
+    .Encode(formatSize)
+}
+
+export function duration(options: TSchemaOptions) {
+  const text = Type.String({ mustBe: 'a duration such as 5m', valueText: 'duration', ...options })
+  return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
+    .Decode((given) => parseDuration(given) ?? 0)
+    .Encode(formatDuration)
+}
+
+/** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
+export function limit(options: TSchemaOptions) {
+  const mustBe = 'a duration above zero such as 20s'
+  const text = Type.String({ mustBe, valueText: 'duration above 0', ...options })
+  return Type.Codec(Type.Refine(text, (given) => (parseDuration(given) ?? 0) > 0))
+    .Decode((given) => parseDuration(given) ?? 0)
+    .Encode(formatDuration)
+}
+
+export function path(description: string, options: TSchemaOptions = {}) {
+  const mustBe = 'the path of a file or folder'
+  return Type.String({ minLength: 1, isPath: true, mustBe, description, ...options })
+}
+
+export function text(description: string, options: TSchemaOptions = {}) {
+  return Type.String({ minLength: 1, mustBe: 'a text that is not empty', description, ...options })
+}
+
+export function oneOf<const T extends string[]>(
+  values: T,
+  options: TSchemaOptions,
+): TUnsafe<T[number]> {
+  return Type.Unsafe<T[number]>(Type.Enum(values, options))
+}
+
+export function host(description: string, byDefault: string) {
+  const mustBe = 'an IP address or a host name'
+  const pattern = '^[A-Za-z0-9._:%-]+$'
+  return text(description, { default: byDefault, pattern, mustBe, valueText: 'address or name' })
+}
+
+/** Host names in which `*` stands for any run of characters, but not for the whole name. */
+export function hostPatterns(description: string, options: TSchemaOptions = {}) {
+  const pattern = String.raw`^(?=.*[a-z0-9])[a-z0-9*]([a-z0-9.*-]*[a-z0-9])?(:\d{1,5})?$`
+  const mustBe = 'a lower-case host name such as cdn.example or *.cdn.example'
+  return Type.Array(text('One host.', { pattern, mustBe, valueText: 'host name' }), {
+    description,
+    ...options,
+  })
+}
+
+export function port(description: string, byDefault: number) {
+  return Type.Integer({ minimum: 0, maximum: 65_535, default: byDefault, description })
+}
+
+export const closed = { additionalProperties: false }
+/** A section whose keys all have a default, so that it may be left out. */
+export function section(description: string) {
+  return { ...closed, default: {}, description }
+}
+
+/** A list of texts that may be written as one text. The description is that of an entry, too. */
+export function oneOrMore(description: string, { default: byDefault, ...item }: ListOptions = {}) {
+  return Type.Array(text(description, item), {
+    orOne: true,
+    description,
+    ...(byDefault === undefined ? {} : { default: byDefault }),
+  })
+}
+
+interface ListOptions extends TSchemaOptions {
+  default?: string[]
+}
