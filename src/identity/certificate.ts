@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import { verificationReason } from '../errors.ts'
 import type { Anonymous, CertificateIdentity } from './identity.ts'
 import { parseAlternativeNames, parseSubject } from './names.ts'
+import { spiffeIdOf } from './spiffe.ts'
 
 /** A caller whose credential is wrong: to be answered with 403, never taken for anonymous. */
 export interface Refusal {
@@ -61,6 +62,7 @@ function identityOf(certificate: X509Certificate, now: number): CertificateIdent
     kind: 'certificate',
     ...subject,
     ...names,
+    ...spiffeIdOf(certificate.raw, names.uris),
     serial: certificate.serialNumber,
     thumbprint: createHash('sha256').update(certificate.raw).digest('base64url'),
     expiresAt: certificate.validToDate.getTime(),

@@ -15,6 +15,8 @@ export interface CertificateIdentity {
   dnsNames: readonly string[]
   /** URI subject alternative names, SPIFFE IDs among them. */
   uris: readonly string[]
+  /** The one URI, where the certificate is a valid X.509-SVID. */
+  spiffeId?: string
   /** Serial number in upper-case hex. */
   serial: string
   /** SHA-256 of the DER certificate, base64url (the `x5t#S256` of RFC 8705). */
@@ -23,4 +25,44 @@ export interface CertificateIdentity {
   expiresAt: number
 }
 
-export type Identity = Anonymous | CertificateIdentity
+/** The names in a certificate, without what proves that the caller holds its key. */
+export type CertificateNames = Pick<
+  CertificateIdentity,
+  'commonName' | 'subject' | 'dnsNames' | 'uris' | 'spiffeId'
+>
+
+/** One entry of a Docker token's `access` claim. */
+export interface AccessEntry {
+  type: string
+  name: string
+  actions: readonly string[]
+}
+
+/** A caller with a bearer token whose signature, issuer, audience and times were verified. */
+export interface TokenIdentity {
+  kind: 'token'
+  /** SHA-256 of the token, base64url: tells tokens apart, and is not one. */
+  id: string
+  issuer: string
+  /** The `sub` claim, empty where there is none. */
+  subject: string
+  groups: readonly string[]
+  claims: Readonly<Record<string, unknown>>
+  /** The `access` claim; absent where the token has none. */
+  access?: readonly AccessEntry[]
+  /** `cnf.x5t#S256`: the only certificate that the token is good with. */
+  boundTo?: string
+  /** The certificate that a token of our own was issued for. */
+  issuedFor?: CertificateNames & { thumbprint: string }
+  /** From when on the token is refused, milliseconds since the epoch. */
+  expiresAt: number
+}
+
+/** A caller with both. */
+export interface CombinedIdentity {
+  kind: 'certificate+token'
+  certificate: CertificateIdentity
+  token: TokenIdentity
+}
+
+export type Identity = Anonymous | CertificateIdentity | TokenIdentity | CombinedIdentity

@@ -53,6 +53,7 @@ t.test('everything the identity says comes from the certificate', async (t) => {
     subject: 'CN=edge-1,O=Example\\, Inc.,C=DE',
     dnsNames: ['edge-1.example'],
     uris: ['spiffe://example/edge-1'],
+    spiffeId: 'spiffe://example/edge-1',
     serial: client.certificate.serialNumber.toUpperCase(),
     thumbprint: createHash('sha256')
       .update(Buffer.from(client.certificate.rawData))

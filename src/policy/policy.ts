@@ -1,0 +1,99 @@
+// Who may do what: rules compiled once, decided in order, the decisions remembered.
+import type { PolicyConfig, RuleConfig } from '../config/access.ts'
+import { compileGlob } from './glob.ts'
+import type { Subject } from './subject.ts'
+import { compileWho, type Who } from './who.ts'
+
+export type Action = RuleConfig['actions'][number]
+
+export interface Decision {
+  allowed: boolean
+  /** The rule's name or place (`rules.3`), `default`, or `token` where its access list decided. */
+  rule: string
+  /** One sentence for the log and for `check --as`; never sent to a client. */
+  reason: string
+}
+
+export interface Policy {
+  /** `repository` is `<upstream>/<repository>`. Pure but for its memory. */
+  decide: (subject: Subject, action: Action, repository: string) => Decision
+}
+
+interface CompiledRule {
+  who: Who
+  repositories(repository: string): boolean
+  actions: ReadonlySet<Action>
+  decision: Decision
+}
+
+/** Decisions remembered; a key is some 150 bytes. */
+const remembered = 32_768
+
+/**
+ * What the first matching rule says, or the default. A token with an access list narrows that: it
+ * never allows what the rules refuse, and nothing that it does not list is allowed.
+ */
+export function createPolicy(config: PolicyConfig): Policy {
+  const rules = config.rules.map(compileRule)
+  const byDefault: Decision = {
+    allowed: config.default === 'allow',
+    rule: 'default',
+    reason: `no rule matches, and policy.default is ${config.default}`,
+  }
+  const memory = new Map<string, Decision>()
+
+  return {
+    decide(subject, action, repository) {
+      const key = `${action} ${repository} ${subject.key}`
+      const known = memory.get(key)
+      if (known !== undefined) return known
+      const decision = evaluate(rules, byDefault, subject, action, repository)
+      if (memory.size >= remembered) memory.delete(memory.keys().next().value ?? '')
+      memory.set(key, decision)
+      return decision
+    },
+  }
+}
+
+/** What the log calls a rule: its name, or its place in the list. */
+export function nameOfRule({ name }: RuleConfig, index: number): string {
+  return name ?? `rules.${index}`
+}
+
+function compileRule(rule: RuleConfig, index: number): CompiledRule {
+  const globs = rule.repositories.map((pattern) => compileGlob(pattern, '/'))
+  const name = nameOfRule(rule, index)
+  return {
+    who: compileWho(rule.who),
+    repositories: (repository) => globs.some((glob) => glob.matches(repository)),
+    actions: new Set(rule.actions),
+    decision: {
+      allowed: rule.effect === 'allow',
+      rule: name,
+      reason: `${name} is the first rule that matches, and its effect is ${rule.effect}`,
+    },
+  }
+}
+
+const unlisted: Decision = {
+  allowed: false,
+  rule: 'token',
+  reason: 'the access list of the token does not name the repository',
+}
+
+function evaluate(
+  rules: readonly CompiledRule[],
+  byDefault: Decision,
+  subject: Subject,
+  action: Action,
+  repository: string,
+): Decision {
+  const access = subject.token?.access
+  const listed =
+    access === undefined || access.pull.has(repository) || (action === 'list' && access.catalog)
+  const matching = rules.find(
+    (rule) => rule.actions.has(action) && rule.repositories(repository) && rule.who(subject),
+  )
+  const decision = matching?.decision ?? byDefault
+  return decision.allowed && !listed ? unlisted : decision
+}

@@ -1,0 +1,133 @@
+import t from 'tap'
+import type { PolicyConfig, RuleConfig } from '../../src/config/access.ts'
+import { createPolicy, type Action } from '../../src/policy/policy.ts'
+import type { Subject } from '../../src/policy/subject.ts'
+
+const anonymous: Subject = { key: '' }
+
+const edge: Subject = {
+  key: 'edge',
+  certificate: {
+    commonName: 'edge-1',
+    subject: 'CN=edge-1,O=Example',
+    dnsNames: ['Edge-1.Site.example'],
+    uris: ['spiffe://example/ns/prod/sa/app'],
+    spiffeId: 'spiffe://example/ns/prod/sa/app',
+  },
+}
+
+const alice: Subject = {
+  key: 'alice',
+  token: {
+    issuer: 'https://idp.example',
+    subject: 'alice',
+    groups: ['dev', 'ops'],
+    claims: { 'kubernetes.io': { namespace: 'prod' }, level: 3, roles: ['reader'] },
+  },
+}
+
+function rule(given: Partial<RuleConfig>): RuleConfig {
+  return { repositories: ['**'], actions: ['pull', 'list', 'token'], effect: 'allow', ...given }
+}
+
+function policy(rules: Partial<RuleConfig>[], byDefault: PolicyConfig['default'] = 'deny') {
+  return createPolicy({ default: byDefault, rules: rules.map(rule) })
+}
+
+const repository = 'docker.io/library/alpine'
+
+const whos: [who: RuleConfig['who'], matching: Subject[]][] = [
+  [undefined, [anonymous, edge, alice]],
+  [{ cn: ['edge-*'] }, [edge]],
+  [{ cn: ['x', 'edge-1'] }, [edge]],
+  [{ cn: ['*'] }, [edge]],
+  [{ dns: ['*.site.example'] }, [edge]],
+  [{ dns: ['*.example'] }, []],
+  [{ uri: ['spiffe://example/ns/*/sa/app'] }, [edge]],
+  [{ uri: ['spiffe://example/**'] }, [edge]],
+  [{ uri: ['spiffe://example/ns/*'] }, []],
+  [{ subject: ['CN=edge-*,O=Example'] }, [edge]],
+  [{ subject: ['alice'] }, []],
+  [{ issuer: ['https://idp.example'], subject: ['alice'] }, [alice]],
+  [{ issuer: ['https://other.example'], subject: ['alice'] }, []],
+  [{ issuer: ['https://idp.example'] }, [alice]],
+  [{ group: ['ops'] }, [alice]],
+  [{ group: ['op'] }, []],
+  [{ claim: { '/kubernetes.io/namespace': ['pro*'] } }, [alice]],
+  [{ claim: { level: ['3'] } }, [alice]],
+  [{ claim: { roles: ['reader'], level: ['4'] } }, []],
+  [{ claim: { toString: ['*'] } }, []],
+  [{ anonymous: true }, [anonymous]],
+  [{ anonymous: false }, [edge, alice]],
+  [{ cn: ['edge-1'], group: ['ops'] }, []],
+]
+
+for (const [who, matching] of whos) {
+  t.test(`who ${JSON.stringify(who)}`, async (t) => {
+    const { decide } = policy([who === undefined ? {} : { who }])
+    for (const subject of [anonymous, edge, alice]) {
+      t.equal(decide(subject, 'pull', repository).allowed, matching.includes(subject), subject.key)
+    }
+  })
+}
+
+t.test('certificate and token together match a rule that asks for both', async (t) => {
+  const both: Subject = { ...edge, ...alice, key: 'both' }
+  const { decide } = policy([{ who: { cn: ['edge-1'], group: ['ops'] } }])
+  t.ok(decide(both, 'pull', repository).allowed)
+})
+
+t.test('a SPIFFE pattern looks only at a valid SVID', async (t) => {
+  const { certificate } = edge
+  if (certificate === undefined) throw new Error('no certificate')
+  const { spiffeId: _, ...invalid } = certificate
+  const { decide } = policy([{ who: { uri: ['spiffe://example/**', '**'] } }])
+  t.notOk(decide({ key: 'x', certificate: invalid }, 'pull', repository).allowed)
+  t.ok(decide(edge, 'pull', repository).allowed)
+  const other = { ...invalid, uris: ['https://example/me'] }
+  t.ok(decide({ key: 'y', certificate: other }, 'pull', repository).allowed)
+})
+
+t.test('the first rule that matches decides, and is named', async (t) => {
+  const { decide } = policy([
+    { name: 'no-secrets', repositories: ['docker.io/secret/**'], effect: 'deny' },
+    { repositories: ['docker.io/**'], actions: ['pull'] },
+  ])
+  t.match(decide(edge, 'pull', 'docker.io/secret/x'), { allowed: false, rule: 'no-secrets' })
+  t.match(decide(edge, 'pull', repository), { allowed: true, rule: 'rules.1' })
+  t.match(decide(edge, 'list', repository), { allowed: false, rule: 'default' })
+  t.match(decide(edge, 'pull', 'quay.io/a'), { allowed: false, rule: 'default' })
+  t.match(policy([], 'allow').decide(edge, 'pull', 'quay.io/a'), { allowed: true, rule: 'default' })
+})
+
+t.test('an access list narrows what the rules allow, and never widens it', async (t) => {
+  const token = { ...alice.token, issuer: 'i', subject: '', groups: [], claims: {} }
+  const access = { pull: new Set([repository, 'quay.io/denied']), catalog: false }
+  const subject: Subject = { key: 'list', token: { ...token, access } }
+  const { decide } = policy([{ repositories: ['quay.io/**'], effect: 'deny' }, {}])
+  t.ok(decide(subject, 'pull', repository).allowed)
+  t.ok(decide(subject, 'list', repository).allowed)
+  t.match(decide(subject, 'pull', 'docker.io/other/x'), { allowed: false, rule: 'token' })
+  t.match(decide(subject, 'pull', 'quay.io/denied'), { allowed: false, rule: 'rules.0' })
+  const reader: Subject = {
+    key: 'catalog',
+    token: { ...token, access: { ...access, catalog: true } },
+  }
+  t.ok(decide(reader, 'list', 'docker.io/other/x').allowed)
+  t.notOk(decide(reader, 'pull', 'docker.io/other/x').allowed)
+})
+
+t.test('what is remembered is one caller, one action, one repository', async (t) => {
+  const { decide } = policy([{ who: { cn: ['edge-1'] }, actions: ['pull'], repositories: ['a/b'] }])
+  const ask = (subject: Subject, action: Action, name: string) =>
+    decide(subject, action, name).allowed
+  for (let round = 0; round < 2; round += 1) {
+    t.ok(ask(edge, 'pull', 'a/b'))
+    t.notOk(ask(alice, 'pull', 'a/b'))
+    t.notOk(ask(edge, 'list', 'a/b'))
+    t.notOk(ask(edge, 'pull', 'a/c'))
+  }
+  // More than is remembered: still right.
+  for (let i = 0; i < 40_000; i += 1) ask(edge, 'pull', `a/${i}`)
+  t.ok(ask(edge, 'pull', 'a/b'))
+})
