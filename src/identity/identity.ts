@@ -52,8 +52,11 @@ export interface TokenIdentity {
   access?: readonly AccessEntry[]
   /** `cnf.x5t#S256`: the only certificate that the token is good with. */
   boundTo?: string
-  /** The certificate that a token of our own was issued for. */
-  issuedFor?: CertificateNames & { thumbprint: string }
+  /**
+   * The certificate that a token of our own was issued for; `alone` where nothing but it said who
+   * asked.
+   */
+  issuedFor?: CertificateNames & { thumbprint: string; alone: boolean }
   /** From when on the token is refused, milliseconds since the epoch. */
   expiresAt: number
 }

@@ -166,7 +166,14 @@ t.test('what was verified is remembered until it expires', async (t) => {
 })
 
 t.test('a certificate that only an issuer of others vouches for', async (t) => {
-  const cert = { commonName: 'edge-1', subject: '', dnsNames: [], uris: [], thumbprint: 'abc' }
+  const cert = {
+    commonName: 'edge-1',
+    subject: '',
+    dnsNames: [],
+    uris: [],
+    thumbprint: 'abc',
+    alone: true,
+  }
   const token = await idp.sign({ cert })
   t.equal(((await verifier.verify(token)) as TokenIdentity).issuedFor, undefined)
   const own = createBearerVerifier([trust(idp, { own: true })])
