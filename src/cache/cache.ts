@@ -1,0 +1,44 @@
+// The cache as the registry's routes see it.
+import type { Digest } from '../oci/digest.ts'
+import type { Place } from '../oci/place.ts'
+import type { Found, Small, Source } from './content.ts'
+
+type Sync<T> = T | Promise<T>
+
+/** One entry of a referrers list, as the upstream describes it (image-spec "descriptor"). */
+export interface Descriptor {
+  mediaType: string
+  digest: Digest
+  size: number
+  artifactType?: string
+  annotations?: Record<string, string>
+}
+
+/** A list that was asked for upstream, or what is known while it cannot be asked. */
+export interface Listed<T> {
+  entries: readonly T[]
+  source: Source
+  stale: boolean
+}
+
+/** Methods that may answer at once do so where memory has the answer. All reject with GatewayError. */
+export interface Cache {
+  /** MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT, UNAVAILABLE. */
+  manifest: (place: Place, digest: Digest) => Sync<Found<Small>>
+  /** The manifest that a tag means; the upstream is asked where that is older than `tagTtl`. */
+  tag: (place: Place, tag: string) => Sync<Found<Small>>
+  /** A blob; where the cache lacks it its download is started or followed. BLOB_UNKNOWN. */
+  blob: (place: Place, digest: Digest) => Sync<Found>
+  /** The size of a blob in bytes, without downloading it. */
+  blobSize: (place: Place, digest: Digest) => Sync<{ size: number; source: Source }>
+  /** All tags, sorted; while the upstream cannot be asked, those that the cache holds. */
+  tags: (place: Place) => Promise<Listed<string>>
+  /** All manifests whose subject is `digest`, whatever their artifact type. */
+  referrers: (place: Place, digest: Digest) => Promise<Listed<Descriptor>>
+  /** Every repository that the cache holds a tag or a manifest of, sorted. */
+  repositories: () => Place[]
+  /** What keeps the cache from storing, one sentence each; nothing when it is well. */
+  problems: () => Promise<string[]>
+  /** Ends downloads, writes what is batched, closes the files. */
+  close: () => Promise<void>
+}

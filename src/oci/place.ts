@@ -1,0 +1,8 @@
+// Where content is pulled from: one repository of one configured upstream.
+
+export interface Place {
+  /** The configured name of the upstream, such as `docker.io`. */
+  upstream: string
+  /** Repository as the upstream knows it, such as `library/alpine`. */
+  repository: string
+}
