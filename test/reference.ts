@@ -48,7 +48,7 @@ ${sections.join('\n\n')}
 function sectionsOf(shape: Shape, path: string): string[] {
   const entries = Object.entries(shape.properties ?? {}).map(([key, child]) => ({ key, child }))
   const isSection = ({ child }: { child: Shape }) =>
-    (child.properties ?? childOf(child)) !== undefined
+    (child.properties ?? childOf(child) ?? child.items?.properties) !== undefined
   const leaves = entries.filter((entry) => !isSection(entry))
   const rows = leaves.map(
     ({ key, child }) =>
@@ -59,8 +59,18 @@ function sectionsOf(shape: Shape, path: string): string[] {
   const own = [`## ${title}`, shape.description ?? '', rows.length === 0 ? '' : table.join('\n')]
   const below = entries.filter(isSection).flatMap(({ key, child }) => {
     const where = path === '' ? key : `${path}.${key}`
-    const item = childOf(child)
-    if (item === undefined) return sectionsOf(child, where)
+    if (child.properties !== undefined) return sectionsOf(child, where)
+    if (child.items !== undefined) {
+      return [`## \`${where}\`\n\n${meaning(child)}`, ...sectionsOf(child.items, `${where}[]`)]
+    }
+    const item = childOf(child) ?? child
+    // A record of texts is a key of its section like any other.
+    if (item.properties === undefined) {
+      return [
+        `## \`${where}\`\n\n${meaning(child)}`,
+        `| key | value | meaning |\n| --- | --- | --- |\n| \`<${child.keyLabel ?? 'key'}>\` | ${kindOf(item)} | ${meaning(item)} |`,
+      ]
+    }
     return [
       `## \`${where}\`\n\n${child.description ?? ''}`,
       ...sectionsOf(item, `${where}.<${child.keyLabel ?? 'key'}>`),
@@ -74,7 +84,9 @@ function childOf(shape: Shape): Shape | undefined {
 }
 
 function kindOf(shape: Shape): string {
-  if (shape.items !== undefined) return `list: ${kindOf(shape.items)}`
+  if (shape.items !== undefined) {
+    return `${shape.orOne === true ? 'one or a list' : 'list'}: ${kindOf(shape.items)}`
+  }
   if (shape.enum !== undefined) return shape.enum.map((value) => `\`${String(value)}\``).join(', ')
   if (shape.isPath === true) return 'path'
   if (shape.type === 'integer') return `${shape.minimum} to ${shape.maximum}`

@@ -4,8 +4,9 @@ import { dirname, resolve } from 'node:path'
 import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
 import { UsageError, type Problem } from '../errors.ts'
 import { decode, type Finding } from './decode.ts'
+import type { ConfigDraft } from './draft.ts'
 import { defaultRedirects, defaultUrl } from './registries.ts'
-import { brokenRules, type ConfigDraft } from './rules.ts'
+import { brokenRules } from './rules.ts'
 import { ConfigSchema, type Config } from './schema.ts'
 
 /**

@@ -1,21 +1,13 @@
 // What the schema cannot say: keys that need each other, exclude each other or name each other.
+import { checkAccess } from './access-rules.ts'
 import type { Finding } from './decode.ts'
+import type { Cause, ConfigDraft, Tell, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
-import type { Config, ListenerTlsConfig, UpstreamConfig } from './schema.ts'
-
-/** An upstream as the file has it: URL and redirects may be missing still. */
-export type UpstreamDraft = Omit<UpstreamConfig, 'url' | 'redirects'> &
-  Partial<Pick<UpstreamConfig, 'url' | 'redirects'>>
-
-export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
+import type { Config, ListenerTlsConfig } from './schema.ts'
 
 export interface BrokenRule extends Finding {
-  /** Whether a key that is there is wrong, or one that is not there is missed. */
   cause: Cause
 }
-
-type Cause = 'present' | 'absent'
-type Tell = (at: readonly string[], message: string, cause?: Cause) => void
 
 /** Every broken rule. `environment` is where `passwordEnv` is looked up. */
 export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv): BrokenRule[] {
@@ -31,6 +23,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkProxy(upstream.proxy, below)
   }
   checkNames(config, tell)
+  checkAccess(config, tell, (at, text) => checkHttpUrl(at, text, tell))
   return findings
 }
 

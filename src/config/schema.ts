@@ -1,5 +1,6 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 import Type, { type StaticDecode } from 'typebox'
+import { Audit, Auth, Policy } from './access.ts'
 import {
   closed,
   duration,
@@ -133,6 +134,9 @@ export const ConfigSchema = Type.Object(
       },
       section('The listener for health checks and metrics.'),
     ),
+    auth: Auth,
+    policy: Policy,
+    audit: Audit,
     cache: Type.Object(
       {
         dir: path('Folder that holds the cached content and its index.', {

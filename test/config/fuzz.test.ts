@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as fc from 'fast-check'
 import t from 'tap'
+import type { TSchema } from 'typebox'
 import { stringify } from 'yaml'
 import type { Shape } from '../../src/config/decode.ts'
 import { loadConfig } from '../../src/config/load.ts'
@@ -56,7 +57,8 @@ function rightShape(shape: Shape): fc.Arbitrary<unknown> {
 
 t.test('every document loads or is refused with a path for each problem', async (t) => {
   const file = join(t.testdir({}), 'gateway.yaml')
-  const schema: Shape = ConfigSchema as Shape
+  // Its own type is closed: the keywords of the config's leaves are not in it.
+  const schema: TSchema = ConfigSchema
   await fc.assert(
     fc.asyncProperty(rightShape(schema), async (document) => {
       await writeFile(file, stringify(document))

@@ -7,6 +7,11 @@ import { problemsOf } from '../helpers/problems.ts'
 const listen = 'listen: { tls: { cert: a, key: b } }'
 const upstream = (keys: string) => `${listen}\nupstreams: { local: { ${keys} } }`
 
+const auth = (keys: string) => `${listen}\nauth: { ${keys} }`
+const issuer = (name: string, jwks: string, more = '') =>
+  `{ issuer: ${name}, audience: x, jwks: '${jwks}'${more} }`
+const issuers = (...list: string[]) => auth(`issuers: [${list.join(', ')}]`)
+
 const broken: [yaml: string, path: string, message: RegExp][] = [
   ['offline: true', 'listen.tls.cert', /is missing.*insecureHttp/],
   ['listen: { tls: { cert: a } }', 'listen.tls.key', /is missing/],
@@ -67,6 +72,29 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     /same registry as docker.io/,
   ],
   [`${listen}\ndefaultUpstream: a`, 'defaultUpstream', /needs an upstream/],
+  [auth('require: certificate'), 'auth.require', /listen\.tls\.clientAuth/],
+  [auth('require: token'), 'auth.require', /auth\.issuers or auth\.tokenService/],
+  [auth('require: any'), 'auth.require', /clientAuth, auth\.issuers or/],
+  [auth('realm: gateway.local'), 'auth.realm', /https:\/\//],
+  [issuers(issuer('a', 'http://a/jwks')), 'auth.issuers.0.jwks', /must be https/],
+  [
+    issuers(issuer('a', 'jwks.json', ', jwksCa: b')),
+    'auth.issuers.0.jwksCa',
+    /no effect on a file/,
+  ],
+  [issuers(issuer('a', 'b', ', clockSkew: 6m')), 'auth.issuers.0.clockSkew', /five minutes/],
+  [issuers(issuer('a', 'b'), issuer('a', 'c')), 'auth.issuers.1.issuer', /there already/],
+  [auth('tokenService: { key: a }'), 'auth.tokenService', /set htpasswd, or/],
+  [
+    auth(`tokenService: { key: a, htpasswd: b, issuer: c }, issuers: [${issuer('c', 'd')}]`),
+    'auth.issuers.0.issuer',
+    /tokenService\.issuer/,
+  ],
+  [
+    `${listen}\npolicy: { rules: [{ name: a }, { name: a, effect: deny }] }`,
+    'policy.rules.1.name',
+    /another rule/,
+  ],
 ]
 
 for (const [yaml, path, message] of broken) {

@@ -1,0 +1,14 @@
+// The config on its way from the file: decoded, but not yet checked as a whole.
+import type { Config, UpstreamConfig } from './schema.ts'
+
+/** An upstream as the file has it: URL and redirects may be missing still. */
+export type UpstreamDraft = Omit<UpstreamConfig, 'url' | 'redirects'> &
+  Partial<Pick<UpstreamConfig, 'url' | 'redirects'>>
+
+export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
+
+/** Whether a key that is there is wrong, or one that is not there is missed. */
+export type Cause = 'present' | 'absent'
+
+/** Takes note of a broken rule: keys from the top of the config, and a sentence; `present` unless told. */
+export type Tell = (at: readonly string[], message: string, cause?: Cause) => void
