@@ -162,7 +162,7 @@ function securityMetrics(
   })
   const refused = tally(registry, {
     name: 'portcullis_refused_callers_total',
-    help: 'Requests refused because of the client certificate, by reason.',
+    help: 'Requests refused because of who asks, by reason.',
     labelNames: ['reason'],
   })
   const insecure = new Gauge({

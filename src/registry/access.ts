@@ -1,0 +1,170 @@
+// May this request go on? Identity, `auth.require` and policy in one verdict, and its audit line.
+import type { IncomingMessage } from 'node:http'
+import type { Logger } from 'pino'
+import { GatewayError } from '../errors.ts'
+import type { Identity } from '../identity/identity.ts'
+import type { Place } from '../oci/place.ts'
+import { challengeHeader, judge, type ChallengeSetting, type Verdict } from '../policy/challenge.ts'
+import type { Action, Decision, Policy } from '../policy/policy.ts'
+import type { Subject } from '../policy/subject.ts'
+import type { Presented } from './credentials.ts'
+import { nameOf } from './exchange.ts'
+
+/** What is to be done, and with what: without a place it is decided by `auth.require` alone. */
+export interface Wanted {
+  action: Action
+  place: Place | undefined
+  /** Scope of a token that would help, such as `registry:catalog:*`; that of the place by default. */
+  scope?: string
+}
+
+export interface Access {
+  /** Throws or rejects with GatewayError UNAUTHORIZED, DENIED, TOOMANYREQUESTS or UNAVAILABLE. */
+  admit: (req: IncomingMessage, wanted: Wanted) => Identity | Promise<Identity>
+  /** Whether a list may show the repository to the caller. */
+  mayList: (identity: Identity, place: Place) => boolean
+  /** Whether the token service may put the repository into a token. */
+  mayHaveToken: (identity: Identity, place: Place) => boolean
+}
+
+export interface AccessOptions {
+  presented: (req: IncomingMessage) => Presented | Promise<Presented>
+  subjectOf: (identity: Identity) => Subject
+  policy: Policy
+  setting: ChallengeSetting
+  /** What a challenge says: the realm, where it is not this gateway's own, and the service. */
+  challenge: { realm: string | undefined; service: string; ownRealm: boolean; secure: boolean }
+  audit: AuthAudit
+}
+
+export interface AuthAudit {
+  log: Logger
+  /** Counts a refusal by a word of a small set. */
+  onRefusal: (reason: string) => void
+}
+
+export function createAccess(options: AccessOptions): Access {
+  const { presented, subjectOf, policy, setting, audit } = options
+
+  function decide(req: IncomingMessage, wanted: Wanted, from: Presented): Identity {
+    const { place, action } = wanted
+    const decision =
+      place === undefined
+        ? undefined
+        : policy.decide(subjectOf(from.identity), action, nameOfPlace(place))
+    const verdict = judge(setting, from.shown, decision)
+    if (verdict.kind !== 'allow') throw refusal(options, req, wanted, { from, verdict, decision })
+    return from.identity
+  }
+
+  return {
+    admit(req, wanted) {
+      try {
+        const from = presented(req)
+        if (from instanceof Promise) return from.then((later) => decide(req, wanted, later))
+        return decide(req, wanted, from)
+      } catch (error) {
+        // Neither a challenge nor a policy: the certificate itself.
+        if (
+          error instanceof GatewayError &&
+          error.code === 'DENIED' &&
+          error.reason !== undefined
+        ) {
+          tell(audit, req, wanted, { who: 'unknown', reason: error.reason, how: 'certificate' })
+        }
+        throw error
+      }
+    },
+    mayList: (identity, place) =>
+      policy.decide(subjectOf(identity), 'list', nameOfPlace(place)).allowed,
+    mayHaveToken: (identity, place) =>
+      policy.decide(subjectOf(identity), 'token', nameOfPlace(place)).allowed,
+  }
+}
+
+/** How rules and tokens name a repository. */
+export function nameOfPlace({ upstream, repository }: Place): string {
+  return `${upstream}/${repository}`
+}
+
+interface Refused {
+  from: Presented
+  verdict: Exclude<Verdict, { kind: 'allow' }>
+  decision: Decision | undefined
+}
+
+function refusal(
+  options: AccessOptions,
+  req: IncomingMessage,
+  wanted: Wanted,
+  { from, verdict, decision }: Refused,
+): GatewayError {
+  const reason = from.invalid === undefined ? verdict.reason : `token_${from.invalid}`
+  tell(options.audit, req, wanted, {
+    who: nameOf(from.identity),
+    how: from.identity.kind,
+    reason,
+    rule:
+      verdict.reason === 'policy' || verdict.reason === 'insufficient_scope'
+        ? decision?.rule
+        : undefined,
+  })
+  if (verdict.kind === 'deny') {
+    const message =
+      verdict.reason === 'no_certificate'
+        ? 'a client certificate is needed'
+        : 'the caller may not do this here'
+    return new GatewayError('DENIED', message, { reason })
+  }
+  const { realm, service, ownRealm, secure } = options.challenge
+  const own = ownRealm
+    ? `${secure ? 'https' : 'http'}://${req.headers.host ?? ''}/token`
+    : undefined
+  const used = realm ?? own
+  const scope = scopeOf(wanted)
+  const header = challengeHeader({
+    service,
+    ...(used === undefined ? {} : { realm: used }),
+    ...(scope === undefined ? {} : { scope }),
+    ...(verdict.error === undefined ? {} : { error: verdict.error }),
+  })
+  return new GatewayError('UNAUTHORIZED', 'a token is needed that allows this', {
+    headers: { 'www-authenticate': header },
+    reason,
+  })
+}
+
+function scopeOf({ place, scope }: Wanted): string | undefined {
+  return scope ?? (place === undefined ? undefined : `repository:${nameOfPlace(place)}:pull`)
+}
+
+interface Told {
+  who: string
+  /** How that was established. */
+  how: string
+  reason: string
+  rule?: string | undefined
+}
+
+/** The audit line of a refusal: who, how known, what, by which rule, from where. */
+function tell(
+  { log, onRefusal }: AuthAudit,
+  req: IncomingMessage,
+  { action, place }: Wanted,
+  { who, how, reason, rule }: Told,
+): void {
+  onRefusal(reason)
+  log.info(
+    {
+      audit: 'refused',
+      client: req.socket.remoteAddress,
+      who,
+      how,
+      action,
+      repository: place === undefined ? undefined : nameOfPlace(place),
+      rule,
+      reason,
+    },
+    'audit',
+  )
+}

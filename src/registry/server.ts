@@ -1,0 +1,103 @@
+// The server that clients pull from: GET and HEAD below /v2/ go straight to the pull API, the rest
+// (tokens, refused methods, unknown paths) through Fastify.
+import type { IncomingMessage, RequestListener } from 'node:http'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { GatewayError } from '../errors.ts'
+import type { ListenerServer } from '../listener/server.ts'
+import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { beginExchange, type Exchange, type Recorder } from './exchange.ts'
+import type { TokenRoutes } from './token-routes.ts'
+
+export interface RegistryServerOptions {
+  /** Makes the server, not listening yet, for a handler of every request whose frame is sound. */
+  listener: (handler: RequestListener) => ListenerServer
+  pull: RequestListener
+  /** Absent where the gateway gives no tokens. */
+  tokens: TokenRoutes | undefined
+  record: Recorder
+}
+
+/** Room for a refresh token, names and many scopes, bytes. */
+const bodyLimit = 64 * 1024
+
+/** The Fastify instance around the server; after `ready()` the caller listens on `server`. */
+export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
+  const { listener, pull, tokens, record } = options
+  const exchanges = new WeakMap<IncomingMessage, Exchange>()
+  const app = Fastify({
+    bodyLimit,
+    serverFactory: (handler) =>
+      listener((req, res) => (isPull(req) ? pull(req, res) : handler(req, res))),
+    // The listener answers these itself; Fastify's own would cut that answer off.
+    clientErrorHandler: () => undefined,
+    frameworkErrors: (_error, _request, reply) => {
+      answer(reply, new GatewayError('REQUEST_INVALID', 'the request target cannot be decoded'))
+    },
+  })
+
+  app.addHook('onRequest', async ({ raw }, reply) => {
+    exchanges.set(raw, beginExchange(raw, reply.raw))
+    reply.headers({ 'x-content-type-options': 'nosniff' })
+  })
+  app.addHook('onResponse', async ({ raw }, reply) => {
+    const exchange = exchanges.get(raw)
+    if (exchange === undefined) return
+    exchange.bytes = Number(reply.getHeader('content-length') ?? 0)
+    record(exchange)
+  })
+
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser(
+    'application/x-www-form-urlencoded',
+    { parseAs: 'string' },
+    async (_request: FastifyRequest, body: string | Buffer) => new URLSearchParams(String(body)),
+  )
+  // What is refused anyway need not be understood first, nor read.
+  app.addContentTypeParser('*', (_request, _payload, done) => done(null))
+
+  if (tokens !== undefined) {
+    app.get('/token', tokens.give)
+    app.post('/token', tokens.give)
+    app.get('/token/jwks.json', tokens.keys)
+  }
+
+  app.setNotFoundHandler(({ raw }) => {
+    if (raw.method !== 'GET' && raw.method !== 'HEAD') {
+      throw new GatewayError('UNSUPPORTED', 'the gateway is pull-only: GET and HEAD', {
+        // What follows may be a layer that nobody wants.
+        headers: { allow: 'GET, HEAD', connection: 'close' },
+      })
+    }
+    throw new GatewayError('NOT_FOUND', 'no such endpoint; the registry API lives below /v2/')
+  })
+
+  app.setErrorHandler((error, { raw }, reply) => {
+    const known = asGatewayError(tooLarge(error) ?? error)
+    const exchange = exchanges.get(raw)
+    if (exchange !== undefined) exchange.error = known
+    return answer(reply, known)
+  })
+  return app
+}
+
+function isPull({ method, url = '' }: IncomingMessage): boolean {
+  return (
+    (method === 'GET' || method === 'HEAD') && (url.startsWith('/v2/') || /^\/v2(\?|$)/.test(url))
+  )
+}
+
+function tooLarge(error: unknown): GatewayError | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined
+  if (code !== 'FST_ERR_CTP_BODY_TOO_LARGE' && code !== 'FST_ERR_CTP_INVALID_CONTENT_LENGTH') {
+    return undefined
+  }
+  return new GatewayError('REQUEST_INVALID', `the body is longer than ${bodyLimit} bytes`)
+}
+
+function answer(reply: FastifyReply, error: GatewayError): FastifyReply {
+  return reply
+    .code(error.status)
+    .headers(error.headers)
+    .type('application/json')
+    .send(errorBody(error))
+}

@@ -1,0 +1,57 @@
+// What a request asks for: a resource of one repository of one upstream.
+import { GatewayError } from '../errors.ts'
+import type { Place } from '../oci/place.ts'
+import { parseResource, type Resource } from '../oci/resource.ts'
+
+/** What of a request may name an upstream. */
+export interface Asked {
+  ns: string | undefined
+  /** The `X-Registry` header. */
+  header: string | undefined
+}
+
+/** A look-up among the configured upstreams; throws GatewayError NAME_UNKNOWN. */
+export interface Chooser {
+  place: (asked: Asked & { name: string }) => Place
+  /** The upstream that is named, for what belongs to no repository. */
+  named: (asked: Asked) => string | undefined
+}
+
+export interface Target {
+  resource: Resource
+  /** Absent where the resource belongs to no repository: `/v2/` and the catalog. */
+  place: Place | undefined
+  /** The upstream that the request names by `ns` or by header, for resources of no repository. */
+  upstream: string | undefined
+  /** `ns` as it came; answered as `OCI-Namespace`. */
+  namespace: string | undefined
+  /** Raw path, and what follows its question mark. */
+  path: string
+  query: URLSearchParams | undefined
+}
+
+/**
+ * Reads the raw request target and the `X-Registry` header.
+ * @throws GatewayError NAME_INVALID, NAME_UNKNOWN, DIGEST_INVALID, MANIFEST_UNKNOWN, NOT_FOUND,
+ *   REQUEST_INVALID
+ */
+export function readTarget(url: string, registry: string | undefined, choose: Chooser): Target {
+  const mark = url.indexOf('?')
+  const path = mark < 0 ? url : url.slice(0, mark)
+  const query = mark < 0 ? undefined : new URLSearchParams(url.slice(mark + 1))
+  const namespace = query === undefined ? undefined : namespaceIn(query)
+  const resource = parseResource(path)
+  const asked = { ns: namespace, header: registry }
+  if (resource.kind === 'base' || resource.kind === 'catalog') {
+    const upstream = choose.named(asked)
+    return { resource, place: undefined, upstream, namespace, path, query }
+  }
+  const place = choose.place({ ...asked, name: resource.name })
+  return { resource, place, upstream: place.upstream, namespace, path, query }
+}
+
+function namespaceIn(query: URLSearchParams): string | undefined {
+  const given = query.getAll('ns')
+  if (given.length > 1) throw new GatewayError('REQUEST_INVALID', 'ns may be given once only')
+  return given[0]
+}
