@@ -43,8 +43,8 @@ export function createUpstreamChooser(config: Upstreams): (asked: Asked) => stri
 function createLookup({ upstreams }: Upstreams): (asked: Asked) => string | undefined {
   const names = namesOf(upstreams)
   return ({ ns, header }) => {
-    const asked = ns || header
-    if (!asked) return undefined
+    const asked = [ns, header].find((text) => text !== undefined && text !== '')
+    if (asked === undefined) return undefined
     const found = names.get(canonical(asked))
     if (found === undefined) throw unknown('no upstream of this name is configured')
     return found
