@@ -1,26 +1,64 @@
-// `portcullis check`: is the config right, and what does it come to?
+// `portcullis check`: is the config right, and what does it come to? Who may pull what?
 import { parseArgs } from 'node:util'
 import { effectiveConfig } from '../config/effective.ts'
-import { loadConfig } from '../config/load.ts'
+import { linesOf, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { readSecureContext } from '../listener/credentials.ts'
+import { createPolicy, type Action } from '../policy/policy.ts'
+import { policyWarnings } from '../policy/warnings.ts'
+import { createChooser } from '../upstream/choice.ts'
+import { parseCaller } from './caller.ts'
 import type { Command } from './command.ts'
 import { configFile } from './config-file.ts'
 
 export const command: Command = {
-  usage: 'check [--config FILE]',
-  summary: 'Validates the config and the files it names, and prints it with every default.',
+  usage: 'check [--config FILE] [--as CALLER ... REPOSITORY]',
+  summary:
+    'Validates the config and the files it names, and prints it with every default; or says who may pull what.',
 
   async run(argv) {
-    const { values } = parseArgs({ args: [...argv], options: { config: { type: 'string' } } })
-    const config = await loadConfig(configFile(values.config))
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options: { config: { type: 'string' }, as: { type: 'string', multiple: true } },
+      allowPositionals: true,
+    })
+    const file = configFile(values.config)
+    const config = await loadConfig(file)
+    if (values.as !== undefined || positionals.length > 0) {
+      return explain(config, values.as ?? [], positionals)
+    }
     const problems = fileProblems(config)
     if (problems.length > 0) throw new UsageError(problems)
-    for (const warning of warnings(config)) process.stderr.write(`warning: ${warning}\n`)
+    for (const warning of await warnings(config, file)) {
+      process.stderr.write(`warning: ${warning}\n`)
+    }
     process.stdout.write(effectiveConfig(config))
     return 0
   },
+}
+
+const actions: Action[] = ['pull', 'list', 'token']
+
+/** Prints a line for each action: the decision, and why. Exit code 1 where a pull is refused. */
+function explain(config: Config, callers: readonly string[], names: readonly string[]): number {
+  const [name, ...others] = names
+  if (callers.length === 0 || name === undefined || others.length > 0) {
+    const message = "needs a caller and one repository: --as 'cn=edge-1' docker.io/library/alpine"
+    throw new UsageError([{ path: '--as', message }])
+  }
+  const caller = parseCaller(callers)
+  const place = createChooser(config)({ name })
+  const repository = `${place.upstream}/${place.repository}`
+  const policy = createPolicy(config.policy)
+  const decisions = actions.map((action) => ({
+    action,
+    ...policy.decide(caller, action, repository),
+  }))
+  for (const { action, allowed, reason } of decisions) {
+    process.stdout.write(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}\n`)
+  }
+  return decisions[0]?.allowed === true ? 0 : 1
 }
 
 /** What is wrong with the certificate files: read as at a start, and then let go. */
@@ -44,8 +82,16 @@ function problemsOf(attempt: () => unknown): readonly Problem[] {
 }
 
 /** What is allowed and should not be left so. */
-function warnings({ listen, upstreams }: Config): string[] {
+async function warnings(config: Config, file: string): Promise<string[]> {
+  const { listen, upstreams, policy, auth } = config
   const unchecked = Object.entries(upstreams).filter(([, { tls }]) => !tls.verify)
+  const lineOf = await linesOf(file)
+  const ofPolicy = policyWarnings({
+    policy,
+    auth,
+    upstreams: Object.keys(upstreams),
+    certificates: listen.tls.clientAuth !== 'none',
+  })
   return [
     ...(listen.insecureHttp
       ? ['listen.insecureHttp: nothing is encrypted and nobody is identified']
@@ -53,5 +99,6 @@ function warnings({ listen, upstreams }: Config): string[] {
     ...unchecked.map(
       ([name]) => `upstreams.${name}.tls.verify: the certificate of the upstream is not checked`,
     ),
+    ...ofPolicy.map(({ at, message }) => `${at.join('.')}: ${message} (line ${lineOf(at)})`),
   ]
 }

@@ -18,6 +18,13 @@ export async function loadConfig(file: string): Promise<Config> {
   return parseConfig(await readText(file), file)
 }
 
+/** A function that says in which line of `file`, a config that loads, a key stands; keys from the top. */
+export async function linesOf(file: string): Promise<(at: readonly string[]) => number> {
+  const lines = new LineCounter()
+  const document = parseDocument(await readText(file), { lineCounter: lines })
+  return (at) => lines.linePos(offsetOf(at, document) ?? 0).line
+}
+
 /** `loadConfig` of a text; relative paths start at the folder of `file`. */
 function parseConfig(text: string, file: string): Config {
   const lines = new LineCounter()

@@ -54,3 +54,43 @@ t.test('a wrong command line: exit code 2', async (t) => {
   t.match(check(['--config', '/nowhere/gateway.yaml']), { status: 2, stderr: /does not exist/ })
   t.match(check(['--wrong']), { status: 2 })
 })
+
+t.test('explains who may pull what', async (t) => {
+  const { folder } = await makeSite(t)
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(
+    file,
+    `listen: { tls: { cert: server.crt, key: server.key, clientAuth: required, clientCa: [ca.crt] } }
+upstreams: { docker.io: {}, quay.io: {} }
+defaultUpstream: docker.io
+policy:
+  default: deny
+  rules:
+    - { name: nodes, who: { cn: edge-* }, repositories: docker.io/library/* }
+    - { who: { group: dev }, repositories: quay.io/**, actions: [pull] }
+    - { who: { cn: edge-1 }, repositories: docker.io/library/alpine }
+    - { repositories: ghcr.io/** }
+`,
+  )
+  const as = (...args: string[]) => check(['--config', file, ...args])
+  const node = as('--as', 'cn=edge-1', 'alpine')
+  t.equal(node.status, 0)
+  t.match(node.stdout, /^allow {2}pull docker\.io\/library\/alpine: nodes is the first rule/)
+  const other = as('--as', 'cn=laptop', 'docker.io/library/alpine')
+  t.equal(other.status, 1)
+  t.match(other.stdout, /^deny {3}pull .*no rule matches, and policy\.default is deny/)
+  t.match(
+    as('--as', 'issuer=https://a,group=dev', 'quay.io/org/app').stdout,
+    /allow {2}pull.*rules\.1/,
+  )
+  t.match(as('--as', 'group=dev', 'quay.io/org/app').stdout, /deny {3}list/)
+  t.equal(as('--as', 'anonymous', 'alpine').status, 1)
+  t.match(as('--as', 'name=x', 'alpine'), { status: 2, stderr: /--as: "name=x" is no caller/ })
+  t.match(as('alpine'), { status: 2, stderr: /needs a caller and one repository/ })
+
+  const plain = as()
+  t.equal(plain.status, 0)
+  t.match(plain.stderr, /policy\.rules\.2: can never be reached: nodes.* \(line 9\)/)
+  t.match(plain.stderr, /policy\.rules\.3\.repositories\.0: .*no configured upstream.* \(line 10\)/)
+  t.match(plain.stderr, /policy\.rules\.1\.who\.group: matches nobody.* \(line 8\)/)
+})
