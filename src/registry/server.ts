@@ -5,6 +5,7 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import { GatewayError } from '../errors.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { allowOrigins } from './cors.ts'
 import { beginExchange, type Exchange, type Recorder } from './exchange.ts'
 import type { TokenRoutes } from './token-routes.ts'
 
@@ -15,6 +16,8 @@ export interface RegistryServerOptions {
   /** Absent where the gateway gives no tokens. */
   tokens: TokenRoutes | undefined
   record: Recorder
+  /** The origins whose pages may call the gateway from a browser. */
+  origins: () => readonly string[]
 }
 
 /** Room for a refresh token, names and many scopes, bytes. */
@@ -22,12 +25,14 @@ const bodyLimit = 64 * 1024
 
 /** The Fastify instance around the server; after `ready()` the caller listens on `server`. */
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
-  const { listener, pull, tokens, record } = options
+  const { listener, pull, tokens, record, origins } = options
   const exchanges = new WeakMap<IncomingMessage, Exchange>()
   const app = Fastify({
     bodyLimit,
     serverFactory: (handler) =>
-      listener((req, res) => (isPull(req) ? pull(req, res) : handler(req, res))),
+      listener(
+        allowOrigins(origins, (req, res) => (isPull(req) ? pull(req, res) : handler(req, res))),
+      ),
     // The listener answers these itself; Fastify's own would cut that answer off.
     clientErrorHandler: () => undefined,
     frameworkErrors: (_error, _request, reply) => {
