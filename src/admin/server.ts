@@ -1,4 +1,4 @@
-// The admin listener: is it alive, is it ready, what has it counted.
+// The admin listener: is it alive, is it ready, what has it counted, and the API documents.
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
@@ -6,6 +6,7 @@ import { GatewayError } from '../errors.ts'
 import { callerOf } from '../identity/certificate.ts'
 import { createServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { docs } from './docs.ts'
 import type { Metrics } from './metrics.ts'
 
 export interface Readiness {
@@ -18,6 +19,8 @@ export interface AdminOptions {
   config: Config['admin']
   metrics: Metrics
   readiness: () => Promise<Readiness>
+  /** The URLs by which a browser reaches the gateway, for trying out its API. */
+  gatewayUrls: () => readonly string[]
   log: Logger
 }
 
@@ -25,7 +28,8 @@ export interface AdminOptions {
  * The admin server, not listening yet: after `ready()` use `listen(admin.server, …)`, and at the
  * end `drain(admin.server, …)`. Plain HTTP unless its config has TLS; loopback only in that case.
  */
-export function createAdmin({ config, metrics, readiness, log }: AdminOptions): FastifyInstance {
+export function createAdmin(options: AdminOptions): FastifyInstance {
+  const { config, metrics, readiness, gatewayUrls, log } = options
   const admin = Fastify({
     serverFactory: (handler) =>
       createServer(config, {
@@ -63,8 +67,13 @@ export function createAdmin({ config, metrics, readiness, log }: AdminOptions): 
     return reply.type(metrics.registry.contentType).send(text)
   })
 
+  admin.register(docs, { gatewayUrls })
+
   admin.setNotFoundHandler(() => {
-    throw new GatewayError('NOT_FOUND', 'no such page: there are /healthz, /readyz and /metrics')
+    throw new GatewayError(
+      'NOT_FOUND',
+      'no such page: there are /healthz, /readyz, /metrics and /docs',
+    )
   })
 
   admin.setErrorHandler((error, _request, reply) => {

@@ -20,7 +20,7 @@ async function start(
   const { log, lines } = recordingLog()
   const metrics = createMetrics()
   const config = { host: '127.0.0.1', port: 0, tls }
-  const admin = createAdmin({ config, metrics, readiness, log })
+  const admin = createAdmin({ config, metrics, readiness, gatewayUrls: () => [], log })
   await admin.ready()
   const port = await listen(admin.server, config.host, 0, 'admin')
   t.teardown(async () => {
