@@ -132,7 +132,7 @@ export const ConfigSchema = Type.Object(
         port: port('Port of the admin listener; 0 takes any free one.', 5480),
         tls: ListenerTls,
       },
-      section('The listener for health checks and metrics.'),
+      section('The listener for health checks, metrics and the API documents.'),
     ),
     auth: Auth,
     policy: Policy,
