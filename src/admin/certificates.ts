@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import { parseCertificates } from '../listener/credentials.ts'
+import { parseCertificates } from '../listener/pem.ts'
 
 /**
  * What is wrong with the certificate files of `tls` now: unreadable, not valid yet, expired. One

@@ -4,7 +4,7 @@ import { effectiveConfig } from '../config/effective.ts'
 import { linesOf, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
-import { readSecureContext } from '../listener/credentials.ts'
+import { readCredentials } from '../listener/credentials.ts'
 import { createPolicy, type Action } from '../policy/policy.ts'
 import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../upstream/choice.ts'
@@ -64,10 +64,10 @@ function explain(config: Config, callers: readonly string[], names: readonly str
 /** What is wrong with the certificate files: read as at a start, and then let go. */
 function fileProblems({ listen, admin }: Config): Problem[] {
   return [
-    ...(listen.insecureHttp ? [] : problemsOf(() => readSecureContext(listen.tls, 'listen.tls'))),
+    ...(listen.insecureHttp ? [] : problemsOf(() => readCredentials(listen.tls, 'listen.tls'))),
     ...(admin.tls.cert === undefined
       ? []
-      : problemsOf(() => readSecureContext(admin.tls, 'admin.tls'))),
+      : problemsOf(() => readCredentials(admin.tls, 'admin.tls'))),
   ]
 }
 

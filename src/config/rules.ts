@@ -80,6 +80,12 @@ function checkListenerTls(tls: ListenerTlsConfig, tell: Tell): void {
       'absent',
     )
   }
+  if (tls.clientAuth === 'none' && tls.crl.length > 0) {
+    tell(['crl'], 'has no effect while clientAuth is none: set it to required, or remove crl')
+  }
+  if (tls.crl.length === 0 && tls.crlMaxStale > 0) {
+    tell(['crlMaxStale'], 'has no effect without crl: name the revocation lists', 'absent')
+  }
 }
 
 function checkPair(tls: { cert?: string; key?: string }, tell: Tell): void {

@@ -29,7 +29,18 @@ const listenerTls = {
   }),
   clientCa: Type.Array(path('One PEM file of certificate authorities.'), {
     default: [],
-    description: 'The authorities that client certificates must come from.',
+    description:
+      'The authorities that client certificates must come from, and with `crl` the intermediate ones as well.',
+  }),
+  crl: Type.Array(path('One file of revocation lists: PEM with any number of them, or DER.'), {
+    default: [],
+    description:
+      'Certificate revocation lists, each signed by an authority of `clientCa`. An authority without one is not checked.',
+  }),
+  crlMaxStale: duration({
+    default: '0s',
+    description:
+      'How long a revocation list still serves after its end (`nextUpdate`), for disconnected sites; after that, everybody whom it is for is refused.',
   }),
 }
 

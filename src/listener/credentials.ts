@@ -1,11 +1,13 @@
 // The certificate files of a listener: read, checked one against the other, and only then made
 // into TLS options. Node itself ignores PEM that it cannot parse, and finds nothing amiss in an
 // expired certificate.
-import { constants, createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { constants, createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
+import { expiriesOf, type Expiry } from './expiry.ts'
+import { certificatesIn, readBytes, type Tell } from './pem.ts'
+import { readTrust, type ClientTrust } from './trust.ts'
 
 const serverAuth = '1.3.6.1.5.5.7.3.1'
 
@@ -32,76 +34,37 @@ const secureOptions =
   constants.SSL_OP_CIPHER_SERVER_PREFERENCE |
   constants.SSL_OP_PRIORITIZE_CHACHA
 
+/** Everything that the files of a listener say, checked one against the other. */
+export interface Credentials {
+  /** For `tls.createSecureContext` and `server.setSecureContext`. */
+  context: SecureContextOptions
+  trust: ClientTrust
+  /** When what is in use ends. */
+  expiries: Expiry[]
+  /** What is allowed and should not be left so, each beginning with the path of its key. */
+  warnings: string[]
+}
+
 /**
- * Reads the files of `tls` and returns what `tls.createSecureContext` and
- * `server.setSecureContext` take. Throws UsageError with every problem; `at` is the path of the
- * section in the config, such as `listen.tls`.
+ * Reads the files of `tls`. Throws UsageError with every problem; `at` is the path of the section
+ * in the config, such as `listen.tls`.
  */
-export function readSecureContext(tls: ListenerTlsConfig, at: string): SecureContextOptions {
+export function readCredentials(tls: ListenerTlsConfig, at: string): Credentials {
   const problems: Problem[] = []
+  const warnings: string[] = []
   const tell = (key: string, message: string) => problems.push({ path: `${at}.${key}`, message })
-  const cert = read(tls.cert, (message) => tell('cert', message))
-  const key = read(tls.key, (message) => tell('key', message))
-  const chain = parseChain(cert, (message) => tell('cert', message))
+  const cert = readBytes(tls.cert, (message) => tell('cert', message))?.toString()
+  const key = readBytes(tls.key, (message) => tell('key', message))?.toString()
+  const chain = certificatesIn(cert, (message) => tell('cert', message))
   const privateKey = parseKey(key, (message) => tell('key', message))
   checkLeaf(chain, privateKey, tell)
-  const ca = tls.clientCa.map((file, index) =>
-    readAuthorities(file, (message) => tell(`clientCa.${index}`, message)),
-  )
+  const { trust, ca } = readTrust(tls, tell, (message) => warnings.push(`${at}.${message}`))
   if (problems.length > 0 || cert === undefined || key === undefined) throw new UsageError(problems)
   const { minVersion } = tls
   const common = { minVersion, maxVersion: 'TLSv1.3', ciphers, secureOptions } as const
   const options = { ...common, cert, key, ...(tls.clientAuth === 'none' ? {} : { ca }) }
-  return accepted(options, at)
-}
-
-/** The certificates in a PEM text; throws an Error that says which one is broken. */
-export function parseCertificates(pem: string): X509Certificate[] {
-  const begun = pem.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/g)?.length ?? 0
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
-  if (begun === 0) throw new Error('has no PEM certificate (-----BEGIN CERTIFICATE-----)')
-  return Array.from({ length: begun }, (_, index) => {
-    try {
-      return new X509Certificate(blocks[index] ?? '')
-    } catch (cause) {
-      throw new Error(`is damaged: certificate ${index + 1} of ${begun} is unreadable`, { cause })
-    }
-  })
-}
-
-type Tell = (message: string) => void
-
-function read(file: string | undefined, tell: Tell): string | undefined {
-  if (file === undefined) {
-    tell('is missing')
-    return undefined
-  }
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    tell(`cannot read ${file}: ${readingFailure(error)}`)
-    return undefined
-  }
-}
-
-function readingFailure(error: unknown): string {
-  const code = (error as NodeJS.ErrnoException).code ?? String(error)
-  const known: Record<string, string> = {
-    ENOENT: 'there is no such file',
-    EACCES: 'permission denied',
-    EISDIR: 'it is a folder',
-  }
-  return known[code] ?? code
-}
-
-function parseChain(pem: string | undefined, tell: Tell): X509Certificate[] {
-  if (pem === undefined) return []
-  try {
-    return parseCertificates(pem)
-  } catch (error) {
-    tell(error instanceof Error ? error.message : String(error))
-    return []
-  }
+  const expiries = expiriesOf(tls, at, chain, trust)
+  return { context: accepted(options, at), trust, expiries, warnings }
 }
 
 function parseKey(pem: string | undefined, tell: Tell): KeyObject | undefined {
@@ -131,6 +94,8 @@ function checkLeaf(
     } else {
       tell('key', 'does not belong to the certificate in cert')
     }
+  } else {
+    checkChain(chain, (message) => tell('cert', message))
   }
   if (leaf.validToDate.getTime() <= Date.now()) {
     tell('cert', `has expired on ${leaf.validToDate.toISOString()}: renew it`)
@@ -142,16 +107,15 @@ function checkLeaf(
   }
 }
 
-function readAuthorities(file: string, tell: Tell): string {
-  const pem = read(file, tell)
-  const certificates = parseChain(pem, tell)
-  const foreign = certificates.findIndex((certificate) => !certificate.ca)
-  if (foreign >= 0) tell(`is no authority: certificate ${foreign + 1} of ${file} is not a CA's`)
-  const now = Date.now()
-  if (certificates.length > 0 && certificates.every((one) => one.validToDate.getTime() <= now)) {
-    tell(`has expired: no authority in ${file} is valid any more`)
-  }
-  return pem ?? ''
+/** Each certificate behind the first is there because it has issued one before it. */
+function checkChain(chain: readonly X509Certificate[], tell: Tell): void {
+  const stray = chain.findIndex((certificate, index) => {
+    const before = chain.slice(0, index)
+    const issued = (one: X509Certificate) =>
+      one.checkIssued(certificate) && one.verify(certificate.publicKey)
+    return index > 0 && !before.some(issued)
+  })
+  if (stray > 0) tell(`is no chain: certificate ${stray + 1} has issued none of those before it`)
 }
 
 /** What OpenSSL has against the files, such as a key below its security level, as a problem. */

@@ -8,16 +8,33 @@ import {
 } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
-import { readSecureContext } from './credentials.ts'
+import { readCredentials, type Credentials } from './credentials.ts'
+import { createClientGuard, type ClientGuard } from './guard.ts'
 import { createConnectionReporter, type ConnectionReporter } from './handshake.ts'
 import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './refusal.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
 
 const connections = Symbol('connections')
+
+const secured = Symbol('secured')
+
+/** What a TLS server of `createServer` works with, to be replaced while it runs. */
+export interface Secured {
+  server: HttpsServer
+  guard: ClientGuard
+  credentials: Credentials
+  options: ServerOptions
+}
+
+/** Undefined for a server without TLS. */
+export function securedBy(server: ListenerServer & { [secured]?: Secured }): Secured | undefined {
+  return server[secured]
+}
 
 /** The connections of a server of `createServer` that may carry requests. */
 export function connectionsOf(server: ListenerServer & { [connections]?: Set<Socket> }) {
@@ -30,6 +47,8 @@ export interface ServerOptions {
   log: Logger
   /** Called for each failed TLS handshake, with a word of a small set such as `expired`. */
   onHandshakeFailure(reason: string): void
+  /** Called for each connection that is closed because its client is refused now; a word again. */
+  onRefusedCaller?(reason: string): void
   /** The section of the config, for the field paths of problems; `listen` unless told. */
   section?: 'listen' | 'admin'
 }
@@ -132,18 +151,26 @@ function createSecure(
   reporter: ConnectionReporter,
 ): HttpsServer {
   const { tls } = config
-  const server = createHttpsServer(
+  const { handler, log, section = 'listen' } = options
+  const credentials = readCredentials(tls, `${section}.tls`)
+  for (const warning of credentials.warnings) log.warn(warning)
+  const guard = createClientGuard(credentials.trust)
+  const server: HttpsServer & { [secured]?: Secured } = createHttpsServer(
     {
       ...httpOptions(),
-      ...readSecureContext(tls, `${options.section ?? 'listen'}.tls`),
+      ...credentials.context,
       handshakeTimeout: limits.handshakeTimeout,
       requestCert: tls.clientAuth !== 'none',
       // In `optional` a bad certificate is answered with 403 by whoever asks for the caller.
       rejectUnauthorized: tls.clientAuth === 'required',
       ALPNProtocols: ['http/1.1'],
     },
-    guarded(options.handler),
+    guarded((req, res) => {
+      guard.check(req.socket as TLSSocket)
+      handler(req, res)
+    }),
   )
+  server[secured] = { server, guard, credentials, options }
   // Asked now, the address is known to the report of a handshake that fails later.
   server.on('connection', (socket: Socket) => void socket.remoteAddress)
   server.on('tlsClientError', reporter.handshakeFailed)

@@ -8,9 +8,7 @@ import type { Config } from '../../src/config/schema.ts'
 import { drain } from '../../src/listener/drain.ts'
 import { listen } from '../../src/listener/server.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
-import { exchange, makeSite, recordingLog } from '../helpers/listener.ts'
-
-const noTls = { minVersion: 'TLSv1.2' as const, clientAuth: 'none' as const, clientCa: [] }
+import { exchange, makeSite, noTls, recordingLog } from '../helpers/listener.ts'
 
 async function start(
   t: Test,

@@ -78,7 +78,7 @@ defaultUpstream: quay.io
   )
   t.same(found, [
     { path: 'listen.port', message: 'must be a whole number from 0 to 65535 (line 2)' },
-    { path: 'listen.tls.crt', message: 'is no known key; did you mean cert? (line 4)' },
+    { path: 'listen.tls.crt', message: 'is no known key; did you mean cert or crl? (line 4)' },
     { path: 'cache.memoryBytes', message: 'must be a size such as 50GiB (line 6)' },
     { path: 'upstreams.docker.io.tls.verify', message: 'must be true or false (line 9)' },
     { path: 'upstreams.docker.io.tagTtl', message: 'must be a duration such as 5m (line 10)' },

@@ -27,6 +27,12 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     'listen.tls.clientCa',
     /is empty but clientAuth is optional/,
   ],
+  ['listen: { tls: { cert: a, key: b, crl: [c] } }', 'listen.tls.crl', /clientAuth is none/],
+  [
+    'listen: { tls: { cert: a, key: b, crlMaxStale: 1d } }',
+    'listen.tls.crlMaxStale',
+    /no effect without crl/,
+  ],
   [`${listen}\nadmin: { host: 0.0.0.0 }`, 'admin.host', /loopback/],
   [`${listen}\nadmin: { host: '::' }`, 'admin.host', /loopback/],
   [`${listen}\nadmin: { port: 5443 }`, 'admin.port', /also the port of listen/],

@@ -45,7 +45,11 @@ export async function makeCertificate(options: TestCertificateOptions): Promise<
     notBefore: options.notBefore ?? new Date(Date.now() - day),
     notAfter: options.notAfter ?? new Date(Date.now() + day),
     serialNumber: `01${randomBytes(8).toString('hex')}`,
-    extensions: extensionsOf(options, ca),
+    extensions: [
+      ...extensionsOf(options, ca),
+      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      await x509.AuthorityKeyIdentifierExtension.create((issuer?.keys ?? keys).publicKey),
+    ],
   })
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
   return {

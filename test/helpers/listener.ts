@@ -10,6 +10,15 @@ import type { Config, ListenerTlsConfig } from '../../src/config/schema.ts'
 import { createServer, listen, type ListenerServer } from '../../src/listener/server.ts'
 import { makeCertificate, type TestCertificate } from './certificates.ts'
 
+/** What `tls` is where the config has none. */
+export const noTls: ListenerTlsConfig = {
+  minVersion: 'TLSv1.2',
+  clientAuth: 'none',
+  clientCa: [],
+  crl: [],
+  crlMaxStale: 0,
+}
+
 export interface Site {
   folder: string
   ca: TestCertificate
@@ -40,6 +49,8 @@ export async function makeSite(t: Test, overrides: Partial<ListenerTlsConfig> = 
     minVersion: 'TLSv1.2',
     clientAuth: 'none',
     clientCa: [join(folder, 'ca.crt')],
+    crl: [],
+    crlMaxStale: 0,
     ...overrides,
   }
   return { folder, ca, server, client, tls }

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { UsageError, type Problem } from '../../src/errors.ts'
-import { readSecureContext } from '../../src/listener/credentials.ts'
+import { readCredentials } from '../../src/listener/credentials.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { makeSite, type Site } from '../helpers/listener.ts'
 
 function problems(tls: ListenerTlsConfig): readonly Problem[] {
   try {
-    readSecureContext(tls, 'listen.tls')
+    readCredentials(tls, 'listen.tls')
   } catch (error) {
     if (error instanceof UsageError) return error.problems
     throw error
@@ -32,8 +32,11 @@ const day = 86_400_000
 
 t.test('a sound set becomes TLS options', async (t) => {
   const { tls, ca } = await makeSite(t, { clientAuth: 'required' })
-  t.match(readSecureContext(tls, 'listen.tls'), { ca: [ca.certificatePem], minVersion: 'TLSv1.2' })
-  t.notOk('ca' in readSecureContext({ ...tls, clientAuth: 'none' }, 'listen.tls'))
+  t.match(readCredentials(tls, 'listen.tls').context, {
+    ca: [ca.certificatePem],
+    minVersion: 'TLSv1.2',
+  })
+  t.notOk('ca' in readCredentials({ ...tls, clientAuth: 'none' }, 'listen.tls').context)
 })
 
 t.test('missing files, all at once', async (t) => {
@@ -121,4 +124,25 @@ t.test('a certificate that has expired or is for clients', async (t) => {
   t.match(await spoil({ purposes: ['client'] }), [
     { path: 'listen.tls.cert', message: /lacks serverAuth/ },
   ])
+})
+
+t.test('a chain in which one certificate has nothing to do with those before it', async (t) => {
+  const site = await makeSite(t)
+  const issuing = await makeCertificate({ subject: 'CN=Issuing', issuer: site.ca, ca: true })
+  const server = await makeCertificate({
+    subject: 'CN=localhost',
+    issuer: issuing,
+    purposes: ['server'],
+  })
+  const write = (...certificates: { certificatePem: string }[]) => {
+    writeFileSync(site.tls.cert ?? '', certificates.map((one) => one.certificatePem).join(''))
+    writeFileSync(site.tls.key ?? '', server.keyPem)
+    return problems(site.tls)
+  }
+  t.same(write(server, issuing, site.ca), [])
+  t.match(write(server, site.client, issuing), [
+    { path: 'listen.tls.cert', message: /certificate 2 has issued none/ },
+  ])
+  const other = await makeCertificate({ subject: 'CN=Issuing', ca: true })
+  t.match(write(server, other), [{ path: 'listen.tls.cert' }], 'the same name, another key')
 })

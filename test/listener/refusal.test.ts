@@ -2,12 +2,10 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import t, { type Test } from 'tap'
-import { startListener } from '../helpers/listener.ts'
-
-const tls = { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [] } as const
+import { noTls, startListener } from '../helpers/listener.ts'
 
 async function start(t: Test) {
-  return startListener(t, { insecureHttp: true, tls: { ...tls, clientCa: [] } }, (req, res) => {
+  return startListener(t, { insecureHttp: true, tls: noTls }, (req, res) => {
     if (req.url === '/stream') {
       res.writeHead(200, { 'content-length': 100 })
       res.write('half')

@@ -6,10 +6,9 @@ import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { drain } from '../../src/listener/drain.ts'
 import { createServer, listen } from '../../src/listener/server.ts'
-import { makeSite, recordingLog, startListener } from '../helpers/listener.ts'
+import { makeSite, recordingLog, startListener, noTls } from '../helpers/listener.ts'
 import { problemsOf } from '../helpers/problems.ts'
 
-const noTls = { minVersion: 'TLSv1.2' as const, clientAuth: 'none' as const, clientCa: [] }
 const get = 'GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 t.test('plain HTTP is warned about; the admin listener on loopback is not', async (t) => {
