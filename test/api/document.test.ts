@@ -20,7 +20,7 @@ const admin = readDocument('admin.yaml')
 const plain: Config['admin'] = {
   host: '127.0.0.1',
   port: 0,
-  tls: { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [] },
+  tls: { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [], crl: [], crlMaxStale: 0 },
 }
 
 t.test('lint finds nothing', async (t) => {

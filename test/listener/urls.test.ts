@@ -5,7 +5,13 @@ import t from 'tap'
 import { listenerUrls } from '../../src/listener/urls.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 
-const noTls = { minVersion: 'TLSv1.2' as const, clientAuth: 'none' as const, clientCa: [] }
+const noTls = {
+  minVersion: 'TLSv1.2' as const,
+  clientAuth: 'none' as const,
+  clientCa: [],
+  crl: [],
+  crlMaxStale: 0,
+}
 
 function withCertificate(folder: string, pem: string) {
   const cert = join(folder, 'server.crt')

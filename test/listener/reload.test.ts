@@ -1,0 +1,131 @@
+// When a part is reloaded, when it is refused, and what is told of it.
+import { renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { UsageError } from '../../src/errors.ts'
+import { createReloader, type ReloadPart, type ReloadResult } from '../../src/listener/reload.ts'
+import { recordingLog } from '../helpers/listener.ts'
+
+// Nothing of the product keeps a process alive for a file that may change one day.
+const alive = setInterval(() => undefined, 60_000)
+t.teardown(() => clearInterval(alive))
+
+/** Parts of two files each, which are right if both say the same; `inUse` is what was swapped in. */
+function rig(t: Test, ...names: string[]) {
+  const folder = t.testdir({})
+  const inUse: Record<string, string> = {}
+  const attempts: Record<string, number> = {}
+  const file = (part: string, kind: string) => join(folder, `${part}.${kind}`)
+  const content = new Map<string, string>()
+  const write = (part: string, kind: string, text: string) => {
+    content.set(file(part, kind), text)
+    writeFileSync(`${file(part, kind)}.new`, text)
+    renameSync(`${file(part, kind)}.new`, file(part, kind))
+  }
+  const parts = names.map((name): ReloadPart => {
+    for (const kind of ['crt', 'key']) write(name, kind, 'one')
+    return {
+      name,
+      files: () => [file(name, 'crt'), file(name, 'key')],
+      async prepare() {
+        attempts[name] = (attempts[name] ?? 0) + 1
+        const [crt, key] = ['crt', 'key'].map((kind) => content.get(file(name, kind)) ?? '')
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        if (crt !== key) {
+          throw new UsageError([{ path: `${name}.key`, message: 'does not belong' }])
+        }
+        return { swap: () => (inUse[name] = crt ?? ''), facts: { expires: crt } }
+      },
+    }
+  })
+  const { log, lines } = recordingLog()
+  const results: ReloadResult[] = []
+  const waiting: ((result: ReloadResult) => void)[] = []
+  const reloader = createReloader({
+    parts,
+    log,
+    onResult(result) {
+      results.push(result)
+      waiting.shift()?.(result)
+    },
+  })
+  t.teardown(() => reloader.close())
+  const next = () => new Promise<ReloadResult>((resolve) => waiting.push(resolve))
+  return { reloader, write, inUse, attempts, lines, results, next }
+}
+
+t.test('a part is reloaded when its files change, alone', async (t) => {
+  const { write, inUse, attempts, lines, next } = rig(t, 'listen', 'admin')
+  const told = next()
+  write('listen', 'crt', 'two')
+  write('listen', 'key', 'two')
+  t.same(await told, { part: 'listen', result: 'ok' })
+  t.same(inUse, { listen: 'two' })
+  t.notOk('admin' in attempts)
+  t.match(lines, [{ level: 30, msg: 'reloaded', part: 'listen', expires: 'two' }])
+})
+
+t.test('half of a pair is waited for', async (t) => {
+  const { write, inUse, attempts, results, lines, next } = rig(t, 'listen')
+  const told = next()
+  write('listen', 'crt', 'two')
+  while (attempts.listen === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
+  write('listen', 'key', 'two')
+  t.same(await told, { part: 'listen', result: 'ok' })
+  t.same(inUse, { listen: 'two' })
+  t.equal(results.length, 1)
+  t.notOk(lines.some(({ level }) => level === 50))
+})
+
+t.test('what stays wrong is refused once, and comes right later', async (t) => {
+  const { write, inUse, attempts, results, lines, next } = rig(t, 'listen')
+  const told = next()
+  write('listen', 'crt', 'two')
+  t.same(await told, { part: 'listen', result: 'refused' })
+  t.same(inUse, {})
+  t.equal(attempts.listen, 4)
+  t.match(lines, [
+    {
+      level: 50,
+      msg: /^reload refused/,
+      part: 'listen',
+      problems: [{ path: 'listen.key', message: 'does not belong' }],
+    },
+  ])
+  const later = next()
+  write('listen', 'key', 'two')
+  t.same(await later, { part: 'listen', result: 'ok' })
+  t.equal(results.length, 2)
+})
+
+t.test('SIGHUP reloads everything, or nothing', async (t) => {
+  const { reloader, write, inUse, results, lines } = rig(t, 'listen', 'admin')
+  const onHangUp = new Promise<boolean>((resolve) => {
+    process.once('SIGHUP', () => resolve(reloader.reload()))
+  })
+  process.kill(process.pid, 'SIGHUP')
+  t.equal(await onHangUp, true)
+  t.same(inUse, { listen: 'one', admin: 'one' })
+  t.same(results, [
+    { part: 'listen', result: 'ok' },
+    { part: 'admin', result: 'ok' },
+  ])
+  inUse.listen = 'untouched'
+  write('admin', 'crt', 'two')
+  t.equal(await reloader.reload(), false)
+  t.match(inUse, { listen: 'untouched', admin: 'one' })
+  t.match(results.at(-1), { part: 'admin', result: 'refused' })
+  t.ok(lines.some(({ msg, part }) => msg !== 'reloaded' && part === 'admin'))
+})
+
+t.test('a part that breaks in an unforeseen way is refused as well', async (t) => {
+  const { log } = recordingLog()
+  const results: ReloadResult[] = []
+  const part = { name: 'x', files: () => [], prepare: () => Promise.reject(new Error('odd')) }
+  const onResult = (result: ReloadResult) => void results.push(result)
+  const reloader = createReloader({ parts: [part], log, onResult })
+  t.equal(await reloader.reload(), false)
+  t.same(results, [{ part: 'x', result: 'refused' }])
+  reloader.close()
+  t.equal(await reloader.reload(), false, 'nothing is tried again once it is closed')
+})
