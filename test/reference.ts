@@ -135,6 +135,8 @@ ${rows.join('\n')}
 - \`kind\`: what was asked: \`manifest\`, \`blob\`, \`tags\`, \`referrers\`, \`catalog\`, \`base\` (\`/v2/\`), \`other\`.
 - \`source\`: where the answer came from: \`memory\` and \`disk\` are the cache, \`fill\` is a download that
   other clients may be following, \`upstream\` was passed through, \`none\` has no content (errors, \`/v2/\`).
+- \`part\`: what is reloaded together: \`listen\`, \`admin\`, and whatever else has files.
+- \`use\`: the key of the config that names the file.
 - \`reason\`, \`cause\`: see [errors](errors.md).
 
 ## Worth an alert
@@ -144,6 +146,11 @@ ${rows.join('\n')}
 - \`increase(portcullis_handshake_failures_total{reason="expired"}[1h]) > 0\`: a node's certificate needs
   renewal.
 - \`portcullis_insecure_upstreams > 0\`: an upstream's certificate is not checked.
+- \`portcullis_certificate_expiry_seconds - time() < 14 * 86400\`: a certificate needs renewal.
+- \`portcullis_crl_next_update_seconds < time()\`: a revocation list is outdated, and serves only as long as
+  \`crlMaxStale\` allows.
+- \`increase(portcullis_reloads_total{result="refused"}[1h]) > 0\`: files were replaced by wrong ones; what was in
+  use stays in use, and the log has every problem.
 - \`/readyz\` is not 200: its body says why.
 `
 }

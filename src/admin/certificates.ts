@@ -2,35 +2,65 @@
 import type { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
+import { isNewer, nameOf, parseCrls, type Crl } from '../listener/crl.ts'
 import { parseCertificates } from '../listener/pem.ts'
 
 /**
- * What is wrong with the certificate files of `tls` now: unreadable, not valid yet, expired. One
- * sentence each, beginning with the field path below `at`, such as `listen.tls`.
+ * What is wrong with the files of `tls` now: unreadable, not valid yet, expired, outdated beyond
+ * `crlMaxStale`. One sentence each, beginning with the field path below `at`, such as `listen.tls`.
  */
 export async function certificateProblems(
   tls: ListenerTlsConfig,
   at: string,
   now = Date.now(),
 ): Promise<string[]> {
-  const authorities = tls.clientAuth === 'none' ? [] : tls.clientCa
+  const isChecked = tls.clientAuth !== 'none'
+  const authorities = isChecked ? tls.clientCa : []
+  const lists = isChecked ? tls.crl : []
   const checks = [
-    ...(tls.cert === undefined ? [] : [check(`${at}.cert`, tls.cert, leafProblem, now)]),
-    ...authorities.map((file, index) => check(`${at}.clientCa.${index}`, file, caProblem, now)),
+    ...(tls.cert === undefined ? [] : [check(`${at}.cert`, tls.cert, judgePem(leafProblem, now))]),
+    ...authorities.map((file, index) =>
+      check(`${at}.clientCa.${index}`, file, judgePem(caProblem, now)),
+    ),
+    ...lists.map((file, index) =>
+      check(`${at}.crl.${index}`, file, (content) => crlProblem(content, now - tls.crlMaxStale)),
+    ),
   ]
   return (await Promise.all(checks)).flat()
 }
 
-type Judge = (certificates: readonly X509Certificate[], now: number) => string | undefined
-
-async function check(path: string, file: string, judge: Judge, now: number): Promise<string[]> {
+async function check(
+  path: string,
+  file: string,
+  judge: (content: Buffer) => string | undefined,
+): Promise<string[]> {
   try {
-    const problem = judge(parseCertificates(await readFile(file, 'utf8')), now)
+    const problem = judge(await readFile(file))
     return problem === undefined ? [] : [`${path}: ${problem}`]
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error)
     return [`${path}: cannot be used: ${reason}`]
   }
+}
+
+type Judge = (certificates: readonly X509Certificate[], now: number) => string | undefined
+
+function judgePem(judge: Judge, now: number): (content: Buffer) => string | undefined {
+  return (content) => judge(parseCertificates(content.toString()), now)
+}
+
+/** The newest list of each issuer counts: files hold old ones beside new ones. */
+function crlProblem(content: Buffer, served: number): string | undefined {
+  const newest = new Map<string, Crl>()
+  for (const crl of parseCrls(content)) {
+    const issuer = crl.issuer.toString('hex')
+    const known = newest.get(issuer)
+    if (known === undefined || isNewer(crl, known)) newest.set(issuer, crl)
+  }
+  const outdated = [...newest.values()].find(({ nextUpdate }) => served >= nextUpdate)
+  if (outdated === undefined) return undefined
+  const since = new Date(outdated.nextUpdate).toISOString()
+  return `the list of ${nameOf(outdated.issuer)} is outdated since ${since}`
 }
 
 function leafProblem([leaf]: readonly X509Certificate[], now: number): string | undefined {

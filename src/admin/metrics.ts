@@ -1,6 +1,8 @@
 // What the gateway counts. Counters are plain numbers that are turned into series only when
 // somebody asks (15 ns each, where a labelled counter of prom-client takes 250).
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import type { Expiry } from '../listener/expiry.ts'
+import type { ReloadResult } from '../listener/reload.ts'
 
 /** One request that is over. */
 export interface RequestSample {
@@ -39,6 +41,9 @@ export interface Metrics {
   refusedCaller: (reason: string) => void
   /** The upstreams whose certificate is not checked; replaces what was told before. */
   insecureUpstreams: (names: readonly string[]) => void
+  reload: (result: ReloadResult) => void
+  /** Asked at each scrape for the certificates and revocation lists in use. */
+  expiries: (inUse: () => readonly Expiry[]) => void
 }
 
 const requestBuckets = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5]
@@ -55,6 +60,7 @@ export function createMetrics(): Metrics {
     attempt: attemptMetrics(registry),
     ...cacheMetrics(registry),
     ...securityMetrics(registry),
+    ...certificateMetrics(registry),
   }
 }
 
@@ -178,6 +184,48 @@ function securityMetrics(
       insecure.reset()
       for (const upstream of names) insecure.set({ upstream }, 1)
     },
+  }
+}
+
+function certificateMetrics(registry: Registry): Pick<Metrics, 'reload' | 'expiries'> {
+  const reloads = tally(registry, {
+    name: 'portcullis_reloads_total',
+    help: 'Reloads of files: ok, or refused because something is wrong with them.',
+    labelNames: ['part', 'result'],
+  })
+  let inUse: () => readonly Expiry[] = () => []
+  const gauge = (kind: Expiry['kind'], name: string, help: string, labelNames: string[]) => {
+    const ends: Gauge = new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [registry],
+      collect() {
+        ends.reset()
+        for (const expiry of inUse().filter((one) => one.kind === kind)) {
+          const { use, file, name, serial } = expiry
+          const labels =
+            kind === 'crl' ? { use, file, issuer: name } : { use, file, subject: name, serial }
+          ends.set(labels as Record<string, string>, expiry.expiresAt / 1000)
+        }
+      },
+    })
+  }
+  gauge(
+    'certificate',
+    'portcullis_certificate_expiry_seconds',
+    'When a certificate in use ends, as Unix time.',
+    ['use', 'file', 'subject', 'serial'],
+  )
+  gauge(
+    'crl',
+    'portcullis_crl_next_update_seconds',
+    'When the next revocation list is due, as Unix time; what is in use is outdated from then on.',
+    ['use', 'file', 'issuer'],
+  )
+  return {
+    reload: ({ part, result }) => void (reloads(part, result).total += 1),
+    expiries: (ask) => void (inUse = ask),
   }
 }
 

@@ -36,6 +36,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
         handler,
         log,
         onHandshakeFailure: metrics.handshakeFailure,
+        onRefusedCaller: metrics.refusedCaller,
         section: 'admin',
       }),
     // The listener answers these itself; Fastify's own would cut that answer off.

@@ -28,9 +28,9 @@ export const command: Command = {
     if (values.as !== undefined || positionals.length > 0) {
       return explain(config, values.as ?? [], positionals)
     }
-    const problems = fileProblems(config)
+    const { problems, doubts } = judgeFiles(config)
     if (problems.length > 0) throw new UsageError(problems)
-    for (const warning of await warnings(config, file)) {
+    for (const warning of [...doubts, ...(await warnings(config, file))]) {
       process.stderr.write(`warning: ${warning}\n`)
     }
     process.stdout.write(effectiveConfig(config))
@@ -61,24 +61,23 @@ function explain(config: Config, callers: readonly string[], names: readonly str
   return decisions[0]?.allowed === true ? 0 : 1
 }
 
-/** What is wrong with the certificate files: read as at a start, and then let go. */
-function fileProblems({ listen, admin }: Config): Problem[] {
-  return [
-    ...(listen.insecureHttp ? [] : problemsOf(() => readCredentials(listen.tls, 'listen.tls'))),
-    ...(admin.tls.cert === undefined
-      ? []
-      : problemsOf(() => readCredentials(admin.tls, 'admin.tls'))),
+/** What is wrong with the certificate files and what is doubtful: read as at a start, and let go. */
+function judgeFiles({ listen, admin }: Config) {
+  const sections = [
+    ...(listen.insecureHttp ? [] : [{ tls: listen.tls, at: 'listen.tls' }]),
+    ...(admin.tls.cert === undefined ? [] : [{ tls: admin.tls, at: 'admin.tls' }]),
   ]
-}
-
-function problemsOf(attempt: () => unknown): readonly Problem[] {
-  try {
-    attempt()
-    return []
-  } catch (error) {
-    if (error instanceof UsageError) return error.problems
-    throw error
+  const problems: Problem[] = []
+  const doubts: string[] = []
+  for (const { tls, at } of sections) {
+    try {
+      doubts.push(...readCredentials(tls, at).warnings)
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      problems.push(...error.problems)
+    }
   }
+  return { problems, doubts }
 }
 
 /** What is allowed and should not be left so. */

@@ -59,6 +59,12 @@ export function parseCrls(content: Buffer): Crl[] {
   })
 }
 
+/** Of several lists of one issuer, the one that is in force. */
+export function isNewer(one: Crl, other: Crl): boolean {
+  if (one.thisUpdate !== other.thisUpdate) return one.thisUpdate > other.thisUpdate
+  return one.number > other.number
+}
+
 /** A DER name as text, for messages. */
 export function nameOf(der: Buffer): string {
   return new Name(der).toString()

@@ -2,7 +2,7 @@
 // revocation list that is in force for it.
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import { nameOf, parseCrls, type Crl } from './crl.ts'
+import { isNewer, nameOf, parseCrls, type Crl } from './crl.ts'
 import { childrenOf, elementAt, encodingOf, expect, hexOf, tags } from './der.ts'
 import { certificatesIn, readBytes, type Tell } from './pem.ts'
 
@@ -69,12 +69,6 @@ export function readTrust(
 export function serialOf({ raw }: X509Certificate): string {
   const [serial] = fieldsOf(raw)
   return hexOf(raw, expect(serial, tags.integer))
-}
-
-/** Of several lists of one issuer, the one that is in force. */
-export function isNewer(one: Crl, other: Crl): boolean {
-  if (one.thisUpdate !== other.thisUpdate) return one.thisUpdate > other.thisUpdate
-  return one.number > other.number
 }
 
 /** The subject, DER. RFC 5280 has it encoded alike wherever the authority is named. */

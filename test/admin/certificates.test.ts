@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import t from 'tap'
 import { certificateProblems } from '../../src/admin/certificates.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
+import { makeCrl } from '../helpers/crl.ts'
 import { makeSite, noTls } from '../helpers/listener.ts'
 
 const day = 86_400_000
+const hour = 3_600_000
 
 t.test('dates of the server certificate and of the authorities', async (t) => {
   const { tls, folder, ca } = await makeSite(t, { clientAuth: 'required' })
@@ -43,4 +45,27 @@ t.test('files that are gone or damaged', async (t) => {
 
 t.test('without TLS nothing can expire', async (t) => {
   t.same(await certificateProblems(noTls, 'admin.tls'), [])
+})
+
+t.test('revocation lists: outdated, stale but allowed, replaced by a newer one', async (t) => {
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const file = join(site.folder, 'ca.crl')
+  const nextUpdate = new Date(Date.now() + hour)
+  const old = await makeCrl({ issuer: site.ca, nextUpdate })
+  writeFileSync(file, old.pem)
+  const tls = { ...site.tls, crl: [file] }
+  const later = Date.now() + 2 * hour
+  t.same(await certificateProblems(tls, 'listen.tls'), [])
+  t.match(await certificateProblems(tls, 'listen.tls', later), [
+    /^listen\.tls\.crl\.0: the list of CN=Test CA is outdated since /,
+  ])
+  t.same(await certificateProblems({ ...tls, crlMaxStale: 2 * hour }, 'listen.tls', later), [])
+  const thisUpdate = new Date()
+  const next = await makeCrl({ issuer: site.ca, thisUpdate, nextUpdate: new Date(later + hour) })
+  writeFileSync(file, next.pem + old.pem)
+  t.same(await certificateProblems(tls, 'listen.tls', later), [])
+  writeFileSync(file, 'garbage')
+  t.match(await certificateProblems(tls, 'listen.tls'), [
+    /crl\.0: cannot be used: has no revocation/,
+  ])
 })

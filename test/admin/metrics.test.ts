@@ -1,5 +1,6 @@
 // What is counted comes out as the series that docs/reference/metrics.md names.
 import t from 'tap'
+import type { Expiry } from '../../src/listener/expiry.ts'
 import { createMetrics, type RequestSample } from '../../src/admin/metrics.ts'
 
 async function series(metrics: ReturnType<typeof createMetrics>): Promise<string[]> {
@@ -77,4 +78,35 @@ t.test('two sets share nothing', async (t) => {
   one.coalesced()
   t.ok((await series(one)).includes('portcullis_coalesced_clients_total 1'))
   t.ok((await series(two)).includes('portcullis_coalesced_clients_total 0'))
+})
+
+t.test('reloads, and the ends of what is in use at the time of asking', async (t) => {
+  const metrics = createMetrics()
+  const expiresAt = Date.UTC(2030, 0, 1)
+  let inUse: Expiry[] = [
+    {
+      kind: 'certificate',
+      use: 'listen.tls.cert',
+      file: '/a',
+      name: 'CN=x',
+      serial: '0A',
+      expiresAt,
+    },
+    { kind: 'crl', use: 'listen.tls.crl', file: '/b', name: 'CN=CA', expiresAt },
+  ]
+  metrics.expiries(() => inUse)
+  metrics.reload({ part: 'listen', result: 'ok' })
+  metrics.reload({ part: 'listen', result: 'refused' })
+  const text = await metrics.registry.metrics()
+  const seconds = expiresAt / 1000
+  for (const line of [
+    `portcullis_certificate_expiry_seconds{use="listen.tls.cert",file="/a",subject="CN=x",serial="0A"} ${seconds}`,
+    `portcullis_crl_next_update_seconds{use="listen.tls.crl",file="/b",issuer="CN=CA"} ${seconds}`,
+    'portcullis_reloads_total{part="listen",result="ok"} 1',
+    'portcullis_reloads_total{part="listen",result="refused"} 1',
+  ]) {
+    t.ok(text.split('\n').includes(line), line)
+  }
+  inUse = []
+  t.notMatch(await metrics.registry.metrics(), /expiry_seconds\{/)
 })

@@ -59,8 +59,11 @@ export async function makeSite(t: Test, overrides: Partial<ListenerTlsConfig> = 
 export interface RunningListener {
   server: ListenerServer
   port: number
+  log: Logger
   /** Reasons told to `onHandshakeFailure`, in order. */
   failures: string[]
+  /** Reasons told to `onRefusedCaller`, in order. */
+  refused: string[]
   /** Log lines so far. */
   lines: Record<string, unknown>[]
   /** The next reason of a failed handshake. */
@@ -75,6 +78,7 @@ export async function startListener(
 ): Promise<RunningListener> {
   const { log, lines } = recordingLog()
   const failures: string[] = []
+  const refused: string[] = []
   const waiting: ((reason: string) => void)[] = []
   const server = createServer(
     { host: '127.0.0.1', port: 0, insecureHttp: false, ...config },
@@ -85,6 +89,7 @@ export async function startListener(
         failures.push(reason)
         waiting.shift()?.(reason)
       },
+      onRefusedCaller: (reason) => void refused.push(reason),
     },
   )
   const port = await listen(server, '127.0.0.1', 0)
@@ -93,7 +98,7 @@ export async function startListener(
     if (server.listening) await new Promise((resolve) => server.close(resolve))
   })
   const nextFailure = () => new Promise<string>((resolve) => void waiting.push(resolve))
-  return { server, port, failures, lines, nextFailure }
+  return { server, port, log, failures, refused, lines, nextFailure }
 }
 
 export function recordingLog(): { log: Logger; lines: Record<string, unknown>[] } {
