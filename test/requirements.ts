@@ -1,26 +1,35 @@
 // The programs that some suites need beside Node, and what to do where they are missing.
 // `node test/requirements.ts packages` prints the Debian packages that are missing here, `skipped`
 // the suites that cannot run and why.
+import { spawnSync } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 interface Needs {
   programs: readonly string[]
-  root?: boolean
+  /** Mounts and processes of its own, which only root may have, and in a container not always. */
+  namespaces?: boolean
 }
 
-const lab = ['nginx', 'docker-registry']
+const lab = ['nginx', 'docker-registry', 'setpriv']
+const enclosed = [...lab, 'unshare', 'mount']
 
 /** Suites by name: `test/e2e/<name>.test.ts`, and `scripts` for test/scripts.test.ts. */
 const suites = {
   scripts: { programs: ['shellcheck'] },
+  lab: { programs: lab },
   curl: { programs: [...lab, 'curl'] },
   skopeo: { programs: [...lab, 'skopeo'] },
-  containerd: { programs: [...lab, 'containerd', 'ctr', 'runc'], root: true },
-  docker: { programs: [...lab, 'dockerd', 'docker', 'containerd', 'runc'], root: true },
-  podman: { programs: [...lab, 'podman', 'runc'], root: true },
+  containerd: { programs: [...enclosed, 'containerd', 'ctr', 'runc'], namespaces: true },
+  docker: {
+    programs: [...enclosed, 'dockerd', 'docker', 'containerd', 'runc'],
+    namespaces: true,
+  },
+  podman: { programs: [...enclosed, 'podman', 'runc'], namespaces: true },
   load: { programs: lab },
-  refusals: { programs: lab },
+  refusals: { programs: [...lab, 'curl'] },
+  start: { programs: ['setpriv'] },
+  isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
 } satisfies Record<string, Needs>
 
 type Suite = keyof typeof suites
@@ -30,6 +39,10 @@ const packageOf: Record<string, string> = {
   ctr: 'containerd',
   docker: 'docker.io',
   dockerd: 'docker.io',
+  setpriv: 'util-linux',
+  unshare: 'util-linux',
+  nsenter: 'util-linux',
+  ip: 'iproute2',
 }
 
 /** Where `program` is, daemons' folders included, which are not on everybody's PATH. */
@@ -54,7 +67,14 @@ function reasonToSkip(needs: Needs): string | undefined {
   if (missing.length > 0) {
     return `${missing.join(', ')} not found (Debian: apt-get install ${packagesOf(missing).join(' ')})`
   }
-  return needs.root === true && process.getuid?.() !== 0 ? 'needs root' : undefined
+  return needs.namespaces === true && !mayMakeNamespaces()
+    ? 'needs root that may make namespaces'
+    : undefined
+}
+
+function mayMakeNamespaces(): boolean {
+  const made = spawnSync('unshare', ['--mount', '--pid', '--net', '--fork', 'true'])
+  return process.getuid?.() === 0 && made.status === 0
 }
 
 function packagesOf(programs: readonly string[]): string[] {
