@@ -88,7 +88,7 @@ t.test('every route of the gateway is in its document', async (t) => {
           { handler, log: recordingLog().log, onHandshakeFailure: () => undefined },
         ),
       pull: () => undefined,
-      tokens: { give: async () => ({}), keys: async () => ({}) },
+      tokens: () => ({ give: async () => ({}), keys: async () => ({}) }),
       record: () => undefined,
       origins: () => [],
     }),
