@@ -1,0 +1,183 @@
+// Where verified content lives: files named by their digest, complete or not there at all.
+import {
+  close as closeCallback,
+  fstat as fstatCallback,
+  fsync as fsyncCallback,
+  openSync,
+  write as writeCallback,
+} from 'node:fs'
+import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import { GatewayError } from '../errors.ts'
+import { algorithmOf, hasherFor, hexOf, isDigest, type Digest } from '../oci/digest.ts'
+import { codeOf, newTemporary, prepareFolder, writeProblem, type Folder } from './folder.ts'
+
+const closeFile = promisify(closeCallback)
+const fstat = promisify(fstatCallback)
+const fsync = promisify(fsyncCallback)
+const write = promisify(writeCallback)
+
+/** What the file system says of a stored file; a change of either is a reason to hash it again. */
+export interface Stored {
+  /** Bytes. */
+  size: number
+  /** Milliseconds since 1970, with fractions. */
+  mtime: number
+}
+
+/** New content on its way into the store: invisible until `commit`. */
+export interface Writer {
+  append: (chunk: Buffer) => Promise<void>
+  /** Verifies, syncs and publishes it. DIGEST_INVALID where the bytes are others than announced. */
+  commit: () => Promise<Stored>
+  /** Forgets it; does nothing after `commit`. */
+  abort: () => Promise<void>
+}
+
+/** An open temporary file, for those who write and hash by themselves. */
+export interface Draft {
+  fd: number
+  /** Syncs the file and gives it its name. The caller has verified it, and closes the descriptor. */
+  publish: () => Promise<Stored>
+  /** Removes the file unless it is published. */
+  discard: () => Promise<void>
+}
+
+export interface Store {
+  folder: Folder
+  pathOf: (digest: Digest) => string
+  /** Bytes; undefined where it is not there. */
+  size: (digest: Digest) => Promise<number | undefined>
+  /** Must be closed. */
+  open: (digest: Digest) => Promise<FileHandle | undefined>
+  create: (digest: Digest) => Promise<Writer>
+  /** Throws what the file system says. */
+  draft: (digest: Digest) => Draft
+  remove: (digest: Digest) => Promise<void>
+  /** Takes wrong content out of the way, and keeps it for whoever wants to know. */
+  quarantine: (digest: Digest) => Promise<void>
+  /** All that is stored, in no order. */
+  digests: () => AsyncIterable<Digest>
+  /** Why nothing can be stored, such as `ENOSPC`; undefined where it can. */
+  problem: () => Promise<string | undefined>
+}
+
+/** Opens the store in the cache folder `dir`, which is created. Throws UsageError `cache.dir`. */
+export function openStore(dir: string): Store {
+  const folder = prepareFolder(dir)
+  const pathOf = (digest: Digest) => pathIn(folder, digest)
+
+  const draft = (digest: Digest) => createDraft(newTemporary(folder), pathOf(digest))
+  return {
+    folder,
+    pathOf,
+    size: async (digest) => (await present(stat(pathOf(digest))))?.size,
+    open: async (digest) => present(open(pathOf(digest))),
+    draft,
+    create: async (digest) => createWriter(digest, draft(digest)),
+    remove: async (digest) => rm(pathOf(digest), { force: true }),
+    async quarantine(digest) {
+      const target = join(
+        folder.quarantine,
+        `${algorithmOf(digest)}-${hexOf(digest)}-${Date.now()}`,
+      )
+      await present(rename(pathOf(digest), target))
+    },
+    digests: () => digestsIn(folder),
+    problem: async () => writeProblem(folder),
+  }
+}
+
+/** `blobs/<alg>/<2 hex>/<hex>` */
+function pathIn({ blobs }: Folder, digest: Digest): string {
+  const hex = hexOf(digest)
+  return join(blobs, algorithmOf(digest), hex.slice(0, 2), hex)
+}
+
+function createDraft(temporary: string, target: string): Draft {
+  const fd = openSync(temporary, 'wx+')
+  let isPublished = false
+  return {
+    fd,
+    async publish() {
+      await fsync(fd)
+      const { size, mtimeMs } = await fstat(fd)
+      const parent = dirname(target)
+      const made = await mkdir(parent, { recursive: true })
+      if (made !== undefined) await syncFolder(dirname(parent))
+      await rename(temporary, target)
+      isPublished = true
+      await syncFolder(parent)
+      return { size, mtime: mtimeMs }
+    },
+    async discard() {
+      if (!isPublished) await rm(temporary, { force: true })
+    },
+  }
+}
+
+function createWriter(digest: Digest, draft: Draft): Writer {
+  const hash = hasherFor(digest)
+  let position = 0
+  let isOver = false
+
+  async function end(): Promise<void> {
+    if (isOver) return
+    isOver = true
+    await closeFile(draft.fd)
+    await draft.discard()
+  }
+
+  return {
+    async append(chunk) {
+      hash.update(chunk)
+      for (let done = 0; done < chunk.length;) {
+        const { bytesWritten } = await write(draft.fd, chunk, done, chunk.length - done, position)
+        done += bytesWritten
+        position += bytesWritten
+      }
+    },
+    async commit() {
+      try {
+        if (hash.digest('hex') !== hexOf(digest)) {
+          throw new GatewayError('DIGEST_INVALID', `the content does not hash to ${digest}`)
+        }
+        return await draft.publish()
+      } finally {
+        await end()
+      }
+    },
+    abort: end,
+  }
+}
+
+/** A rename is durable only once the folder is. */
+async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+async function* digestsIn({ blobs }: Folder): AsyncIterable<Digest> {
+  for (const algorithm of (await present(readdir(blobs))) ?? []) {
+    for (const prefix of await readdir(join(blobs, algorithm))) {
+      for (const hex of await readdir(join(blobs, algorithm, prefix))) {
+        const digest = `${algorithm}:${hex}`
+        if (isDigest(digest)) yield digest
+      }
+    }
+  }
+}
+
+async function present<T>(result: Promise<T>): Promise<T | undefined> {
+  try {
+    return await result
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
