@@ -1,0 +1,134 @@
+// The readers of a growing file: each at its own offset, waiting where it has caught up.
+import { GatewayError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Large } from './content.ts'
+import type { Tail } from './tail.ts'
+
+/** What the readers have to know of the download, at any moment. */
+export interface Growth {
+  /** undefined before the upstream has answered. */
+  tail: Tail | undefined
+  /** Bytes of the whole, as far as they are known. */
+  size: number | undefined
+  /** All bytes are there, and hash to the digest. */
+  isVerified: boolean
+  failure: GatewayError | undefined
+}
+
+export interface Followers {
+  follow: () => Large
+  /** There is more to read, or the end, or a failure. */
+  wake: () => void
+  count: () => number
+}
+
+interface Follower {
+  position: number
+  waiting?: Waiting | undefined
+}
+
+interface Waiting {
+  buffer: Buffer
+  position: number
+  resolve: (bytes: number | Promise<number>) => void
+  reject: (error: unknown) => void
+}
+
+const mediaType = 'application/octet-stream'
+
+/** @param onLeave called when a reader has left */
+export function createFollowers(
+  digest: Digest,
+  growth: () => Growth,
+  onLeave: () => void,
+): Followers {
+  const followers = new Set<Follower>()
+
+  /** Where nothing can be kept, what the slowest reader has behind it is let go. */
+  function release(tail: Tail): void {
+    if (tail.isStoring()) return
+    tail.release(Math.min(...[...followers].map(({ position }) => position)))
+  }
+
+  function follow(): Large {
+    const follower: Follower = { position: 0 }
+    followers.add(follower)
+    return {
+      kind: 'large',
+      digest,
+      mediaType,
+      get size() {
+        return growth().size
+      },
+      read(buffer, position) {
+        follower.position = position
+        const read = readNow(growth(), buffer, position)
+        if (read === undefined) {
+          return new Promise((resolve, reject) => {
+            follower.waiting = { buffer, position, resolve, reject }
+          })
+        }
+        passed(follower, read)
+        return read
+      },
+      close() {
+        if (!followers.delete(follower)) return
+        follower.waiting?.reject(new GatewayError('UNAVAILABLE', 'the reader was closed'))
+        const { tail } = growth()
+        if (tail !== undefined) release(tail)
+        onLeave()
+      },
+    }
+  }
+
+  function passed(follower: Follower, read: number | Promise<number>): void {
+    const { tail } = growth()
+    if (typeof read !== 'number' || tail === undefined) return
+    follower.position += read
+    release(tail)
+  }
+
+  function wakeOne(follower: Follower, { buffer, position, resolve, reject }: Waiting): void {
+    try {
+      const read = readNow(growth(), buffer, position)
+      if (read === undefined) return
+      follower.waiting = undefined
+      passed(follower, read)
+      resolve(read)
+    } catch (error) {
+      follower.waiting = undefined
+      reject(error)
+    }
+  }
+
+  return {
+    follow,
+    wake() {
+      for (const follower of followers) {
+        if (follower.waiting !== undefined) wakeOne(follower, follower.waiting)
+      }
+    },
+    count: () => followers.size,
+  }
+}
+
+/** undefined: the bytes at `position` have yet to come, or to be verified. */
+function readNow(
+  { tail, size, isVerified, failure }: Growth,
+  buffer: Buffer,
+  position: number,
+): number | Promise<number> | undefined {
+  if (failure !== undefined) throw failure
+  if (tail === undefined) return undefined
+  const end = tail.end()
+  // The last byte is withheld: nobody completes what is not verified.
+  const limit = isVerified || (size !== undefined && end < size) ? end : end - 1
+  if (position >= limit) return isVerified ? 0 : undefined
+  if (tail.isGone(position)) {
+    throw new GatewayError(
+      'UNAVAILABLE',
+      'the cache cannot store, and this part has gone by; ask again',
+    )
+  }
+  return tail.read(buffer, position, limit)
+}

@@ -1,0 +1,131 @@
+// Manifests from their upstream: verified, understood, and kept with what they refer to.
+import { GatewayError } from '../errors.ts'
+import { algorithmOf, digestOf, isDigest, type Digest } from '../oci/digest.ts'
+import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
+import { manifestAccept } from '../oci/media-type.ts'
+import type { Place } from '../oci/place.ts'
+import type { Small } from './content.ts'
+import { ask, badResponse, digestMismatch, type Answer } from './exchange.ts'
+import { placeKey } from './memory.ts'
+import type { Parts } from './parts.ts'
+import { createShare } from './shared.ts'
+
+export interface ManifestSource {
+  /** MANIFEST_UNKNOWN where the upstream has none. One request, however many want it. */
+  fetch: (place: Place, reference: string) => Promise<Small>
+  /** The digest that the upstream has for a tag now; undefined where it does not say. */
+  resolve: (place: Place, tag: string) => Promise<Digest | undefined>
+}
+
+export function createManifestSource(parts: Parts): ManifestSource {
+  const { memory, metrics, openUpstream, background } = parts
+  const share = createShare(metrics.coalesced)
+
+  async function get(place: Place, reference: string): Promise<Small> {
+    const answer = await ask(openUpstream, requestFor('GET', place, reference), manifestLimit)
+    if (answer.status === 404) throw manifestUnknown()
+    if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
+    const digest = digestIn(answer, reference)
+    if (digestOf(answer.body, algorithmOf(digest)) !== digest) throw digestMismatch()
+    const facts = factsOf(answer)
+    const { mediaType } = facts
+    const small: Small = { kind: 'small', digest, mediaType, bytes: answer.body }
+    return keep(place, small, facts)
+  }
+
+  /** The client does not wait for the disk. */
+  function keep(place: Place, small: Small, facts: ManifestFacts): Small {
+    const { digest } = small
+    const held = memory.small(digest)
+    const kept = held?.mediaType === small.mediaType ? held : small
+    memory.keep(kept)
+    memory.link(place, digest, 'manifest')
+    background(storeManifest(parts, kept, facts))
+    return kept
+  }
+
+  return {
+    fetch: async (place, reference) =>
+      share(`${placeKey(place)} ${reference}`, async () => get(place, reference)),
+    async resolve(place, tag) {
+      const answer = await askHead(parts, place, tag)
+      if (answer?.status === 404) throw manifestUnknown()
+      const digest = answer?.headers['docker-content-digest'] ?? ''
+      return answer?.status === 200 && isDigest(digest) ? digest : undefined
+    },
+  }
+}
+
+/** undefined: the upstream refuses HEAD, which says nothing about GET. */
+async function askHead(
+  { openUpstream }: Parts,
+  place: Place,
+  tag: string,
+): Promise<Answer | undefined> {
+  try {
+    return await ask(openUpstream, requestFor('HEAD', place, tag), 0)
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'DENIED') return undefined
+    throw error
+  }
+}
+
+function requestFor(method: 'GET' | 'HEAD', { upstream, repository }: Place, reference: string) {
+  return {
+    upstream,
+    method,
+    repository,
+    resource: `manifests/${reference}`,
+    accept: manifestAccept,
+  }
+}
+
+/** What the bytes have to hash to. */
+function digestIn({ headers, body }: Answer, reference: string): Digest {
+  if (isDigest(reference)) return reference
+  const told = headers['docker-content-digest'] ?? ''
+  return isDigest(told) ? told : digestOf(body)
+}
+
+function factsOf({ headers, body }: Answer): ManifestFacts {
+  try {
+    return readManifest(body, headers['content-type'])
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    throw badResponse(`what is no manifest: ${error.message}`, error)
+  }
+}
+
+async function storeManifest(
+  { store, index, memory, trouble }: Parts,
+  { digest, mediaType, bytes }: Small,
+  { children, subject }: ManifestFacts,
+): Promise<void> {
+  try {
+    if (
+      (await store.size(digest)) === undefined ||
+      index.content(digest)?.mediaType !== mediaType
+    ) {
+      const writer = await store.create(digest)
+      await writer.append(bytes).catch(async (error: unknown) => {
+        await writer.abort()
+        throw error
+      })
+      const stored = await writer.commit()
+      memory.stored(digest, { mediaType, ...stored })
+    }
+    index.transaction(() => {
+      index.addEdges(digest, children)
+      if (subject !== undefined) index.addEdges(digest, [subject], 'subject')
+    })
+  } catch (error) {
+    trouble.note(error, 'storing a manifest')
+  }
+}
+
+export function manifestUnknown(): GatewayError {
+  return new GatewayError(
+    'MANIFEST_UNKNOWN',
+    'the upstream has no such manifest in this repository',
+  )
+}

@@ -1,0 +1,117 @@
+// The tier in front of disk and index: small content, links and tags, so that a warm hit costs
+// neither a file nor a query.
+import { LRUCache } from 'lru-cache'
+import type { Digest } from '../oci/digest.ts'
+import type { Place } from '../oci/place.ts'
+import type { ContentFacts, Index, LinkKind, TagFacts } from './content-index.ts'
+import type { Small } from './content.ts'
+import type { Trouble } from './trouble.ts'
+
+/** Blobs up to this many bytes are kept in memory as a whole; manifests always are. */
+export const smallLimit = 256 * 1024
+
+/** Reads go to the index where memory has no answer; writes to both, and never fail. */
+export interface Memory {
+  small: (digest: Digest) => Small | undefined
+  keep: (small: Small) => void
+  /** The file behind it is gone or wrong. */
+  forget: (digest: Digest) => void
+  isLinked: (place: Place, digest: Digest, kind: LinkKind) => boolean
+  link: (place: Place, digest: Digest, kind: LinkKind) => void
+  tag: (place: Place, name: string) => TagFacts | undefined
+  setTag: (place: Place, name: string, digest: Digest) => void
+  dropTag: (place: Place, name: string) => void
+  /** The file was stored, or found to be right. */
+  stored: (digest: Digest, facts: Pick<ContentFacts, 'mediaType' | 'size' | 'mtime'>) => void
+  /** It was asked for; written to the index by `flush`. */
+  touch: (digest: Digest) => void
+  flush: () => void
+  /** Another process has changed the index. */
+  reload: () => void
+}
+
+export interface MemoryOptions {
+  index: Index
+  /** For small content; what is known of tags and links is bounded by itself. */
+  bytes: number
+  trouble: Trouble
+  now: () => number
+}
+
+const bits: Record<LinkKind, number> = { manifest: 1, blob: 2 }
+const writing = 'writing the index of the cache'
+
+export function createMemory({ index, bytes, trouble, now }: MemoryOptions): Memory {
+  const smalls = new LRUCache<Digest, Small>({
+    maxSize: Math.max(1, bytes),
+    sizeCalculation: (small) => small.bytes.length + 512,
+  })
+  const links = new LRUCache<string, number>({ max: 20_000 })
+  const tags = new LRUCache<string, TagFacts>({ max: 5000 })
+  const touched = new Map<Digest, number>()
+  const write = (work: () => void) => trouble.guard(writing, work)
+
+  function linksOf(place: Place, digest: Digest): number {
+    const key = linkKey(place, digest)
+    const known = links.get(key)
+    if (known !== undefined) return known
+    const found = index.linkKinds(place, digest).reduce((all, kind) => all | bits[kind], 0)
+    if (found !== 0) links.set(key, found)
+    return found
+  }
+
+  return {
+    small: (digest) => smalls.get(digest),
+    keep: (small) => void smalls.set(small.digest, small),
+    forget(digest) {
+      smalls.delete(digest)
+      write(() => index.dropContent(digest))
+    },
+    isLinked: (place, digest, kind) => (linksOf(place, digest) & bits[kind]) !== 0,
+    link(place, digest, kind) {
+      const known = linksOf(place, digest)
+      if ((known & bits[kind]) !== 0) return
+      links.set(linkKey(place, digest), known | bits[kind])
+      write(() => index.addLink(place, digest, kind))
+    },
+    tag(place, name) {
+      const key = tagKey(place, name)
+      const known = tags.get(key) ?? index.tag(place, name)
+      if (known !== undefined) tags.set(key, known)
+      return known
+    },
+    setTag(place, name, digest) {
+      const checkedAt = now()
+      tags.set(tagKey(place, name), { digest, checkedAt })
+      write(() => index.setTag(place, name, digest, checkedAt))
+    },
+    dropTag(place, name) {
+      tags.delete(tagKey(place, name))
+      write(() => index.dropTag(place, name))
+    },
+    stored: (digest, facts) => write(() => index.addContent(digest, facts, now())),
+    touch: (digest) => void touched.set(digest, now()),
+    flush() {
+      if (touched.size === 0) return
+      write(() => index.touchContents(touched))
+      touched.clear()
+    },
+    reload() {
+      links.clear()
+      tags.clear()
+    },
+  }
+}
+
+/** No upstream's name has a slash, so no two places have the same key. */
+export function placeKey({ upstream, repository }: Place): string {
+  return `${upstream}/${repository}`
+}
+
+export function linkKey(place: Place, digest: Digest): string {
+  return `${place.upstream}/${place.repository}@${digest}`
+}
+
+function tagKey(place: Place, name: string): string {
+  return `${place.upstream}/${place.repository}:${name}`
+}

@@ -1,0 +1,103 @@
+// Opens the cache: puts its parts together.
+import type { Logger } from 'pino'
+import type { OpenUpstream } from '../oci/origin.ts'
+import { createBlobs } from './blobs.ts'
+import type { Cache } from './cache.ts'
+import { openIndex, type Index } from './content-index.ts'
+import { createDisk } from './disk.ts'
+import { createFills } from './fills.ts'
+import { createManifestSource } from './manifest-source.ts'
+import { createManifests } from './manifests.ts'
+import { createMemory, type Memory } from './memory.ts'
+import { createOutages } from './outage.ts'
+import type { CacheMetrics, Freshness, Parts } from './parts.ts'
+import { createReferrers } from './referrers.ts'
+import { openStore } from './store.ts'
+import { createTagList } from './tag-list.ts'
+import { createTags } from './tags.ts'
+import { createTrouble } from './trouble.ts'
+
+export interface CacheOptions {
+  dir: string
+  /** For small content. */
+  memoryBytes: number
+  openUpstream: OpenUpstream
+  freshnessOf: (upstream: string) => Freshness
+  /** Whether upstreams are never to be asked. */
+  offline: () => boolean
+  log: Logger
+  metrics: CacheMetrics
+  /** Milliseconds since 1970. */
+  now?: () => number
+  /** After the second failure in a row of a download, ms; grows. */
+  retryDelay?: number
+}
+
+const flushEvery = 30_000
+const lookEvery = 1000
+
+/** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
+export function openCache(options: CacheOptions): Cache {
+  const { dir, log, metrics, openUpstream, freshnessOf, offline, now = Date.now } = options
+  const store = openStore(dir)
+  const index = openIndex(dir)
+  const trouble = createTrouble(log)
+  const memory = createMemory({ index, bytes: options.memoryBytes, trouble, now })
+  const disk = createDisk({ store, index, memory, log })
+  const outages = createOutages({ offline, now })
+  const pending = new Set<Promise<void>>()
+  const background = (work: Promise<void>): void => {
+    pending.add(work)
+    void work.finally(() => pending.delete(work))
+  }
+  const known = { store, index, memory, disk, outages, trouble, log, metrics }
+  const parts: Parts = { ...known, openUpstream, freshnessOf, now, background }
+
+  const fills = createFills({
+    ...parts,
+    onChange: metrics.fills,
+    retryDelay: options.retryDelay ?? 200,
+  })
+  const source = createManifestSource(parts)
+  const manifests = createManifests(parts, source)
+  const stopTimers = startTimers(memory, index)
+
+  return {
+    manifest: manifests.manifest,
+    tag: createTags(parts, manifests, source),
+    ...createBlobs(parts, fills),
+    tags: createTagList(parts),
+    referrers: createReferrers(parts, manifests),
+    repositories: index.repositories,
+    problems: async () => problemsOf(parts),
+    async close() {
+      stopTimers()
+      await fills.close()
+      await Promise.all(pending)
+      disk.close()
+      memory.flush()
+      index.close()
+    },
+  }
+}
+
+function startTimers(memory: Memory, index: Index): () => void {
+  const timers = [
+    setInterval(memory.flush, flushEvery),
+    setInterval(() => {
+      if (index.hasChanged()) memory.reload()
+    }, lookEvery),
+  ]
+  for (const timer of timers) timer.unref()
+  return () => timers.forEach(clearInterval)
+}
+
+async function problemsOf({ store, index, trouble }: Parts): Promise<string[]> {
+  const code = await store.problem()
+  const failed = trouble.recent()
+  return [
+    ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
+    ...(index.isVolatile ? ['the index of the cache cannot be written: it is in memory only'] : []),
+    ...(failed === undefined ? [] : [failed]),
+  ]
+}
