@@ -3,7 +3,7 @@ import type { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { isNewer, nameOf, parseCrls, type Crl } from '../listener/crl.ts'
-import { parseCertificates } from '../listener/pem.ts'
+import { parseCertificates } from '../config/pem.ts'
 
 /**
  * What is wrong with the files of `tls` now: unreadable, not valid yet, expired, outdated beyond
