@@ -1,0 +1,51 @@
+// The connections to one upstream: those to itself, which may show its client certificate, and those
+// to its token service and download hosts, which must not.
+import { Agent, Pool, ProxyAgent, type Dispatcher } from 'undici'
+import type { UpstreamConfig } from '../config/schema.ts'
+import type { TlsOptions, TlsProfile } from './tls.ts'
+
+export interface Agents {
+  own: Dispatcher
+  foreign: Dispatcher
+  /** Lets what is under way end. */
+  close(): Promise<void>
+}
+
+type Limits = Pick<UpstreamConfig, 'connectTimeout' | 'headersTimeout' | 'stallTimeout' | 'proxy'>
+
+export function createAgents(limits: Limits, tls: TlsProfile): Agents {
+  const own = createAgent(limits, tls.own)
+  const foreign = createAgent(limits, tls.foreign)
+  return {
+    own,
+    foreign,
+    close: async () => {
+      await Promise.all([own.close(), foreign.close()])
+    },
+  }
+}
+
+function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
+  const { connectTimeout, headersTimeout, stallTimeout, proxy } = limits
+  // No session cache: it knows hosts without ports, and would mix up the identities of two upstreams.
+  const connect = { ...tls, timeout: connectTimeout, maxCachedSessions: 0, allowH2: false }
+  const options = {
+    allowH2: false,
+    bodyTimeout: stallTimeout,
+    connections: 128,
+    connectTimeout,
+    headersTimeout,
+    keepAliveTimeout: 30_000,
+    maxHeaderSize: 32 * 1024,
+    pipelining: 1,
+  }
+  if (proxy === undefined) return new Agent({ ...options, connect })
+  return new ProxyAgent({
+    ...options,
+    uri: proxy,
+    requestTls: connect,
+    proxyTls: { minVersion: 'TLSv1.2', allowH2: false },
+    // A proxy that accepts the connection and says nothing would be waited for five minutes.
+    clientFactory: (origin, own) => new Pool(origin, { ...own, headersTimeout: connectTimeout }),
+  })
+}

@@ -1,0 +1,82 @@
+// One HTTP request. What is content goes from the socket to the receiver at once, without a stream
+// or a promise in between; anything else is collected for the exchange to judge.
+import type { Dispatcher } from 'undici'
+import type { Receiver } from '../oci/origin.ts'
+import type { Answer } from './failure.ts'
+import type { ExchangeFlow } from './flow.ts'
+
+export type Outcome =
+  /** The receiver has had all of it. */
+  | { kind: 'delivered'; status: number }
+  | Answer
+  /** `hasBegun`: the receiver has been told of a response already. */
+  | { kind: 'broken'; error: unknown; hasBegun: boolean }
+
+const contentStatuses: ReadonlySet<number> = new Set([200, 206, 404, 405, 416])
+
+/** Of an answer that is no content this much is of interest, bytes. */
+const largestAnswer = 16 * 1024
+
+/** Never rejects. After an abort the receiver hears nothing more, and the outcome is `broken`. */
+export function attempt(
+  dispatcher: Dispatcher,
+  request: Dispatcher.DispatchOptions,
+  { flow, receiver }: { flow: ExchangeFlow; receiver: Receiver },
+): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let answer: Answer | undefined
+    let collected = 0
+    let deliveredStatus: number | undefined
+
+    const finish = (): void => {
+      if (answer !== undefined) resolve({ ...answer, body: Buffer.concat(chunks).toString('utf8') })
+    }
+
+    dispatcher.dispatch(request, {
+      onRequestStart: (controller) => flow.attach(controller),
+      onResponseStart(controller, status, headers) {
+        if (status < 200 || flow.isAborted) return
+        const flat = flatHeaders(headers)
+        if (contentStatuses.has(status)) {
+          deliveredStatus = status
+          flow.deliver(controller)
+          receiver.start({ status, headers: flat })
+        } else {
+          answer = { kind: 'answer', status, headers: flat, body: '' }
+        }
+      },
+      onResponseData(controller, chunk) {
+        if (flow.isAborted) return
+        if (deliveredStatus !== undefined) {
+          receiver.data(chunk)
+          return
+        }
+        chunks.push(Buffer.from(chunk))
+        collected += chunk.length
+        if (collected < largestAnswer) return
+        finish()
+        controller.abort(new Error('the rest is of no interest'))
+      },
+      onResponseEnd() {
+        if (deliveredStatus === undefined) return finish()
+        resolve({ kind: 'delivered', status: deliveredStatus })
+        if (!flow.isAborted) receiver.end()
+      },
+      onResponseError: (_controller, error) => {
+        // The status is worth more than how the body of an error page ended.
+        if (answer !== undefined) finish()
+        else resolve({ kind: 'broken', error, hasBegun: deliveredStatus !== undefined })
+      },
+    })
+  })
+}
+
+function flatHeaders(headers: Record<string, string | string[] | undefined>) {
+  return Object.fromEntries(
+    Object.entries(headers).map(([name, value]) => [
+      name,
+      Array.isArray(value) ? value.join(', ') : (value ?? ''),
+    ]),
+  )
+}

@@ -1,0 +1,62 @@
+// The challenge of a 401, and where a token may be asked for because of it. Pure.
+import { parse } from 'tldts'
+
+export type Challenge =
+  | { scheme: 'basic' }
+  | { scheme: 'bearer'; realm: string; service: string | undefined; scope: string | undefined }
+
+/**
+ * The challenge that can be answered, of a WWW-Authenticate header (RFC 9110 section 11.6.1) with
+ * the parameters of the distribution token specification; Bearer before Basic.
+ */
+export function parseChallenge(header: string | undefined): Challenge | undefined {
+  const schemes = schemesIn(header ?? '')
+  const bearer = schemes.get('bearer')
+  const realm = bearer?.get('realm')
+  if (bearer !== undefined && realm !== undefined) {
+    return { scheme: 'bearer', realm, service: bearer.get('service'), scope: bearer.get('scope') }
+  }
+  return schemes.has('basic') ? { scheme: 'basic' } : undefined
+}
+
+/** Parameters by scheme, both lower-case. */
+function schemesIn(header: string): Map<string, Map<string, string>> {
+  const schemes = new Map<string, Map<string, string>>()
+  let parameters = new Map<string, string>()
+  const tokens = /([\w!#$%&'*+.^`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/g
+  for (const [, name = '', quoted, bare] of header.slice(0, 8192).matchAll(tokens)) {
+    if (quoted === undefined && bare === undefined) {
+      parameters = new Map()
+      schemes.set(name.toLowerCase(), parameters)
+    } else {
+      parameters.set(name.toLowerCase(), quoted?.replaceAll(/\\(.)/g, '$1') ?? bare ?? '')
+    }
+  }
+  return schemes
+}
+
+/**
+ * The realm as a URL, if credentials may go there: https (http only where the upstream is), on the
+ * registry's own host, of the same registrable domain, or of a host in `allowed` (globs).
+ */
+export function trustedRealm(
+  realm: string,
+  upstream: URL,
+  allowed: (url: URL) => boolean,
+): URL | undefined {
+  const url = URL.parse(realm)
+  if (url === null || url.username !== '' || url.password !== '') return undefined
+  if (url.protocol !== 'https:' && url.protocol !== upstream.protocol) return undefined
+  const isKnown =
+    url.hostname === upstream.hostname ||
+    isSameDomain(url.hostname, upstream.hostname) ||
+    allowed(url)
+  return isKnown ? url : undefined
+}
+
+/** Only below suffixes that are known: below `svc.cluster.local` the neighbours are strangers. */
+function isSameDomain(one: string, other: string): boolean {
+  const { domain, isIcann, isPrivate } = parse(one, { allowPrivateDomains: true })
+  if (domain === null || !(isIcann || isPrivate)) return false
+  return domain === parse(other, { allowPrivateDomains: true }).domain
+}

@@ -1,0 +1,31 @@
+// Where a redirect may lead. Pure, and narrower than HTTP: an upstream must not make the gateway
+// ask whatever host it likes.
+
+export interface RedirectRules {
+  upstream: URL
+  /** The hosts in the `redirects` of the upstream. */
+  allowed: (url: URL) => boolean
+}
+
+/** How many redirects are followed for one request. */
+export const mostRedirects = 5
+
+export function isRedirect(status: number): boolean {
+  return [301, 302, 303, 307, 308].includes(status)
+}
+
+/**
+ * The target of a Location header that was sent by `from`: the upstream's own origin or an allowed
+ * host, by https (http only where the upstream itself is). Undefined: must not be followed.
+ */
+export function redirectTarget(
+  location: string | undefined,
+  from: URL,
+  { upstream, allowed }: RedirectRules,
+): URL | undefined {
+  const url = location === undefined ? null : URL.parse(location, from.href)
+  if (url === null || url.username !== '' || url.password !== '') return undefined
+  if (url.origin === upstream.origin) return url
+  if (url.protocol !== 'https:' && url.protocol !== upstream.protocol) return undefined
+  return allowed(url) ? url : undefined
+}

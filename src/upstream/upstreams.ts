@@ -1,0 +1,156 @@
+// The configured upstreams, ready to be asked.
+import { readFileSync } from 'node:fs'
+import type { Logger } from 'pino'
+import type { Config, UpstreamConfig } from '../config/schema.ts'
+import { GatewayError, UsageError, type Problem } from '../errors.ts'
+import type { OpenUpstream } from '../oci/origin.ts'
+import { createAgents } from './agents.ts'
+import { createAuthorizer } from './authorizer.ts'
+import { readCredentials } from './credentials.ts'
+import { openExchange, type Upstream } from './exchange.ts'
+import type { Subject } from './failure.ts'
+import { hostMatcher } from './host-pattern.ts'
+import { createFailureLog, type AttemptSample } from './report.ts'
+import { readTlsProfile, type TlsProfile } from './tls.ts'
+import { requestToken } from './token-request.ts'
+
+export interface UpstreamsOptions {
+  upstreams: Config['upstreams']
+  log: Logger
+  metrics: {
+    attempt: (sample: AttemptSample) => void
+    /** The upstreams whose certificate is not checked. */
+    insecureUpstreams: (names: readonly string[]) => void
+  }
+  now?: () => number
+}
+
+export interface Upstreams {
+  open: OpenUpstream
+  /** Closes the connections once what is under way has ended. */
+  close(): Promise<void>
+}
+
+/** Throws UsageError with everything that is wrong with the files that the upstreams name. */
+export function createUpstreams(options: UpstreamsOptions): Upstreams {
+  const { log, metrics, now = Date.now } = options
+  const configs = Object.entries(options.upstreams)
+  const prepared = prepareAll(configs)
+  const context = { metrics, now, logFailure: createFailureLog(log, now), userAgent: userAgent() }
+  const upstreams = new Map(prepared.map((one) => [one.name, createUpstream(one, context)]))
+
+  warn(prepared, log)
+  metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
+  return {
+    open(request, receiver) {
+      const upstream = upstreams.get(request.upstream)
+      if (upstream !== undefined) return openExchange(upstream, request, receiver)
+      const error = new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured')
+      queueMicrotask(() => receiver.fail(error))
+      return { pause() {}, resume() {}, abort() {} }
+    },
+    close: async () => {
+      await Promise.all([...upstreams.values()].map(({ agents }) => agents.close()))
+    },
+  }
+}
+
+/** An upstream whose files have been read. */
+interface Prepared {
+  name: string
+  config: UpstreamConfig
+  tls: TlsProfile
+  credentials: ReturnType<typeof readCredentials>
+}
+
+function prepareAll(configs: [string, UpstreamConfig][]): Prepared[] {
+  const problems: Problem[] = []
+  const attempt = <Value>(read: () => Value): { value: Value } | undefined => {
+    try {
+      return { value: read() }
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      problems.push(...error.problems)
+      return undefined
+    }
+  }
+  const prepared = configs.flatMap(([name, config]) => {
+    const tls = attempt(() => readTlsProfile(config.tls, `upstreams.${name}.tls`))
+    const credentials = attempt(() => readCredentials(name, config))
+    if (tls === undefined || credentials === undefined) return []
+    return { name, config, tls: tls.value, credentials: credentials.value }
+  })
+  if (problems.length > 0) throw new UsageError(problems)
+  return prepared
+}
+
+interface Context {
+  metrics: UpstreamsOptions['metrics']
+  logFailure: ReturnType<typeof createFailureLog>
+  userAgent: string
+  now: () => number
+}
+
+function createUpstream({ name, config, tls, credentials }: Prepared, context: Context): Upstream {
+  const { metrics, now, userAgent } = context
+  const url = new URL(config.url)
+  const agents = createAgents(config, tls)
+  const subject: Subject = {
+    title: `the upstream ${name}`,
+    at: `upstreams.${name}`,
+    hasProxy: config.proxy !== undefined,
+    hasClientCertificate: tls.hasClientCertificate,
+  }
+  const authorizer = createAuthorizer({
+    upstream: url,
+    credentials,
+    allowedRealm: hostMatcher(config.auth.realms),
+    subject,
+    now,
+    requestToken: (question) => {
+      const isOwn = question.realm.origin === url.origin
+      return requestToken(question, {
+        dispatcher: isOwn ? agents.own : agents.foreign,
+        userAgent,
+        timeout: config.headersTimeout,
+        subject: { ...subject, title: `the token service of the upstream ${name}` },
+        now,
+      })
+    },
+  })
+  return {
+    name,
+    url,
+    userAgent,
+    agents,
+    authorizer,
+    allowedRedirect: hostMatcher(config.redirects),
+    subject,
+    onAttempt: metrics.attempt,
+    onFailure: (failure) => context.logFailure(name, failure),
+    now,
+  }
+}
+
+function isInsecure({ config }: Prepared): boolean {
+  return !config.tls.verify
+}
+
+function warn(prepared: readonly Prepared[], log: Logger): void {
+  for (const one of prepared) {
+    const { name: upstream, tls } = one
+    if (isInsecure(one)) {
+      log.warn(
+        { upstream },
+        `INSECURE: upstreams.${upstream}.tls.verify is false, so whoever answers there is believed; set tls.ca instead`,
+      )
+    }
+    for (const { path, message } of tls.warnings) log.warn({ upstream }, `${path} ${message}`)
+  }
+}
+
+function userAgent(): string {
+  const file = new URL('../../package.json', import.meta.url)
+  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
+  return `portcullis/${version}`
+}
