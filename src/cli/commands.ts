@@ -2,5 +2,7 @@
 import type { CommandTable } from './command.ts'
 
 export const commands: CommandTable = {
+  serve: async () => (await import('./serve.ts')).command,
+  demo: async () => (await import('./demo.ts')).command,
   check: async () => (await import('./check.ts')).command,
 }

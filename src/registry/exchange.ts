@@ -130,3 +130,18 @@ function failureOf(error: GatewayError) {
 function round(seconds: number): number {
   return Math.round(seconds * 1e5) / 100
 }
+
+/** The audit line of a pull by tag. */
+export function tellTagPull(log: Logger, { req, identity, place, resource }: Exchange): void {
+  log.info(
+    {
+      audit: 'tag',
+      client: req.socket.remoteAddress,
+      who: identity === undefined ? undefined : nameOf(identity),
+      how: identity?.kind,
+      repository: place === undefined ? undefined : `${place.upstream}/${place.repository}`,
+      tag: resource !== undefined && 'tag' in resource ? resource.tag : undefined,
+    },
+    'audit',
+  )
+}

@@ -19,8 +19,8 @@ import { readTarget, type Chooser, type Target } from './target.ts'
 
 export interface PullOptions {
   cache: Cache
-  choose: Chooser
-  access: Access
+  /** Asked at each request: a reload replaces them. */
+  live: () => { choose: Chooser; access: Access }
   answers: Answers
   record: Recorder
   /** Takes note that a tag was pulled. */
@@ -30,7 +30,7 @@ export interface PullOptions {
 const blobType = 'application/octet-stream'
 
 export function createPull(options: PullOptions): RequestListener {
-  const { choose, access, answers } = options
+  const { live, answers } = options
   const serve = createServing(options)
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
@@ -42,6 +42,7 @@ export function createPull(options: PullOptions): RequestListener {
 
   return (req: IncomingMessage, res: ServerResponse) => {
     const exchange = beginExchange(req, res)
+    const { choose, access } = live()
     try {
       const target = targetOf(exchange, choose)
       const identity = access.admit(req, wantedBy(target))
@@ -238,7 +239,7 @@ async function answerReferrers(
 
 /** Only what the cache holds and the caller may see; by whole names unless an upstream is named. */
 function answerCatalog(
-  { cache, access, answers }: PullOptions,
+  { cache, live, answers }: PullOptions,
   exchange: Exchange,
   target: Target,
   identity: Identity,
@@ -247,7 +248,7 @@ function answerCatalog(
   const names = cache
     .repositories()
     .filter((place) => upstream === undefined || place.upstream === upstream)
-    .filter((place) => access.mayList(identity, place))
+    .filter((place) => live().access.mayList(identity, place))
     .map((place) => (upstream === undefined ? nameOfPlace(place) : place.repository))
     .sort()
   exchange.source = 'memory'

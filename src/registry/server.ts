@@ -1,7 +1,12 @@
 // The server that clients pull from: GET and HEAD below /v2/ go straight to the pull API, the rest
 // (tokens, refused methods, unknown paths) through Fastify.
 import type { IncomingMessage, RequestListener } from 'node:http'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type RouteHandlerMethod,
+} from 'fastify'
 import { GatewayError } from '../errors.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
@@ -13,8 +18,8 @@ export interface RegistryServerOptions {
   /** Makes the server, not listening yet, for a handler of every request whose frame is sound. */
   listener: (handler: RequestListener) => ListenerServer
   pull: RequestListener
-  /** Absent where the gateway gives no tokens. */
-  tokens: TokenRoutes | undefined
+  /** Asked at each request; undefined where the gateway gives no tokens. */
+  tokens: () => TokenRoutes | undefined
   record: Recorder
   /** The origins whose pages may call the gateway from a browser. */
   origins: () => readonly string[]
@@ -60,11 +65,14 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   // What is refused anyway need not be understood first, nor read.
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
 
-  if (tokens !== undefined) {
-    app.get('/token', tokens.give)
-    app.post('/token', tokens.give)
-    app.get('/token/jwks.json', tokens.keys)
-  }
+  const give: RouteHandlerMethod = async (request, reply) =>
+    tokens()?.give(request, reply) ?? reply.callNotFound()
+  app.get('/token', give)
+  app.post('/token', give)
+  app.get(
+    '/token/jwks.json',
+    async (request, reply) => tokens()?.keys(request, reply) ?? reply.callNotFound(),
+  )
 
   app.setNotFoundHandler(({ raw }) => {
     if (raw.method !== 'GET' && raw.method !== 'HEAD') {

@@ -55,3 +55,12 @@ function namespaceIn(query: URLSearchParams): string | undefined {
   if (given.length > 1) throw new GatewayError('REQUEST_INVALID', 'ns may be given once only')
   return given[0]
 }
+
+/** The place that a name alone means, as clients and tokens write it; undefined where it means none. */
+export function placeNamed(choose: Chooser, name: string): Place | undefined {
+  try {
+    return choose.place({ ns: undefined, header: undefined, name })
+  } catch {
+    return undefined
+  }
+}

@@ -1,0 +1,269 @@
+// The gateway, wired: read it from top to bottom as a request flows. The only place that knows every folder.
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import { certificateProblems } from './admin/certificates.ts'
+import { createMetrics, type Metrics } from './admin/metrics.ts'
+import { createAdmin, type Readiness } from './admin/server.ts'
+import type { Cache } from './cache/cache.ts'
+import { openCache } from './cache/open-cache.ts'
+import { filesNamedBy } from './config/files.ts'
+import { fixedKeys } from './config/fixed.ts'
+import type { Config } from './config/schema.ts'
+import { UsageError } from './errors.ts'
+import { drain } from './listener/drain.ts'
+import { watchExpiry } from './listener/expiry.ts'
+import { createReloader, type Reloader, type ReloadPart } from './listener/reload.ts'
+import { expiriesInUse, listenerPart } from './listener/renewal.ts'
+import { createServer, listen } from './listener/server.ts'
+import { listenerUrls } from './listener/urls.ts'
+import type { Access } from './registry/access.ts'
+import { createAnswers } from './registry/answer.ts'
+import { createAuthorization } from './registry/authorization.ts'
+import { createRecorder, tellTagPull } from './registry/exchange.ts'
+import { createPull } from './registry/pull.ts'
+import { createRegistryServer } from './registry/server.ts'
+import type { Chooser } from './registry/target.ts'
+import type { TokenRoutes } from './registry/token-routes.ts'
+import { createChooser, createUpstreamChooser } from './upstream/choice.ts'
+import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
+
+export interface Gateway {
+  /** Ports that are listened on. */
+  port: number
+  adminPort: number
+  /** Reads everything anew, as for SIGHUP. Resolves to whether it was taken into use. */
+  reload: () => Promise<boolean>
+  /**
+   * Takes no more connections, lets transfers end for `graceMs` milliseconds at most, and lets go of
+   * everything. Resolves to whether all of them could.
+   */
+  close: (graceMs: number) => Promise<boolean>
+}
+
+export interface GatewayOptions {
+  log: Logger
+  /** Where the config comes from: watched, and read again when it changes. */
+  source?: { file: string; load: () => Promise<Config> }
+}
+
+/** Throws UsageError where the config, or a file or folder that it names, cannot be used. */
+export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
+  const { log } = options
+  const started = Date.now()
+  const metrics = createMetrics()
+  const current: Current = { live: wireLive(config, { log, metrics }), started }
+  const cache = openCache({
+    ...config.cache,
+    openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+    freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
+    offline: () => current.live.config.offline,
+    log,
+    metrics,
+  })
+  const urls = { gateway: [] as string[], admin: [] as string[] }
+  const registry = wireRegistry(config, {
+    current,
+    cache,
+    log,
+    metrics,
+    origins: () => urls.admin,
+  })
+  const admin = createAdmin({
+    config: config.admin,
+    metrics,
+    log,
+    gatewayUrls: () => urls.gateway,
+    readiness: async () => readinessOf(current.live.config, registry, await cache.problems()),
+  })
+  const letGo = async (): Promise<void> => {
+    await Promise.all([registry.close(), admin.close()])
+    await cache.close()
+    await current.live.close()
+  }
+
+  try {
+    await Promise.all([registry.ready(), admin.ready()])
+    const port = await listen(registry.server, config.listen.host, config.listen.port)
+    const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
+    const nameUrls = () => {
+      urls.gateway = listenerUrls(current.live.config.listen, port)
+      urls.admin = listenerUrls(current.live.config.admin, adminPort)
+    }
+    nameUrls()
+    const renewal = renew(current, [registry, admin], { ...options, metrics, onReload: nameUrls })
+    return {
+      port,
+      adminPort,
+      reload: renewal.reload,
+      async close(graceMs) {
+        renewal.close()
+        const complete = await drain(registry.server, graceMs)
+        await drain(admin.server, 0)
+        await letGo()
+        return complete
+      },
+    }
+  } catch (error) {
+    await letGo()
+    throw error
+  }
+}
+
+/** An upstream that a reload took away, while something of it is under way. */
+const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
+
+interface Reporting {
+  log: Logger
+  metrics: Metrics
+}
+
+/** What is in use now, and since when its files may have changed. */
+interface Current {
+  live: Live
+  started: number
+}
+
+function wireRegistry(
+  config: Config,
+  {
+    current,
+    cache,
+    log,
+    metrics,
+    origins,
+  }: Reporting & { current: Current; cache: Cache; origins: () => readonly string[] },
+): FastifyInstance {
+  const record = createRecorder(log, metrics.request)
+  return createRegistryServer({
+    pull: createPull({
+      cache,
+      live: () => current.live,
+      answers: createAnswers(record),
+      record,
+      onTagPull: (exchange) => {
+        if (current.live.config.audit.tagPulls) tellTagPull(log, exchange)
+      },
+    }),
+    tokens: () => current.live.tokens,
+    record,
+    origins,
+    listener: (handler) =>
+      createServer(config.listen, {
+        handler,
+        log,
+        onHandshakeFailure: metrics.handshakeFailure,
+        onRefusedCaller: metrics.refusedCaller,
+      }),
+  })
+}
+
+/** Follows the config and the files that it names. */
+function renew(
+  current: Current,
+  servers: readonly FastifyInstance[],
+  {
+    log,
+    metrics,
+    source,
+    onReload,
+  }: Reporting & Pick<GatewayOptions, 'source'> & { onReload: () => void },
+): Pick<Reloader, 'reload' | 'close'> {
+  const first = current.live.config
+  const configPart: ReloadPart = {
+    name: 'config',
+    files: () => [
+      ...(source === undefined ? [] : [source.file]),
+      ...filesNamedBy(current.live.config),
+    ],
+    async prepare() {
+      const next = (await source?.load()) ?? current.live.config
+      const fixed = fixedKeys(first, next)
+      if (fixed.length > 0) throw new UsageError(fixed)
+      const parts = listenerParts(servers, () => next)
+      const prepared = await Promise.all(parts.map(async (part) => part.prepare()))
+      const live = wireLive(next, { log, metrics })
+      return {
+        swap() {
+          const before = current.live
+          current.live = live
+          for (const part of prepared) part.swap()
+          void before.close()
+        },
+      }
+    },
+  }
+  const reloader = createReloader({
+    parts: [configPart, ...listenerParts(servers, () => current.live.config)],
+    log,
+    since: current.started,
+    onResult: (result) => {
+      metrics.reload(result)
+      onReload()
+    },
+  })
+  const inUse = () => servers.flatMap(({ server }) => expiriesInUse(server))
+  metrics.expiries(inUse)
+  const forgetExpiry = watchExpiry(inUse, log)
+  return {
+    reload: reloader.reload,
+    close() {
+      reloader.close()
+      forgetExpiry()
+    },
+  }
+}
+
+/** What a reload replaces. Connections, downloads and the cache stay. */
+interface Live {
+  config: Config
+  choose: Chooser
+  access: Access
+  tokens: TokenRoutes | undefined
+  upstreams: Upstreams
+  /** Lets go once what is under way has ended. */
+  close: () => Promise<void>
+}
+
+function wireLive(config: Config, reporting: Reporting): Live {
+  const choose: Chooser = { place: createChooser(config), named: createUpstreamChooser(config) }
+  const { log, metrics } = reporting
+  const { close: closeAccess, ...access } = createAuthorization(config, {
+    choose,
+    log,
+    onRefusal: metrics.refusedCaller,
+  })
+  const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
+  return {
+    config,
+    choose,
+    ...access,
+    upstreams,
+    close: async () => {
+      await Promise.all([upstreams.close(), closeAccess()])
+    },
+  }
+}
+
+function listenerParts(
+  [registry, admin]: readonly FastifyInstance[],
+  config: () => Config,
+): ReloadPart[] {
+  return [
+    registry && listenerPart(registry.server, () => config().listen.tls),
+    admin && listenerPart(admin.server, () => config().admin.tls),
+  ].filter((part) => part !== undefined)
+}
+
+async function readinessOf(
+  { listen, admin }: Config,
+  { server }: FastifyInstance,
+  cacheProblems: readonly string[],
+): Promise<Readiness> {
+  const problems = [
+    ...(server.listening ? [] : ['the gateway is not listening']),
+    ...(listen.insecureHttp ? [] : await certificateProblems(listen.tls, 'listen.tls')),
+    ...(await certificateProblems(admin.tls, 'admin.tls')),
+    ...cacheProblems,
+  ]
+  return { ok: problems.length === 0, problems }
+}

@@ -1,0 +1,128 @@
+// `portcullis demo`: the whole of it on this machine, with nothing else installed.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startGateway } from '../app.ts'
+import { loadConfig } from '../config/load.ts'
+import { pullImage, type Step } from '../demo/puller.ts'
+import { createSite, demoRepository, demoUpstream, writeHosts, type Site } from '../demo/site.ts'
+import { createLog } from '../log.ts'
+import type { Command } from './command.ts'
+import { formatTable } from './table.ts'
+
+const tag = '1.0'
+
+export const command: Command = {
+  usage: 'demo [--keep]',
+  summary: 'Pulls a sample image through a gateway by mutual TLS, cold and warm; --keep stays up.',
+
+  async run(argv) {
+    const { values } = parseArgs({ args: [...argv], options: { keep: { type: 'boolean' } } })
+    const folder = mkdtempSync(join(tmpdir(), 'portcullis-demo-'))
+    try {
+      return await demonstrate(folder, values.keep === true)
+    } finally {
+      rmSync(folder, { recursive: true, force: true })
+    }
+  },
+}
+
+async function demonstrate(folder: string, keep: boolean): Promise<number> {
+  say('Certificates, a sample registry behind mutual TLS, and a gateway in front of it ...')
+  const site = await createSite(folder)
+  const config = await loadConfig(site.config)
+  const log = createLog(config.log)
+  const gateway = await startGateway(config, { log: log.logger })
+  const url = `https://localhost:${gateway.port}`
+  try {
+    const cold = await pull('Cold: the gateway asks the registry', site, url)
+    const warm = await pull('Warm: everything comes from the cache', site, url)
+    const asked = warm.filter(({ source }) => source === 'upstream').length
+    say(`\nThe cold pull sent ${cold.length} requests, every digest was right.`)
+    if (asked > 0) {
+      say(`The warm pull should have needed no upstream, but it asked ${asked} times.`)
+      return 1
+    }
+    say('The warm pull sent the same requests, and the registry was not asked once.')
+    if (keep) await stay(site, url, gateway.adminPort)
+    return 0
+  } finally {
+    await gateway.close(1000)
+    await site.upstream.close()
+    log.close()
+  }
+}
+
+type Row = Step & { source: string }
+
+/** Where each answer came from is told by the registry's own record of requests. */
+async function pull(title: string, { upstream, node }: Site, url: string): Promise<Row[]> {
+  const rows: Row[] = []
+  let before = upstream.requests.length
+  await pullImage({
+    url,
+    node,
+    upstream: demoUpstream,
+    repository: demoRepository,
+    tag,
+    onStep(step) {
+      const source = upstream.requests.length > before ? 'upstream' : sourceOf(step)
+      before = upstream.requests.length
+      rows.push({ ...step, source })
+    },
+  })
+  say(`\n${title}\n`)
+  process.stdout.write(
+    formatTable(
+      [
+        { title: 'REQUEST' },
+        { title: 'STATUS', right: true },
+        { title: 'SOURCE' },
+        { title: 'BYTES', right: true },
+        { title: 'MS', right: true },
+      ],
+      rows.map(({ request, status, source, bytes, ms }) => [
+        request,
+        String(status),
+        source,
+        String(bytes),
+        ms.toFixed(1),
+      ]),
+    ),
+  )
+  return rows
+}
+
+function sourceOf({ request }: Step): string {
+  return request.endsWith('/v2/') ? 'gateway' : 'cache'
+}
+
+async function stay({ folder }: Site, url: string, adminPort: number): Promise<void> {
+  const hosts = writeHosts(folder, url)
+  const certs = join(folder, 'certs')
+  const pair = `--cert ${certs}/edge-1.crt --key ${certs}/edge-1.key --cacert ${certs}/ca.crt`
+  const host = url.replace('https://', '')
+  say(`
+It stays up until Ctrl-C. To try next, in another terminal:
+
+curl ${pair} '${url}/v2/${demoRepository}/manifests/${tag}?ns=${demoUpstream}'
+curl ${pair} -H 'X-Registry: ${demoUpstream}' ${url}/v2/${demoRepository}/tags/list
+curl http://127.0.0.1:${adminPort}/metrics
+
+mkdir -p ${folder}/skopeo && cp ${certs}/ca.crt ${folder}/skopeo/ca.crt
+cp ${certs}/edge-1.crt ${folder}/skopeo/client.cert && cp ${certs}/edge-1.key ${folder}/skopeo/client.key
+skopeo inspect --cert-dir ${folder}/skopeo docker://${host}/${demoUpstream}/${demoRepository}:${tag}
+
+ctr images pull --hosts-dir ${hosts} ${demoUpstream}/${demoRepository}:${tag}
+ctr run --rm ${demoUpstream}/${demoRepository}:${tag} demo
+`)
+  await new Promise<void>((resolve) => {
+    process.once('SIGINT', () => resolve())
+    process.once('SIGTERM', () => resolve())
+  })
+}
+
+function say(text: string): void {
+  process.stdout.write(`${text}\n`)
+}

@@ -1,0 +1,51 @@
+// `portcullis serve`: the gateway, until a signal ends it.
+import { resolve } from 'node:path'
+import { parseArgs } from 'node:util'
+import { startGateway } from '../app.ts'
+import { loadConfig } from '../config/load.ts'
+import { createLog } from '../log.ts'
+import type { Command } from './command.ts'
+import { configFile } from './config-file.ts'
+
+/** How long transfers may go on after a signal, ms; Kubernetes kills after 30 s by default. */
+const grace = 25_000
+
+export const command: Command = {
+  usage: 'serve [--config FILE]',
+  summary: 'Runs the gateway until SIGTERM, which lets running transfers end.',
+
+  async run(argv) {
+    const { values } = parseArgs({ args: [...argv], options: { config: { type: 'string' } } })
+    const file = configFile(values.config)
+    const config = await loadConfig(file)
+    const log = createLog(config.log)
+    try {
+      const gateway = await startGateway(config, {
+        log: log.logger,
+        source: { file: resolve(file), load: () => loadConfig(file) },
+      })
+      process.on('SIGHUP', () => void gateway.reload())
+      const { port, adminPort } = gateway
+      log.logger.info({ port, adminPort, host: config.listen.host, config: file }, 'listening')
+      log.flush()
+      const signal = await firstSignal()
+      log.logger.info({ signal }, 'ending: running transfers may go on for a while')
+      log.flush()
+      const complete = await gateway.close(grace)
+      log.logger.info({ complete }, 'ended')
+      return 0
+    } finally {
+      log.close()
+    }
+  },
+}
+
+/** The second one does not wait. */
+async function firstSignal(): Promise<NodeJS.Signals> {
+  const signal = await new Promise<NodeJS.Signals>((resolve) => {
+    process.once('SIGTERM', resolve)
+    process.once('SIGINT', resolve)
+  })
+  for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
+  return signal
+}

@@ -1,0 +1,89 @@
+// Who may do what, put together from the config: credentials, tokens, policy and challenges.
+import type { Logger } from 'pino'
+import type { Config } from '../config/schema.ts'
+import { createBearerVerifier, type TrustedIssuer } from '../identity/bearer.ts'
+import { callerOf } from '../identity/certificate.ts'
+import { createKeySource } from '../identity/jwks.ts'
+import { createThrottle } from '../identity/throttle.ts'
+import { createPolicy } from '../policy/policy.ts'
+import { createAccess, nameOfPlace, type Access } from './access.ts'
+import { createCredentials } from './credentials.ts'
+import { createSubjects } from './subject.ts'
+import { placeNamed, type Chooser } from './target.ts'
+import { createTokenRoutes, type TokenRoutes } from './token-routes.ts'
+import { createTokenService } from './token-service.ts'
+
+export interface Authorization {
+  access: Access
+  /** Absent where the gateway gives no tokens. */
+  tokens: TokenRoutes | undefined
+  close: () => Promise<void>
+}
+
+export interface AuthorizationOptions {
+  choose: Chooser
+  log: Logger
+  /** Counts a refusal by a word of a small set. */
+  onRefusal: (reason: string) => void
+}
+
+/** Wrong tokens and passwords from one address that cost nothing, and how long one more takes, ms. */
+const failures = { burst: 10, refill: 6000 }
+
+/** Throws UsageError where a file that `auth` names cannot be used. */
+export function createAuthorization(
+  { auth, policy, listen: { insecureHttp } }: Pick<Config, 'auth' | 'policy' | 'listen'>,
+  { choose, log, onRefusal }: AuthorizationOptions,
+): Authorization {
+  const throttle = createThrottle(failures)
+  const { tokenService } = auth
+  const service =
+    tokenService === undefined
+      ? undefined
+      : createTokenService({
+          config: tokenService,
+          require: auth.require,
+          log,
+          throttle,
+          mayPull: (identity, name) => {
+            const place = placeNamed(choose, name)
+            return place !== undefined && access.mayHaveToken(identity, place)
+          },
+        })
+  const issuers: TrustedIssuer[] = auth.issuers.map((issuer, index) => ({
+    ...issuer,
+    keys: createKeySource(issuer, { at: `auth.issuers.${index}`, log }),
+  }))
+  const trusted = service === undefined ? issuers : [...issuers, service.issuer]
+  const access = createAccess({
+    presented: createCredentials({
+      callerOf,
+      verifier: trusted.length === 0 ? undefined : createBearerVerifier(trusted),
+      throttle,
+    }),
+    subjectOf: createSubjects((name) => {
+      const place = placeNamed(choose, name)
+      return place === undefined ? undefined : nameOfPlace(place)
+    }),
+    policy: createPolicy(policy),
+    setting: {
+      require: auth.require,
+      tokens: auth.issuers.length > 0 || tokenService?.htpasswd !== undefined,
+      tokensForCertificates: service !== undefined,
+    },
+    challenge: {
+      realm: auth.realm,
+      service: tokenService?.service ?? 'portcullis',
+      ownRealm: service !== undefined,
+      secure: !insecureHttp,
+    },
+    audit: { log, onRefusal },
+  })
+  return {
+    access,
+    tokens: service === undefined ? undefined : createTokenRoutes({ service, callerOf, log }),
+    close: async () => {
+      await Promise.all(trusted.map(async ({ keys }) => keys.close()))
+    },
+  }
+}
