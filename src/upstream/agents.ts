@@ -1,6 +1,6 @@
 // The connections to one upstream: those to itself, which may show its client certificate, and those
 // to its token service and download hosts, which must not.
-import { Agent, Pool, ProxyAgent, type Dispatcher } from 'undici'
+import { Agent, buildConnector, Pool, ProxyAgent, type Dispatcher } from 'undici'
 import type { UpstreamConfig } from '../config/schema.ts'
 import type { TlsOptions, TlsProfile } from './tls.ts'
 
@@ -39,13 +39,33 @@ function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
     maxHeaderSize: 32 * 1024,
     pipelining: 1,
   }
-  if (proxy === undefined) return new Agent({ ...options, connect })
+  if (proxy === undefined) {
+    return new Agent({ ...options, connect: keepingAlert(buildConnector(connect)) })
+  }
   return new ProxyAgent({
     ...options,
     uri: proxy,
     requestTls: connect,
     proxyTls: { minVersion: 'TLSv1.2', allowH2: false },
+    factory: (origin, { connect: tunnel, ...own }: TunnelOptions) =>
+      new Pool(origin, { ...own, connect: keepingAlert(tunnel) }),
     // A proxy that accepts the connection and says nothing would be waited for five minutes.
     clientFactory: (origin, own) => new Pool(origin, { ...own, headersTimeout: connectTimeout }),
   })
+}
+
+type TunnelOptions = Pool.Options & { connect: buildConnector.connector }
+
+/**
+ * Ends a connection with its first error. After a TLS alert the connection ends once more, in the
+ * ordinary way, and that is the error that undici would report.
+ */
+function keepingAlert(connect: buildConnector.connector): buildConnector.connector {
+  return (options, callback) => {
+    connect(options, (...result) => {
+      const [, socket] = result
+      socket?.once('error', (error) => socket.destroy(error))
+      callback(...result)
+    })
+  }
 }
