@@ -1,5 +1,6 @@
 // From whatever goes wrong on the way to an upstream to the error that a client sees, the reason
 // that metrics count by, and whether it is worth another try.
+import { errors } from 'undici'
 import { GatewayError, verificationReason } from '../errors.ts'
 import { codeOf, isReason, messageFor, type Reason } from './reason.ts'
 import { parseRetryAfter } from './retry.ts'
@@ -95,7 +96,7 @@ function reasonOfError(subject: Subject, error: unknown, hasBegun: boolean): Rea
   const code = codeIn(error)
   const known = reasonsByCode[code]
   if (known !== undefined) return subject.hasProxy && belowTunnel.has(known) ? 'proxy' : known
-  if (code.startsWith('HPE_')) return reasonOfGarbage(error, hasBegun)
+  if (error instanceof errors.HTTPParserError) return reasonOfGarbage(error, hasBegun)
   if (code.startsWith('ERR_SSL_')) return reasonOfAlert(code, subject.hasClientCertificate)
   if (code === 'UND_ERR_SOCKET') return hasBegun ? 'truncated' : 'reset'
   if (isProxyRefusal(error)) return 'proxy'
@@ -110,8 +111,7 @@ function reasonOfCertificate(code: string): Reason {
 }
 
 /** A TLS alert in the place of an HTTP answer begins with these bytes (RFC 8446 section 5.1). */
-function reasonOfGarbage(error: unknown, hasBegun: boolean): Reason {
-  const { data } = error as { data?: unknown }
+function reasonOfGarbage({ data }: Error & { data?: unknown }, hasBegun: boolean): Reason {
   if (typeof data === 'string' && data.startsWith('\u0015\u0003')) return 'not_tls'
   return hasBegun ? 'truncated' : 'bad_response'
 }

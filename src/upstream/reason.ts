@@ -60,6 +60,8 @@ const meanings = {
 /** Of a small set: safe as a metric label. */
 export type Reason = keyof typeof meanings
 
+export const reasons = Object.keys(meanings) as readonly Reason[]
+
 export function isReason(text: string): text is Reason {
   return Object.hasOwn(meanings, text)
 }
