@@ -82,30 +82,25 @@ async function exchange(
   }
   while (!flow.isAborted) {
     const begun = performance.now()
-    const { hasLeft, url } = progress
-    const agent = hasLeft ? upstream.agents.foreign : upstream.agents.own
+    const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
     const options = dispatchOptions(upstream, request, progress)
     const outcome = await attempt(agent, options, { flow, receiver })
-    const step: Step = flow.isAborted ? { kind: 'done' } : judge(upstream, progress, outcome)
+    const seconds = (performance.now() - begun) / 1000
+    const judged: Step = flow.isAborted ? { kind: 'done' } : judge(upstream, progress, outcome)
+    const step =
+      judged.kind === 'authorize'
+        ? await authorize(upstream, request, progress, judged.challenge)
+        : judged
     upstream.onAttempt({
       upstream: upstream.name,
       method: request.method,
       ...(step.kind === 'failure' ? { outcome: 'error', reason: step.reason } : { outcome: 'ok' }),
       ...(outcome.kind === 'broken' ? {} : { status: outcome.status }),
-      seconds: (performance.now() - begun) / 1000,
+      seconds,
     })
     if (step.kind === 'done') return undefined
-    if (step.kind === 'redirect') {
-      progress.redirects += 1
-      progress.hasLeft = hasLeft || step.url.origin !== url.origin
-      progress.url = step.url
-      continue
-    }
-    const failure =
-      step.kind === 'failure' ? step : await authorize(upstream, request, progress, step.challenge)
-    if (failure !== undefined && !(await waitToRetry(upstream, progress, failure, flow))) {
-      return failure
-    }
+    if (step.kind === 'redirect') follow(progress, step.url)
+    if (step.kind === 'failure' && !(await waitToRetry(upstream, progress, step, flow))) return step
   }
   return undefined
 }
@@ -155,18 +150,23 @@ function judgeRedirect(upstream: Upstream, progress: Progress, { headers }: Answ
   return failureFor(subject, 'bad_response', { cause: strayRedirect(headers['location']) })
 }
 
-/** Undefined: the request may be made again with what was learnt. */
+function follow(progress: Progress, url: URL): void {
+  progress.redirects += 1
+  progress.hasLeft ||= url.origin !== progress.url.origin
+  progress.url = url
+}
+
 async function authorize(
   upstream: Upstream,
   { repository }: OriginRequest,
   progress: Progress,
   challenge: string | undefined,
-): Promise<Failure | undefined> {
+): Promise<Failure | { kind: 'again' }> {
   const answer = await upstream.authorizer.answer(repository, challenge, progress.authorization)
   if (answer.kind === 'failure') return answer
   progress.authorization = answer.header
   progress.isAnswered = true
-  return undefined
+  return { kind: 'again' }
 }
 
 /** Whether another try is due; returns when it is, or when the exchange is aborted. */
