@@ -34,8 +34,7 @@ export interface Upstreams {
 /** Throws UsageError with everything that is wrong with the files that the upstreams name. */
 export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const { log, metrics, now = Date.now } = options
-  const configs = Object.entries(options.upstreams)
-  const prepared = prepareAll(configs)
+  const prepared = readUpstreamFiles(options.upstreams)
   const context = { metrics, now, logFailure: createFailureLog(log, now), userAgent: userAgent() }
   const upstreams = new Map(prepared.map((one) => [one.name, createUpstream(one, context)]))
 
@@ -56,14 +55,15 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
 }
 
 /** An upstream whose files have been read. */
-interface Prepared {
+export interface Prepared {
   name: string
   config: UpstreamConfig
   tls: TlsProfile
   credentials: ReturnType<typeof readCredentials>
 }
 
-function prepareAll(configs: [string, UpstreamConfig][]): Prepared[] {
+/** Reads and checks the files that the upstreams name. Throws UsageError with every problem. */
+export function readUpstreamFiles(upstreams: Config['upstreams']): Prepared[] {
   const problems: Problem[] = []
   const attempt = <Value>(read: () => Value): { value: Value } | undefined => {
     try {
@@ -74,7 +74,7 @@ function prepareAll(configs: [string, UpstreamConfig][]): Prepared[] {
       return undefined
     }
   }
-  const prepared = configs.flatMap(([name, config]) => {
+  const prepared = Object.entries(upstreams).flatMap(([name, config]) => {
     const tls = attempt(() => readTlsProfile(config.tls, `upstreams.${name}.tls`))
     const credentials = attempt(() => readCredentials(name, config))
     if (tls === undefined || credentials === undefined) return []
