@@ -91,7 +91,10 @@ interface Context {
   now: () => number
 }
 
-function createUpstream({ name, config, tls, credentials }: Prepared, context: Context): Upstream {
+export function createUpstream(
+  { name, config, tls, credentials }: Prepared,
+  context: Context,
+): Upstream {
   const { metrics, now, userAgent } = context
   const url = new URL(config.url)
   const agents = createAgents(config, tls)
@@ -149,7 +152,7 @@ function warn(prepared: readonly Prepared[], log: Logger): void {
   }
 }
 
-function userAgent(): string {
+export function userAgent(): string {
   const file = new URL('../../package.json', import.meta.url)
   const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
   return `portcullis/${version}`
