@@ -5,4 +5,5 @@ export const commands: CommandTable = {
   serve: async () => (await import('./serve.ts')).command,
   demo: async () => (await import('./demo.ts')).command,
   check: async () => (await import('./check.ts')).command,
+  doctor: async () => (await import('./doctor.ts')).command,
 }

@@ -1,0 +1,82 @@
+// A diagnosis as an operator reads it on a terminal.
+import type { ChainCertificate } from '../upstream/chain.ts'
+import type { Diagnosis } from '../upstream/diagnosis.ts'
+import type { ModeResult } from '../upstream/modes.ts'
+import type { Step } from '../upstream/step.ts'
+import { formatTable } from './table.ts'
+
+const widest = 160
+
+/** Tables and sentences, with an empty line at the end. */
+export function formatDiagnosis(diagnosis: Diagnosis): string {
+  const { upstream, url, proxy, mode, steps, certificates, modes } = diagnosis
+  const way = proxy === undefined ? '' : ` by way of ${proxy}`
+  const parts = [
+    `${upstream}: ${url}${way}, ${mode}\n`,
+    stepTable(steps),
+    ...(certificates.length === 0 ? [] : [certificateTable(certificates)]),
+    ...(modes.length === 0 ? [] : [modeTable(modes)]),
+    sentences(diagnosis),
+  ]
+  return `${parts.join('\n')}\n`
+}
+
+function stepTable(steps: readonly Step[]): string {
+  return formatTable(
+    [{ title: 'STEP' }, { title: 'RESULT' }, { title: 'MS', right: true }, { title: 'FOUND' }],
+    steps.map(({ step, outcome, ms, detail }) => [
+      step,
+      outcome,
+      ms === undefined ? '' : ms.toFixed(1),
+      clipped(cell(detail)),
+    ]),
+  )
+}
+
+/** Error pages are long; JSON has all of it. */
+function clipped(text: string): string {
+  return text.length > widest ? `${text.slice(0, widest - 1)}…` : text
+}
+
+function certificateTable(certificates: readonly ChainCertificate[]): string {
+  return formatTable(
+    [
+      { title: 'CERTIFICATE' },
+      { title: 'ISSUER' },
+      { title: 'NAMES' },
+      { title: 'DAYS LEFT', right: true },
+    ],
+    certificates.map(({ subject, issuer, names, daysLeft }) => [
+      cell(subject),
+      cell(issuer),
+      cell(names.join(', ')),
+      String(daysLeft),
+    ]),
+  )
+}
+
+function modeTable(modes: readonly ModeResult[]): string {
+  return formatTable(
+    [{ title: 'TLS MODE' }, { title: 'RESULT' }, { title: 'REASON' }],
+    modes.map(({ mode, outcome, reason = '' }) => [
+      mode,
+      outcome,
+      outcome === 'untried' ? 'the config has no client certificate' : reason,
+    ]),
+  )
+}
+
+function sentences({ ok, steps, warnings }: Diagnosis): string {
+  const failures = steps.flatMap(({ message }) => (message === undefined ? [] : [message]))
+  const lines = [
+    ...failures.map((message) => `Failed: ${message}`),
+    ...warnings.map((warning) => `Warning: ${warning}`),
+    ...(ok ? ['As configured, it works.'] : []),
+  ]
+  return lines.map((line) => `${cell(line)}\n`).join('')
+}
+
+/** What an upstream sends must not steer the terminal. */
+function cell(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
+}

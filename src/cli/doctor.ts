@@ -1,0 +1,77 @@
+// `portcullis doctor`: what is right and wrong between this machine and each upstream.
+import { parseArgs } from 'node:util'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
+import { GatewayError, UsageError } from '../errors.ts'
+import { createChooser } from '../upstream/choice.ts'
+import { diagnose, type Diagnosis } from '../upstream/diagnosis.ts'
+import { parseImage, type Image } from '../upstream/image.ts'
+import { readUpstreamFiles } from '../upstream/upstreams.ts'
+import type { Command } from './command.ts'
+import { configFile } from './config-file.ts'
+import { formatDiagnosis } from './diagnosis-text.ts'
+
+export const command: Command = {
+  usage: 'doctor [--config FILE] [--image REPOSITORY[:TAG]] [--json] [UPSTREAM ...]',
+  summary:
+    'Asks each upstream, step by step: name, connection, TLS and its modes, credentials, a manifest, a range.',
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      options: {
+        config: { type: 'string' },
+        image: { type: 'string' },
+        json: { type: 'boolean' },
+      },
+      allowPositionals: true,
+    })
+    const config = await loadConfig(configFile(values.config))
+    const names = chosenNames(config, positionals)
+    const image = values.image === undefined ? undefined : chosenImage(config, names, values.image)
+    const chosen = Object.entries(config.upstreams).filter(([name]) => names.has(name))
+
+    const diagnoses: Diagnosis[] = []
+    for (const prepared of readUpstreamFiles(Object.fromEntries(chosen))) {
+      const diagnosis = await diagnose(prepared, image)
+      diagnoses.push(diagnosis)
+      if (values.json !== true) process.stdout.write(formatDiagnosis(diagnosis))
+    }
+    const ok = diagnoses.every((diagnosis) => diagnosis.ok)
+    if (values.json === true) {
+      process.stdout.write(`${JSON.stringify({ ok, upstreams: diagnoses }, undefined, 2)}\n`)
+    }
+    return ok ? 0 : 1
+  },
+}
+
+/** All upstreams, or those that are named. Throws UsageError with every name that is none. */
+function chosenNames({ upstreams }: Config, given: readonly string[]): ReadonlySet<string> {
+  const known = Object.keys(upstreams)
+  const there = known.length === 0 ? 'the config has none' : `there are ${known.join(', ')}`
+  const problems = given
+    .filter((name) => !known.includes(name))
+    .map((path) => ({ path, message: `is no configured upstream; ${there}` }))
+  if (known.length === 0 && given.length === 0) {
+    problems.push({ path: 'upstreams', message: 'is empty: there is nothing to ask' })
+  }
+  if (problems.length > 0) throw new UsageError(problems)
+  return new Set(given.length === 0 ? known : given)
+}
+
+/** The image as its one upstream knows it: Docker Hub's `alpine` is `library/alpine`. */
+function chosenImage(config: Config, names: ReadonlySet<string>, text: string): Image {
+  const problem = (message: string) => new UsageError([{ path: '--image', message }])
+  const [upstream = '', ...others] = names
+  if (others.length > 0) {
+    throw problem('is of one upstream: name that one behind it')
+  }
+  try {
+    const { repository, reference } = parseImage(text)
+    const place = createChooser(config)({ ns: upstream, name: repository })
+    return { repository: place.repository, reference }
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    throw problem(`${JSON.stringify(text)} is no REPOSITORY[:TAG] of ${upstream}: ${error.message}`)
+  }
+}
