@@ -27,6 +27,7 @@ const suites = {
   },
   podman: { programs: [...enclosed, 'podman', 'runc'], namespaces: true },
   load: { programs: lab },
+  doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },
   start: { programs: ['setpriv'] },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },

@@ -16,6 +16,8 @@ export interface NginxOptions {
   registry: string
   server: Pair
   clientCa: string
+  /** `on` unless told otherwise: nginx lets nobody in without a certificate. */
+  verifyClient?: 'on' | 'off'
   /** A certificate that it accepts: what the lab itself shows when it asks for the log. */
   client: Pair
 }
@@ -44,7 +46,7 @@ export interface Nginx {
   start: () => Promise<void>
 }
 
-/** Starts nginx with two-way TLS. It may be stopped and started again. */
+/** Starts nginx, with two-way TLS unless told otherwise. It may be stopped and started again. */
 export async function startNginx(t: Pick<Test, 'teardown'>, options: NginxOptions): Promise<Nginx> {
   const { folder } = options
   const port = await freePort()
@@ -91,14 +93,15 @@ export async function startNginx(t: Pick<Test, 'teardown'>, options: NginxOption
   }
 }
 
-function configOf(port: number, { registry, server, clientCa }: NginxOptions): string {
+function configOf(port: number, options: NginxOptions): string {
+  const { registry, server, clientCa, verifyClient = 'on' } = options
   const values: Record<string, string> = {
     LISTEN: String(port),
     SERVER_NAME: 'nginx.local',
     REGISTRY: registry,
     CERTIFICATE: server.cert,
     CERTIFICATE_KEY: server.key,
-    VERIFY_CLIENT: 'on',
+    VERIFY_CLIENT: verifyClient,
     CLIENT_CA: clientCa,
   }
   return readFileSync(template, 'utf8').replaceAll(/\$\{([A-Z_]+)\}/g, (whole, name: string) => {
