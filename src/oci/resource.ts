@@ -50,9 +50,14 @@ export function isRepositoryName(name: string): boolean {
   return name.length <= longestName && namePattern.test(name)
 }
 
+/** Whether `text` is a tag (at most 128 characters). */
+export function isTag(text: string): boolean {
+  return tagPattern.test(text)
+}
+
 function manifest(name: string, reference: string): Resource {
   if (reference.includes(':')) return { kind: 'manifest', name, digest: digestIn(reference) }
-  if (!tagPattern.test(reference)) {
+  if (!isTag(reference)) {
     // 404 and not 400: the conformance suite asks for it.
     throw new GatewayError('MANIFEST_UNKNOWN', 'no manifest has this reference: it is no valid tag')
   }

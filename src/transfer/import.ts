@@ -1,0 +1,193 @@
+// Brings images from archives and folders into the cache: all of an image, or nothing of it.
+import { openIndex, type Index } from '../cache/content-index.ts'
+import { openStore, type Store } from '../cache/store.ts'
+import { UsageError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Archive } from './archive.ts'
+import type { ArchiveImage } from './archive-image.ts'
+import { BadArchive } from './bad-archive.ts'
+import { dockerImages, dockerManifest } from './docker-archive.ts'
+import {
+  destinationOf,
+  formatImage,
+  type Destination,
+  type ImageName,
+  type Naming,
+} from './image-name.ts'
+import { findInputs, type Input } from './inputs.ts'
+import { layoutFile, ociImages } from './oci-layout.ts'
+import { openShelf } from './shelf.ts'
+
+export interface ImportOptions {
+  /** The cache folder. */
+  dir: string
+  naming: Naming
+  /** Where the images belong, as far as their own names shall not say. */
+  as?: Destination
+  /** Told when an image begins: what it is called, and the bytes that will be read. */
+  onImage?: (label: string, bytes: number) => Progress
+}
+
+/** Told as the work goes on. */
+export interface Progress {
+  advance: (bytes: number) => void
+  end: (outcome: ImportedImage | ImportFailure) => void
+}
+
+export interface ImportedImage {
+  /** The file or folder it came from. */
+  path: string
+  names: ImageName[]
+  digest: Digest
+  /** Bytes that were written; the rest was in the cache already. */
+  written: number
+  /** Platforms that its index lists and the archive does not hold. */
+  absent: string[]
+}
+
+export interface ImportFailure {
+  path: string
+  /** What the image was to be called, where that is known. */
+  names: ImageName[]
+  /** The entry of the archive that is wrong. */
+  entry: string
+  message: string
+}
+
+export interface ImportSummary {
+  imported: ImportedImage[]
+  failed: ImportFailure[]
+}
+
+/**
+ * Imports everything at `paths`, one image after the other. Whatever is wrong with an image is in
+ * `failed`; what goes wrong here, such as a full disk, is thrown. UsageError: `dir` cannot be used.
+ */
+export async function importAll(
+  paths: readonly string[],
+  options: ImportOptions,
+): Promise<ImportSummary> {
+  const store = openStore(options.dir)
+  const index = openIndex(options.dir)
+  try {
+    if (index.isVolatile) {
+      throw new UsageError([{ path: 'cache.dir', message: `${options.dir} cannot be written` }])
+    }
+    const run: Run = { ...options, store, index, taken: new Map(), imported: [], failed: [] }
+    for (const path of paths) await importPath(run, path)
+    return { imported: run.imported, failed: run.failed }
+  } finally {
+    index.close()
+  }
+}
+
+interface Run extends ImportOptions, ImportSummary {
+  store: Store
+  index: Index
+  /** What each name of this run means: no two images may have the same one. */
+  taken: Map<string, Digest>
+}
+
+async function importPath(run: Run, path: string): Promise<void> {
+  try {
+    for (const input of await findInputs(path)) await importInput(run, input)
+  } catch (error) {
+    run.failed.push(failureOf(error, path))
+  }
+}
+
+async function importInput(run: Run, { path, name, open }: Input): Promise<void> {
+  let archive: Archive | undefined
+  try {
+    archive = await open(run.store.folder)
+    let progress: Progress | undefined
+    const metered = meter(archive, (bytes) => progress?.advance(bytes))
+    for (const image of await imagesIn(metered)) {
+      const named = name === undefined ? image : { ...image, names: [name] }
+      progress = run.onImage?.(labelOf(path, named), image.bytes)
+      progress?.end(await importImage(run, path, named))
+    }
+  } catch (error) {
+    run.failed.push(failureOf(error, path))
+  } finally {
+    await archive?.close()
+  }
+}
+
+/** Reads the archive by its kind: a layout where it has one, which keeps the digests it came with. */
+async function imagesIn(archive: Archive): Promise<ArchiveImage[]> {
+  const has = (name: string) => archive.sizeOf(name) !== undefined
+  if (has(layoutFile)) return ociImages(archive)
+  if (has(dockerManifest)) return dockerImages(archive)
+  throw new BadArchive(dockerManifest, `is missing, and so is ${layoutFile}: this is no image`)
+}
+
+async function importImage(run: Run, path: string, image: ArchiveImage) {
+  const shelf = openShelf(run.store, run.index)
+  let names: ImageName[] = []
+  try {
+    names = namesOf(image, run)
+    const stored = await image.store(shelf)
+    for (const { bytes, digest } of stored.manifests) {
+      await shelf.keep(image.entry, digest, (append) => append(bytes))
+    }
+    take(run, names, stored.root, image.entry)
+    shelf.enter(stored, names)
+    const { root: digest, absent } = stored
+    const imported = { path, names, digest, absent, written: shelf.written() }
+    run.imported.push(imported)
+    return imported
+  } catch (error) {
+    await shelf.clear()
+    const failure = failureOf(error, path, names)
+    run.failed.push(failure)
+    return failure
+  }
+}
+
+/** Where the image belongs. Throws BadArchive where neither it nor the command line says so. */
+function namesOf({ names, entry }: ArchiveImage, { as, naming }: ImportOptions): ImageName[] {
+  const given = names.length === 0 ? [{}] : names
+  const all = given.map((name) => {
+    const destination = destinationOf(name, as, naming)
+    if (typeof destination === 'string') throw new BadArchive(entry, destination)
+    return destination
+  })
+  return [...new Map(all.map((name) => [formatImage(name), name])).values()]
+}
+
+function take({ taken }: Run, names: readonly ImageName[], root: Digest, entry: string): void {
+  for (const name of names.filter(({ tag }) => tag !== undefined)) {
+    const text = formatImage(name)
+    if ((taken.get(text) ?? root) !== root) {
+      throw new BadArchive(
+        entry,
+        `would be ${text}, as an image before it: import them by themselves`,
+      )
+    }
+    taken.set(text, root)
+  }
+}
+
+function failureOf(error: unknown, path: string, names: ImageName[] = []): ImportFailure {
+  if (!(error instanceof BadArchive)) throw error
+  return { path, names, entry: error.entry, message: error.message }
+}
+
+function labelOf(path: string, { names, entry }: ArchiveImage): string {
+  const [name = {}] = names
+  const { repository = path, tag } = name
+  return [repository, tag ?? (names.length === 0 ? entry : undefined)].filter(Boolean).join(':')
+}
+
+function meter(archive: Archive, advance: (bytes: number) => void): Archive {
+  return {
+    ...archive,
+    async *read(name) {
+      for await (const chunk of archive.read(name)) {
+        advance(chunk.length)
+        yield chunk
+      }
+    },
+  }
+}
