@@ -6,4 +6,5 @@ export const commands: CommandTable = {
   demo: async () => (await import('./demo.ts')).command,
   check: async () => (await import('./check.ts')).command,
   doctor: async () => (await import('./doctor.ts')).command,
+  import: async () => (await import('./import.ts')).command,
 }

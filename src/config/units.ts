@@ -35,6 +35,15 @@ export function formatSize(bytes: number): string {
   return formatQuantity(bytes, sizeUnits, ['TiB', 'GiB', 'MiB', 'KiB', 'B'])
 }
 
+/** `12.3 MiB`: bytes for people, in the largest unit of which there is at least one. */
+export function roughSize(bytes: number): string {
+  const units = ['TiB', 'GiB', 'MiB', 'KiB'] as const
+  const unit = units.find((name) => bytes >= (sizeUnits[name] ?? 1))
+  return unit === undefined
+    ? `${bytes} B`
+    : `${(bytes / (sizeUnits[unit] ?? 1)).toFixed(1)} ${unit}`
+}
+
 /** `5m`: milliseconds in the largest unit that keeps them whole. */
 export function formatDuration(ms: number): string {
   return formatQuantity(ms, durationUnits, ['d', 'h', 'm', 's', 'ms'])
