@@ -1,5 +1,4 @@
 // A folder or a tar as a set of named files that can be read in any order.
-import { createReadStream } from 'node:fs'
 import { lstat, open, readdir, realpath, type FileHandle } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import type { Folder } from '../cache/folder.ts'
@@ -13,13 +12,18 @@ export interface Archive {
   path: string
   /** Size in bytes of a file; `undefined` where there is none of that name. */
   sizeOf: (name: string) => number | undefined
-  /** The bytes of a file, in pieces. Throws BadArchive where there is none of that name. */
+  /**
+   * The bytes of a file, in pieces. Their memory is used again: a piece is good until sixteen more
+   * have been read. Throws BadArchive where there is no file of that name.
+   */
   read: (name: string) => AsyncIterable<Buffer>
   close: () => Promise<void>
 }
 
 /** The size of the pieces that `read` gives, in bytes: large reads cost less per byte. */
-const pieceBytes = 512 * 1024
+const pieceBytes = 256 * 1024
+/** Pieces in use at once; fresh ones would let 64 MiB of garbage pile up between collections. */
+const pieceCount = 17
 
 /** Files in a folder and below; links may lead to other files of the folder. */
 export async function openFolder(path: string): Promise<Archive> {
@@ -41,8 +45,15 @@ export async function openFolder(path: string): Promise<Archive> {
   return {
     path,
     sizeOf: (name) => files.get(name)?.size,
-    read: (name) =>
-      createReadStream(found(files.get(name), name).file, { highWaterMark: pieceBytes }),
+    async *read(name) {
+      const { file, size } = found(files.get(name), name)
+      const handle = await open(file)
+      try {
+        yield* pieces(handle, 0, size)
+      } finally {
+        await handle.close()
+      }
+    },
     close: async () => {},
   }
 }
@@ -67,13 +78,13 @@ export async function openTar(path: string, folder: Folder): Promise<Archive> {
 async function tarArchive(path: string, handle: FileHandle): Promise<Archive> {
   try {
     const { size } = await handle.stat()
-    const files = await scanTar(whole(handle, 0, size), size)
+    const files = await scanTar(pieces(handle, 0, size), size)
     return {
       path,
       sizeOf: (name) => files.get(name)?.size,
       read: (name) => {
         const file = found(files.get(name), name)
-        return whole(handle, file.offset, file.size)
+        return pieces(handle, file.offset, file.size)
       },
       close: () => handle.close(),
     }
@@ -84,10 +95,12 @@ async function tarArchive(path: string, handle: FileHandle): Promise<Archive> {
 }
 
 /** `size` bytes from `offset` on. The handle stays open. */
-async function* whole(handle: FileHandle, offset: number, size: number): AsyncGenerator<Buffer> {
-  for (let done = 0; done < size;) {
-    const buffer = Buffer.allocUnsafeSlow(Math.min(pieceBytes, size - done))
-    const { bytesRead } = await handle.read(buffer, 0, buffer.length, offset + done)
+async function* pieces(handle: FileHandle, offset: number, size: number): AsyncGenerator<Buffer> {
+  const ring: Buffer[] = []
+  for (let done = 0, turn = 0; done < size; turn = (turn + 1) % pieceCount) {
+    const buffer = (ring[turn] ??= Buffer.allocUnsafeSlow(Math.min(pieceBytes, size - done)))
+    const length = Math.min(buffer.length, size - done)
+    const { bytesRead } = await handle.read(buffer, 0, length, offset + done)
     if (bytesRead === 0) throw new Error('the archive became shorter while it was read')
     done += bytesRead
     yield buffer.subarray(0, bytesRead)
@@ -111,7 +124,7 @@ export async function readSmall(archive: Archive, name: string, limit: number): 
   if (size !== undefined && size > limit) {
     throw new BadArchive(name, `has ${size} bytes, which is more than the ${limit} it may have`)
   }
-  const pieces: Buffer[] = []
-  for await (const piece of archive.read(name)) pieces.push(piece)
-  return Buffer.concat(pieces)
+  const copies: Buffer[] = []
+  for await (const piece of archive.read(name)) copies.push(Buffer.from(piece))
+  return Buffer.concat(copies)
 }
