@@ -105,7 +105,8 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
     for (const image of await imagesIn(metered)) {
       const named = name === undefined ? image : { ...image, names: [name] }
       progress = run.onImage?.(labelOf(path, named), image.bytes)
-      progress?.end(await importImage(run, path, named))
+      const outcome = await importImage(run, path, named)
+      progress?.end(outcome)
     }
   } catch (error) {
     run.failed.push(failureOf(error, path))
