@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 import { roughSize } from '../config/units.ts'
 import { UsageError } from '../errors.ts'
-import { formatImage, parseDestination } from '../transfer/image-name.ts'
+import { formatImage, namingOf, parseDestination } from '../transfer/image-name.ts'
 import { importAll, type ImportedImage, type ImportFailure } from '../transfer/import.ts'
 import type { Command } from './command.ts'
 import { configFile } from './config-file.ts'
@@ -29,12 +29,12 @@ export const command: Command = {
     if (positionals.length === 0) {
       throw new UsageError([{ path: 'PATH', message: 'is missing: name what is to be imported' }])
     }
-    const { cache, upstreams, defaultUpstream } = await loadConfig(configFile(values.config))
-    const naming = { upstreams: Object.keys(upstreams), defaultUpstream }
+    const config = await loadConfig(configFile(values.config))
+    const naming = namingOf(config)
     const bars = openBars()
     try {
       const summary = await importAll(positionals, {
-        dir: values['cache-dir'] ?? cache.dir,
+        dir: values['cache-dir'] ?? config.cache.dir,
         naming,
         ...(values.as === undefined ? {} : { as: parseDestination(values.as, naming) }),
         onImage(label, bytes) {

@@ -1,6 +1,7 @@
 // Names of images as people and archives write them, and the place that each of them means.
 import { UsageError } from '../errors.ts'
 import { isDockerHub } from '../config/registries.ts'
+import type { Config } from '../config/schema.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import { isRepositoryName, isTag } from '../oci/resource.ts'
@@ -9,6 +10,10 @@ import { isRepositoryName, isTag } from '../oci/resource.ts'
 export interface Naming {
   upstreams: readonly string[]
   defaultUpstream: string | undefined
+}
+
+export function namingOf(config: Pick<Config, 'upstreams' | 'defaultUpstream'>): Naming {
+  return { upstreams: Object.keys(config.upstreams), defaultUpstream: config.defaultUpstream }
 }
 
 /** One image: a tag, a digest, or both of a repository. */
@@ -44,6 +49,7 @@ export function parseImage(text: string, naming: Naming): ImageName {
   }
   const place = placeOf(given.repository ?? '', naming)
   if (typeof place === 'string') throw fail(place)
+  if (given.tag !== undefined && !isTag(given.tag)) throw fail(`${given.tag} is no valid tag`)
   const tag = given.tag ?? (digest === undefined ? 'latest' : undefined)
   return {
     ...place,

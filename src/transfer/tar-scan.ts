@@ -26,22 +26,18 @@ export async function scanTar(
   const links = new Map<string, string>()
   let last = 'the archive itself'
   const extractor = extract()
-  extractor.on('entry', (header, body, next) => {
-    last = header.name
-    try {
-      enter(header, body.offset + headerBytes, total, files, links)
-    } catch (error) {
-      next(error as Error)
-      return
-    }
-    body.on('end', () => next())
-    body.resume()
-  })
+  const fed = pipeline(tar, extractor).catch(() => {})
   try {
-    await pipeline(tar, extractor)
+    for await (const body of extractor) {
+      last = body.header.name
+      enter(body.header, body.offset + headerBytes, total, files, links)
+      body.resume()
+    }
   } catch (error) {
     if (error instanceof BadArchive || !(error instanceof Error)) throw error
     throw new BadArchive(last, `the tar breaks off or is damaged here (${error.message})`, error)
+  } finally {
+    await fed
   }
   if (files.size === 0) throw new BadArchive('the archive itself', 'is a tar without any file')
   return withLinks(files, links)

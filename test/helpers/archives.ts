@@ -116,7 +116,7 @@ export function tarWith(files: Files, extra: Partial<Header>[] = []): Promise<Bu
     if (typeof content === 'string') tar.entry({ name, type: 'symlink', linkname: content })
     else tar.entry({ name }, content)
   }
-  for (const header of extra) tar.entry({ name: 'extra', size: 0, ...header })
+  for (const header of extra) tar.entry({ name: 'extra', ...header }, Buffer.alloc(0))
   tar.finalize()
   return collect(tar as unknown as AsyncIterable<Buffer>)
 }

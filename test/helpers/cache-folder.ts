@@ -19,7 +19,7 @@ export function inspectCache(dir: string) {
     return {
       stored: files.map((file) => `sha256:${basename(file)}`).sort(),
       known: index.contents().map(({ digest }) => digest),
-      links: index.links().map((link) => `${formatImage(link)}`),
+      links: index.links().map((link) => formatImage(link)),
       tags: Object.fromEntries(
         index
           .tags()

@@ -1,0 +1,90 @@
+import t from 'tap'
+import { UsageError } from '../../src/errors.ts'
+import {
+  destinationOf,
+  formatImage,
+  parseDestination,
+  parseImage,
+} from '../../src/transfer/image-name.ts'
+
+const naming = {
+  upstreams: ['docker.io', 'registry.local:5000', 'quay.io'],
+  defaultUpstream: 'docker.io',
+}
+const digest = `sha256:${'a'.repeat(64)}`
+
+t.test('images of a command line', async (t) => {
+  const cases: Record<string, string> = {
+    alpine: 'docker.io/library/alpine:latest',
+    'alpine:3': 'docker.io/library/alpine:3',
+    'team/app:1': 'docker.io/team/app:1',
+    'docker.io/alpine:3': 'docker.io/library/alpine:3',
+    'index.docker.io/library/alpine:3': 'docker.io/library/alpine:3',
+    'registry.local:5000/a/b/c': 'registry.local:5000/a/b/c:latest',
+    [`quay.io/app@${digest}`]: `quay.io/app@${digest}`,
+    [`quay.io/app:1@${digest}`]: `quay.io/app:1@${digest}`,
+  }
+  for (const [text, expected] of Object.entries(cases)) {
+    t.equal(formatImage(parseImage(text, naming)), expected, text)
+    t.equal(formatImage(parseImage(expected, naming)), expected, 'and again')
+  }
+})
+
+t.test('wrong images say what is wrong', async (t) => {
+  const cases: Record<string, RegExp> = {
+    'ghcr.io/org/app': /ghcr\.io is no upstream; there are docker\.io, registry\.local:5000, quay/,
+    'localhost/app': /localhost is no upstream/,
+    'Team/App': /Team\/App is no repository name/,
+    'app:-bad': /-bad is no valid tag/,
+    'app@sha256:12': /must end in @sha256: and 64 hex digits/,
+    '': /is no repository name/,
+  }
+  for (const [text, message] of Object.entries(cases)) {
+    t.throws(() => parseImage(text, naming), { name: 'UsageError', message }, text)
+  }
+  const without = { upstreams: [], defaultUpstream: undefined }
+  t.throws(() => parseImage('app', without), { message: /the config has no upstreams/ })
+})
+
+t.test('--as: as much of a destination as is given', async (t) => {
+  t.same(parseDestination('quay.io', naming), { upstream: 'quay.io' })
+  t.same(parseDestination('registry.local:5000', naming), { upstream: 'registry.local:5000' })
+  t.same(parseDestination('registry.local:5000/a/b', naming), {
+    upstream: 'registry.local:5000',
+    repository: 'a/b',
+  })
+  t.same(parseDestination('docker.io/alpine:3', naming), {
+    upstream: 'docker.io',
+    repository: 'library/alpine',
+    tag: '3',
+  })
+  t.throws(() => parseDestination('nope/app', naming), UsageError)
+  t.throws(() => parseDestination('nope/app', naming), {
+    message: '--as: nope is no upstream; there are docker.io, registry.local:5000, quay.io',
+  })
+  t.throws(() => parseDestination('quay.io/UPPER', naming), { message: /no repository name/ })
+  t.throws(() => parseDestination('quay.io/app:', naming), { message: /no valid tag/ })
+})
+
+t.test('what --as leaves open comes from the archive', async (t) => {
+  const where = (
+    given: { repository?: string; tag?: string },
+    as?: { upstream: string; repository?: string; tag?: string },
+  ) => {
+    const found = destinationOf(given, as, naming)
+    return typeof found === 'string' ? found : formatImage(found)
+  }
+  const quay = { upstream: 'quay.io' }
+  t.equal(where({ repository: 'alpine', tag: '3' }), 'docker.io/library/alpine:3')
+  t.equal(where({ repository: 'quay.io/a/b', tag: '3' }), 'quay.io/a/b:3')
+  t.equal(where({ repository: 'alpine', tag: '3' }, quay), 'quay.io/alpine:3')
+  t.equal(where({ repository: 'ghcr.io/org/app', tag: '3' }, quay), 'quay.io/org/app:3')
+  t.equal(where({ repository: 'a/b', tag: '3' }, { ...quay, repository: 'c' }), 'quay.io/c:3')
+  t.equal(where({ tag: '3' }, { ...quay, repository: 'c' }), 'quay.io/c:3')
+  t.equal(where({}, { ...quay, repository: 'c', tag: '4' }), 'quay.io/c:4')
+  t.equal(where({}, { ...quay, repository: 'c' }), 'quay.io/c')
+  t.match(where({ tag: '3' }, quay), /has no name/)
+  t.match(where({ repository: 'ghcr.io/org/app' }), /ghcr\.io is no upstream/)
+  t.match(where({ repository: 'a', tag: 'not a tag' }), /no valid tag/)
+  t.match(where({ repository: 'quay.io/UPPER' }, quay), /no repository name/)
+})
