@@ -6,5 +6,6 @@ export const commands: CommandTable = {
   demo: async () => (await import('./demo.ts')).command,
   check: async () => (await import('./check.ts')).command,
   doctor: async () => (await import('./doctor.ts')).command,
+  export: async () => (await import('./export.ts')).command,
   import: async () => (await import('./import.ts')).command,
 }

@@ -94,8 +94,15 @@ async function tarArchive(path: string, handle: FileHandle): Promise<Archive> {
   }
 }
 
-/** `size` bytes from `offset` on. The handle stays open. */
-async function* pieces(handle: FileHandle, offset: number, size: number): AsyncGenerator<Buffer> {
+/**
+ * `size` bytes of a file from `offset` on; of the pieces holds what holds for `Archive.read`. The
+ * handle stays open.
+ */
+export async function* pieces(
+  handle: FileHandle,
+  offset: number,
+  size: number,
+): AsyncGenerator<Buffer> {
   const ring: Buffer[] = []
   for (let done = 0, turn = 0; done < size; turn = (turn + 1) % pieceCount) {
     const buffer = (ring[turn] ??= Buffer.allocUnsafeSlow(Math.min(pieceBytes, size - done)))

@@ -18,8 +18,8 @@ export function namingOf(config: Pick<Config, 'upstreams' | 'defaultUpstream'>):
 
 /** One image: a tag, a digest, or both of a repository. */
 export interface ImageName extends Place {
-  tag?: string
-  digest?: Digest
+  tag?: string | undefined
+  digest?: Digest | undefined
 }
 
 /** `UPSTREAM[/REPOSITORY[:TAG]]` of `import --as`. */

@@ -11,7 +11,7 @@ import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from 
 export const layoutIndex = 'index.json'
 
 export const indexTypes: readonly string[] = [mediaTypes.ociIndex, mediaTypes.dockerList]
-const manifestTypes: readonly string[] = [mediaTypes.ociManifest, mediaTypes.dockerManifest]
+export const manifestTypes: readonly string[] = [mediaTypes.ociManifest, mediaTypes.dockerManifest]
 const deepestIndex = 4
 
 /** Everything that one entry of `index.json` leads to. */

@@ -1,0 +1,74 @@
+// `portcullis export`: images of the cache as one archive.
+import { parseArgs } from 'node:util'
+import { loadConfig } from '../config/load.ts'
+import { UsageError } from '../errors.ts'
+import { exportImages, type ExportSummary } from '../transfer/export.ts'
+import { formatImage, namingOf, parseImage } from '../transfer/image-name.ts'
+import type { Command } from './command.ts'
+import { configFile } from './config-file.ts'
+import { openBars } from './progress.ts'
+
+export const command: Command = {
+  usage: 'export IMAGE ... -o FILE [--platform OS/ARCH] [--config FILE] [--cache-dir DIR] [--json]',
+  summary:
+    'Writes images of the cache, with all their platforms and referrers, into one OCI-layout tar.',
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        output: { type: 'string', short: 'o' },
+        platform: { type: 'string', default: ownPlatform() },
+        config: { type: 'string' },
+        'cache-dir': { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    })
+    const file = values.output
+    if (positionals.length === 0) throw missing('IMAGE', 'name the images to be exported')
+    if (file === undefined) throw missing('-o', 'name the file to be written')
+    const config = await loadConfig(configFile(values.config))
+    const names = positionals.map((text) => parseImage(text, namingOf(config)))
+    const bars = openBars()
+    try {
+      const summary = await exportImages(names, {
+        dir: values['cache-dir'] ?? config.cache.dir,
+        file,
+        platform: values.platform,
+        onBegin: (bytes) => bars.begin(file, bytes).advance,
+      })
+      bars.stop()
+      tell(summary, values.json)
+      return summary.failed.length === 0 ? 0 : 1
+    } finally {
+      bars.stop()
+    }
+  },
+}
+
+function ownPlatform(): string {
+  return `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`
+}
+
+function missing(path: string, what: string): UsageError {
+  return new UsageError([{ path, message: `is missing: ${what}` }])
+}
+
+function tell({ exported, failed }: ExportSummary, json: boolean): void {
+  if (json) {
+    const withName = <T extends { name: Parameters<typeof formatImage>[0] }>(entry: T) => ({
+      ...entry,
+      name: formatImage(entry.name),
+    })
+    const all = { exported: exported.map(withName), failed: failed.map(withName) }
+    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`)
+    return
+  }
+  for (const { name, digest, absent, related } of exported) {
+    const without = absent.length === 0 ? '' : `, without ${absent.join(', ')}`
+    const text = `${formatImage(name)} ${digest} (${related.length} referrers${without})`
+    process.stdout.write(`${text}\n`)
+  }
+  for (const { message } of failed) process.stderr.write(`failed: ${message}\n`)
+}
