@@ -24,6 +24,7 @@ import { createPull } from './registry/pull.ts'
 import { createRegistryServer } from './registry/server.ts'
 import type { Chooser } from './registry/target.ts'
 import type { TokenRoutes } from './registry/token-routes.ts'
+import { startImport } from './transfer/at-start.ts'
 import { createChooser, createUpstreamChooser } from './upstream/choice.ts'
 import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
 
@@ -60,6 +61,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     log,
     metrics,
   })
+  const imports = startImport(config, log)
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const registry = wireRegistry(config, {
     current,
@@ -73,10 +75,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     metrics,
     log,
     gatewayUrls: () => urls.gateway,
-    readiness: async () => readinessOf(current.live.config, registry, await cache.problems()),
+    readiness: async () =>
+      readinessOf(current.live.config, registry, [
+        ...(await cache.problems()),
+        ...imports.problems(),
+      ]),
   })
   const letGo = async (): Promise<void> => {
-    await Promise.all([registry.close(), admin.close()])
+    await Promise.all([registry.close(), admin.close(), imports.close()])
     await cache.close()
     await current.live.close()
   }

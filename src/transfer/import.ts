@@ -24,6 +24,8 @@ export interface ImportOptions {
   naming: Naming
   /** Where the images belong, as far as their own names shall not say. */
   as?: Destination
+  /** Ends the import: what is whole by then stays, and the reason is thrown. */
+  signal?: AbortSignal
   /** Told when an image begins: what it is called, and the bytes that will be read. */
   onImage?: (label: string, bytes: number) => Progress
 }
@@ -101,7 +103,10 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
   try {
     archive = await open(run.store.folder)
     let progress: Progress | undefined
-    const metered = meter(archive, (bytes) => progress?.advance(bytes))
+    const metered = meter(archive, (bytes) => {
+      run.signal?.throwIfAborted()
+      progress?.advance(bytes)
+    })
     for (const image of await imagesIn(metered)) {
       const named = name === undefined ? image : { ...image, names: [name] }
       progress = run.onImage?.(labelOf(path, named), image.bytes)
