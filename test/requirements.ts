@@ -26,6 +26,13 @@ const suites = {
     namespaces: true,
   },
   podman: { programs: [...enclosed, 'podman', 'runc'], namespaces: true },
+  archives: {
+    programs: [
+      ...enclosed,
+      ...['skopeo', 'podman', 'containerd', 'ctr', 'dockerd', 'docker', 'runc', 'tar'],
+    ],
+    namespaces: true,
+  },
   load: { programs: lab },
   doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },

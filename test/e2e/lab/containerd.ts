@@ -16,6 +16,8 @@ export interface Host {
 }
 
 export interface Containerd {
+  /** Runs `ctr` and resolves with whatever came of it. */
+  ctr: (...args: string[]) => Promise<Outcome>
   /** `ctr images pull`, of an image whose registry is asked for at `host`. */
   pull: (image: string, host: Host) => Promise<Outcome>
   /** `ctr run` to the end of the container. */
@@ -38,6 +40,7 @@ export async function startContainerd(t: Pick<Test, 'teardown'>): Promise<Contai
   })
   let containers = 0
   return {
+    ctr,
     pull: (image, host) => {
       const hosts = join(folder, 'certs.d')
       const registry = image.slice(0, image.indexOf('/'))
