@@ -29,7 +29,14 @@ const suites = {
   archives: {
     programs: [
       ...enclosed,
-      ...['skopeo', 'podman', 'containerd', 'ctr', 'dockerd', 'docker', 'runc', 'tar'],
+      'skopeo',
+      'podman',
+      'ctr',
+      'containerd',
+      'docker',
+      'dockerd',
+      'runc',
+      'tar',
     ],
     namespaces: true,
   },

@@ -29,7 +29,7 @@ t.test('a tree of extracted tarballs, served with no upstream', options, async (
   const certificates = await makeCertificates(folder)
   const tree = await makeTree(t, folder)
   const { ca, client } = certificates
-  const gateway = await startGateway(t, {
+  const settings = {
     listen: {
       host: '127.0.0.1',
       port: 0,
@@ -39,7 +39,8 @@ t.test('a tree of extracted tarballs, served with no upstream', options, async (
     upstreams: { [upstreamName]: {} },
     defaultUpstream: upstreamName,
     offline: true,
-  })
+  }
+  const gateway = await startGateway(t, settings)
   const config = join(gateway.folder, 'gateway.yaml')
   const told = await succeed(process.execPath, [main, 'import', tree, '--config', config])
   const [, tag, digest] = /^(\S+) (sha256:[0-9a-f]{64}) /.exec(told) ?? []
@@ -83,6 +84,16 @@ t.test('a tree of extracted tarballs, served with no upstream', options, async (
       t.match(await podman('pull', `--cert-dir=${certs}`, name), { code: 0 }, image)
       t.match(await podman('run', '--rm', '--network=none', name), ran)
     }
+  })
+  await t.test('cache.import: there from the start', async (t) => {
+    const cache = { dir: 'cache', import: [tree] }
+    const second = await startGateway(t, { ...settings, cache })
+    t.match(await second.logged('the import', ({ msg }) => msg === 'imported'), { images: [tag] })
+    const name = `docker://${second.address}/${tag}`
+    const copied = await eventually(() =>
+      makeSkopeo(t)('copy', `--src-cert-dir=${certs}`, name, `dir:${makeFolder(t)}`),
+    )
+    t.match(copied, { code: 0 })
   })
 })
 
