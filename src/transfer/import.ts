@@ -107,7 +107,9 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
       run.signal?.throwIfAborted()
       progress?.advance(bytes)
     })
-    for (const image of await imagesIn(metered)) {
+    const images = await imagesIn(metered)
+    if (images.length === 0) throw new BadArchive(path, 'holds no image')
+    for (const image of images) {
       const named = name === undefined ? image : { ...image, names: [name] }
       progress = run.onImage?.(labelOf(path, named), image.bytes)
       const outcome = await importImage(run, path, named)

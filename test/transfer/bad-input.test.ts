@@ -189,6 +189,7 @@ const contents: [string, Files, RegExp][] = [
     layoutFiles(content, [{ digest: index }]),
     /has no name: say where it belongs with --as/,
   ],
+  ['OCI: a layout of nothing', layoutFiles(content, []), /bad\.tar: holds no image/],
   ['no image at all', { 'notes.txt': Buffer.from('x') }, /manifest\.json: is missing, and so is/],
 ]
 
