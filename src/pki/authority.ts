@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import 'reflect-metadata'
 import {
   Name,
+  SubjectKeyIdentifierExtension,
   type X509Certificate,
   X509CertificateGenerator,
   type PublicKey,
@@ -18,6 +19,8 @@ export interface Authority {
   certificatePem: string
   /** Its private key, PKCS#8, not encrypted. */
   keyPem: string
+  /** The key identifier in its certificate, hex. */
+  keyId: string
   /** What follows a leaf of this authority in a chain: nothing for a root, itself otherwise. */
   chainPem: string
   certificate: X509Certificate
@@ -62,24 +65,43 @@ const defaultDays: Record<Profile, number> = { root: 3650, issuing: 1825, server
 /** Makes a key and its CA certificate. Throws UsageError for a bad name or number of days. */
 export async function createAuthority(options: AuthorityOptions): Promise<Authority> {
   const key = await generateKey(options.algorithm ?? 'P-256')
-  return certifyAuthority(key, options)
+  return certifyAuthority(key, { ...options, subject: subjectOf(options.commonName) })
 }
 
 /** The CA certificate of a key that is there already. */
 export async function certifyAuthority(
   key: SigningKey,
-  options: Omit<AuthorityOptions, 'algorithm'>,
+  options: Omit<AuthorityOptions, 'algorithm' | 'commonName'> & { subject: Name },
 ): Promise<Authority> {
-  const { commonName, parent } = options
-  const subject = subjectOf(commonName)
+  const { subject, parent } = options
   const profile = parent === undefined ? 'root' : 'issuing'
   const certificate = await sign(
-    { subject: parent?.certificate.subjectName ?? subject, key: parent?.key ?? key },
+    {
+      subject: parent?.certificate.subjectName ?? subject,
+      key: parent?.key ?? key,
+      keyId: parent?.keyId,
+    },
     { profile, subject, publicKey: key.publicKey, ...validity(options, profile, parent) },
   )
+  return authorityOf(certificate, key, parent !== undefined)
+}
+
+/** An authority from its parts; `issuing` where another one signed it. */
+export async function authorityOf(
+  certificate: X509Certificate,
+  key: SigningKey,
+  issuing: boolean,
+): Promise<Authority> {
   const certificatePem = pemOf(certificate)
-  const chainPem = parent === undefined ? '' : certificatePem
-  return { certificatePem, keyPem: await privateKeyPem(key), chainPem, certificate, key }
+  const chainPem = issuing ? certificatePem : ''
+  const keyId = await keyIdOf(certificate)
+  return { certificatePem, keyPem: privateKeyPem(key), chainPem, certificate, key, keyId }
+}
+
+/** The key identifier in a certificate, or the one that would be there (RFC 5280, 4.2.1.2), hex. */
+export async function keyIdOf(certificate: X509Certificate): Promise<string> {
+  const present = certificate.getExtension(SubjectKeyIdentifierExtension)
+  return (present ?? (await SubjectKeyIdentifierExtension.create(certificate.publicKey))).keyId
 }
 
 /** Makes a key and its certificate. Throws UsageError for bad names or days. */
@@ -95,7 +117,7 @@ export async function issueCertificate(
     publicKey: key.publicKey,
   })
   const certificatePem = pemOf(certificate) + authority.chainPem
-  return { certificatePem, keyPem: await privateKeyPem(key) }
+  return { certificatePem, keyPem: privateKeyPem(key) }
 }
 
 /** Certifies a key whose private half may be elsewhere. Throws UsageError for bad names or days. */
@@ -108,7 +130,7 @@ export async function certify(
 ): Promise<X509Certificate> {
   checkNames(options)
   return sign(
-    { subject: authority.certificate.subjectName, key: authority.key },
+    { ...authority, subject: authority.certificate.subjectName },
     { ...options, names: options, ...validity(options, options.profile, authority) },
   )
 }
@@ -126,7 +148,7 @@ export function subjectOf(commonName: string): Name {
 }
 
 async function sign(
-  issuer: { subject: Name; key: SigningKey },
+  issuer: { subject: Name; key: SigningKey; keyId: string | undefined },
   leaf: {
     profile: Profile
     subject: Name
@@ -148,7 +170,7 @@ async function sign(
     signingAlgorithm: issuer.key.signing,
     extensions: await extensionsFor(profile, names, {
       subjectKey: publicKey,
-      issuerKey: issuer.key.publicKey,
+      issuerKeyId: issuer.keyId,
     }),
   })
 }

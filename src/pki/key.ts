@@ -1,7 +1,6 @@
 // Private keys: made, read back with what signing needs to know of them, and encrypted on request.
-import { webcrypto } from 'node:crypto'
-import 'reflect-metadata'
-import { PemConverter } from '@peculiar/x509'
+import { createPrivateKey, createPublicKey, KeyObject, webcrypto } from 'node:crypto'
+import { encryptPrivateKey } from './encryption.ts'
 
 /** What TLS clients and servers take everywhere; Ed25519 is refused by browsers. */
 export const keyAlgorithms = ['P-256', 'P-384', 'RSA-3072', 'Ed25519'] as const
@@ -34,15 +33,89 @@ export async function generateKey(algorithm: KeyAlgorithm): Promise<SigningKey> 
   return signingKey(pair as webcrypto.CryptoKeyPair)
 }
 
-/** PEM of the unencrypted private key, PKCS#8. */
-export async function privateKeyPem({ privateKey }: SigningKey): Promise<string> {
-  const der = await webcrypto.subtle.exportKey('pkcs8', privateKey)
-  return `${PemConverter.encode(der, 'PRIVATE KEY')}\n`
+/** PEM of the private key, PKCS#8: encrypted where there is a passphrase. */
+export function privateKeyPem({ privateKey }: SigningKey, passphrase?: string): string {
+  const key = KeyObject.from(privateKey)
+  if (passphrase === undefined) return String(key.export({ type: 'pkcs8', format: 'pem' }))
+  return encryptPrivateKey(key.export({ type: 'pkcs8', format: 'der' }), passphrase)
 }
+
+/**
+ * The key in a PEM text, which may be encrypted. Throws an Error whose message follows the name of
+ * the file: `is encrypted: ...`.
+ */
+export function readKey(pem: string, passphrase?: string): SigningKey {
+  const key = parseKey(pem, passphrase)
+  const problem = keyProblem(key)
+  if (problem !== undefined) throw new Error(problem)
+  const name = nameOf(key)
+  const parameters = parametersIn(key, name)
+  return signingKey({
+    privateKey: key.toCryptoKey(parameters, true, ['sign']),
+    publicKey: createPublicKey(key).toCryptoKey(parameters, true, ['verify']),
+  })
+}
+
+/** Why nothing may be signed with or for this key, public or private; undefined where all is well. */
+export function keyProblem({ asymmetricKeyType, asymmetricKeyDetails }: KeyObject) {
+  const { modulusLength = 0, namedCurve = '' } = asymmetricKeyDetails ?? {}
+  if (asymmetricKeyType === 'ed25519') return undefined
+  if (asymmetricKeyType === 'rsa') {
+    if (modulusLength >= 2048) return undefined
+    return `is a weak key, RSA of ${modulusLength} bits: at least 2048 are needed`
+  }
+  if (asymmetricKeyType === 'ec') {
+    if (Object.hasOwn(curves, namedCurve)) return undefined
+    return `is on the curve ${namedCurve}, which TLS does not use: P-256 is taken everywhere`
+  }
+  return `is a key of the kind ${String(asymmetricKeyType)}: use EC (P-256), RSA or Ed25519`
+}
+
+const curves: Readonly<Record<string, string>> = {
+  prime256v1: 'P-256',
+  secp384r1: 'P-384',
+  secp521r1: 'P-521',
+}
+
+/** The algorithm for a new key in place of this one. */
+export function algorithmOf(key: KeyObject): KeyAlgorithm {
+  if (key.asymmetricKeyType === 'rsa') return 'RSA-3072'
+  if (key.asymmetricKeyType === 'ed25519') return 'Ed25519'
+  return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? 'P-256' : 'P-384'
+}
+
+function parseKey(pem: string, passphrase: string | undefined): KeyObject {
+  const encrypted = pem.includes('ENCRYPTED')
+  if (encrypted && passphrase === undefined) {
+    throw new Error('is encrypted: name the file with its passphrase')
+  }
+  try {
+    return createPrivateKey({ key: pem, ...(encrypted ? { passphrase } : {}) })
+  } catch (cause) {
+    const message = encrypted
+      ? 'cannot be decrypted: the passphrase is wrong or the file is damaged'
+      : 'has no usable PEM private key (-----BEGIN PRIVATE KEY-----)'
+    throw new Error(message, { cause })
+  }
+}
+
+function nameOf(key: KeyObject): string {
+  if (key.asymmetricKeyType === 'ed25519') return 'Ed25519'
+  return key.asymmetricKeyType === 'ec' ? 'ECDSA' : rsa.name
+}
+
+function parametersIn(key: KeyObject, name: string) {
+  if (name === 'Ed25519') return { name }
+  if (name === rsa.name) return rsa
+  return { name, namedCurve: curves[key.asymmetricKeyDetails?.namedCurve ?? ''] ?? '' }
+}
+
+const digests: Readonly<Record<string, string>> = { 'P-384': 'SHA-384', 'P-521': 'SHA-512' }
 
 function signingKey(pair: webcrypto.CryptoKeyPair): SigningKey {
   const { name } = pair.privateKey.algorithm
-  const curve = (pair.privateKey.algorithm as webcrypto.EcKeyAlgorithm).namedCurve
-  const hash = curve === 'P-384' ? 'SHA-384' : 'SHA-256'
+  const curve = (pair.privateKey.algorithm as webcrypto.EcKeyAlgorithm).namedCurve as
+    string | undefined
+  const hash = digests[curve ?? ''] ?? 'SHA-256'
   return { ...pair, signing: name === 'Ed25519' ? { name } : { name, hash } }
 }

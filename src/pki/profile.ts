@@ -25,17 +25,21 @@ export interface AlternativeNames {
   uris?: readonly string[]
 }
 
-/** The extensions of a certificate of `subjectKey` that the owner of `issuerKey` signs. */
+/**
+ * The extensions of a certificate of `subjectKey`. `issuerKeyId` is the subject key identifier of
+ * the authority that signs it, hex; the certificate's own where it signs itself.
+ */
 export async function extensionsFor(
   profile: Profile,
   names: AlternativeNames,
-  keys: { subjectKey: PublicKeyType; issuerKey: PublicKeyType },
+  keys: { subjectKey: PublicKeyType; issuerKeyId: string | undefined },
 ): Promise<Extension[]> {
   const alternatives = generalNames(names)
+  const subjectKeyId = await SubjectKeyIdentifierExtension.create(keys.subjectKey)
   return [
     ...usageOf(profile),
-    await SubjectKeyIdentifierExtension.create(keys.subjectKey),
-    await AuthorityKeyIdentifierExtension.create(keys.issuerKey),
+    subjectKeyId,
+    new AuthorityKeyIdentifierExtension(keys.issuerKeyId ?? subjectKeyId.keyId),
     ...(alternatives.length === 0 ? [] : [new SubjectAlternativeNameExtension(alternatives)]),
   ]
 }
