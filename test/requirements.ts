@@ -14,10 +14,16 @@ interface Needs {
 const lab = ['nginx', 'docker-registry', 'setpriv']
 const enclosed = [...lab, 'unshare', 'mount']
 
-/** Suites by name: `test/e2e/<name>.test.ts`, and `scripts` for test/scripts.test.ts. */
+/**
+ * Suites by name: `test/e2e/<name>.test.ts`, `scripts` for test/scripts.test.ts, and those of test/pki:
+ * `pki`, `pkcs12` and `foreign`.
+ */
 const suites = {
   scripts: { programs: ['shellcheck'] },
   lab: { programs: lab },
+  pki: { programs: ['openssl'] },
+  pkcs12: { programs: ['openssl', 'certutil', 'pk12util'] },
+  foreign: { programs: ['openssl', 'gnutls-cli', 'skopeo'] },
   curl: { programs: [...lab, 'curl'] },
   skopeo: { programs: [...lab, 'skopeo'] },
   containerd: { programs: [...enclosed, 'containerd', 'ctr', 'runc'], namespaces: true },
@@ -50,7 +56,10 @@ const suites = {
 type Suite = keyof typeof suites
 
 const packageOf: Record<string, string> = {
+  certutil: 'libnss3-tools',
+  'gnutls-cli': 'gnutls-bin',
   nginx: 'nginx-light',
+  pk12util: 'libnss3-tools',
   ctr: 'containerd',
   docker: 'docker.io',
   dockerd: 'docker.io',

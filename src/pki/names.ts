@@ -50,3 +50,15 @@ function isUri(text: string): boolean {
     ? isSpiffeId(text)
     : /^[\x21-\x7e]+$/.test(text) && URL.canParse(text)
 }
+
+const reserved = /^(?:ca|issuing|issued)$/
+
+/** What is wrong with a name that files are called after. */
+export function fileNameProblem(name: string): string | undefined {
+  if (reserved.test(name)) return `"${name}" is taken by the authority itself`
+  if (!/^[A-Za-z0-9_][A-Za-z0-9._@:+-]{0,63}$/.test(name)) {
+    const shown = JSON.stringify(name)
+    return `${shown} cannot name files: use at most 64 letters, digits and . _ @ : + -`
+  }
+  return undefined
+}
