@@ -1,5 +1,6 @@
 #!/usr/bin/env node
 // From argv to a command, and from what it throws to an exit code.
+import { commandNamed, type Command, type CommandTable } from './cli/command.ts'
 import { commands } from './cli/commands.ts'
 import { UsageError } from './errors.ts'
 
@@ -7,13 +8,13 @@ process.exitCode = await main(process.argv.slice(2))
 
 async function main([name, ...argv]: string[]): Promise<number> {
   if (name === undefined || name === '--help' || name === 'help') {
-    process.stdout.write(await overview())
+    process.stdout.write(await overview(commands))
     return name === undefined ? 2 : 0
   }
   try {
-    const command = await commandNamed(name)
+    const command = await commandNamed(commands, name)
     if (argv.includes('--help')) {
-      process.stdout.write(`portcullis ${command.usage}\n\n${command.summary}\n`)
+      process.stdout.write(await helpOf(command, argv))
       return 0
     }
     return await command.run(argv)
@@ -22,13 +23,11 @@ async function main([name, ...argv]: string[]): Promise<number> {
   }
 }
 
-async function commandNamed(name: string) {
-  const load = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (load === undefined) {
-    const known = Object.keys(commands).join(', ')
-    throw new UsageError([{ path: name, message: `is no command; there are ${known}` }])
-  }
-  return load()
+async function helpOf(command: Command, [name = '', ...argv]: string[]): Promise<string> {
+  const { usage, summary, options, subcommands } = command
+  if (subcommands === undefined) return `portcullis ${usage}\n\n${summary}\n${options ?? ''}`
+  if (!Object.hasOwn(subcommands, name)) return overview(subcommands)
+  return helpOf(await commandNamed(subcommands, name), argv)
 }
 
 function report(error: unknown): number {
@@ -48,9 +47,9 @@ function report(error: unknown): number {
   return 1
 }
 
-async function overview(): Promise<string> {
+async function overview(table: CommandTable): Promise<string> {
   const lines = await Promise.all(
-    Object.values(commands).map(async (load) => {
+    Object.values(table).map(async (load) => {
       const { usage, summary } = await load()
       return `  portcullis ${usage}\n      ${summary}\n`
     }),

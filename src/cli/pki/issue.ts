@@ -1,0 +1,114 @@
+// `portcullis pki server` and `portcullis pki client`: a certificate, and what its owner needs.
+import { parseArgs } from 'node:util'
+import { issue, type LeafProfile } from '../../pki/issuance.ts'
+import { readRequest, type SigningRequest } from '../../pki/request.ts'
+import type { Command } from '../command.ts'
+import { handOver, handoverHelp, handoverOptions, planOf } from './hand-over.ts'
+import {
+  algorithmIn,
+  alternativeNamesOf,
+  byOption,
+  daysIn,
+  folderHelp,
+  folderOf,
+  folderOptions,
+  keyOptions,
+  nameIn,
+  nameOptions,
+  passphraseIn,
+  readGiven,
+} from './options.ts'
+import { tellIssuance } from './output.ts'
+
+const issueOptions = {
+  ...folderOptions,
+  ...nameOptions,
+  ...keyOptions,
+  algorithm: { type: 'string', default: 'P-256' },
+  csr: { type: 'string' },
+  force: { type: 'boolean', default: false },
+} as const
+
+const issueHelp = `
+  --dns NAME, --ip ADDRESS, --spiffe ID
+                             alternative names; again, or with commas, for more
+  --days N                   365 when absent, and never longer than the authority
+  --algorithm ALGORITHM      P-256 (when absent), P-384, RSA-3072 or Ed25519
+  --csr FILE                 sign this request (PKCS#10): the key stays where it was made;
+                             NAME may be left out then, the request has one
+  --passphrase-file FILE     encrypt the key
+  --force                    replace the files of that name${folderHelp}`
+
+export const server: Command = {
+  usage: 'pki server NAME [--dns NAME] [--ip ADDRESS]',
+  summary: 'Issues a server certificate for NAME, a host name or an address.',
+  options: issueHelp,
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: issueOptions,
+    })
+    const issuance = await issueAs('server', values, positionals)
+    tellIssuance(issuance)
+    return 0
+  },
+}
+
+export const client: Command = {
+  usage: 'pki client NAME [--for CLIENT --gateway URL --registries LIST]',
+  summary: 'Issues a client certificate, and on request the files that a node needs with it.',
+  options: handoverHelp + issueHelp,
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: { ...issueOptions, ...handoverOptions },
+    })
+    const plan = planOf(values)
+    const issuance = await issueAs('client', values, positionals)
+    tellIssuance(issuance)
+    if (plan !== undefined) await byOption(() => handOver(values.dir, issuance, plan))
+    return 0
+  },
+}
+
+interface IssueValues {
+  dir: string
+  'ca-passphrase-file'?: string
+  dns?: string[]
+  ip?: string[]
+  spiffe?: string[]
+  days?: string
+  'passphrase-file'?: string
+  algorithm: string
+  csr?: string
+  force: boolean
+}
+
+async function issueAs(profile: LeafProfile, values: IssueValues, positionals: readonly string[]) {
+  const folder = folderOf(values)
+  const algorithm = algorithmIn(values.algorithm)
+  const keyPassphrase = passphraseIn(values['passphrase-file'], '--passphrase-file')
+  return byOption(async () => {
+    const request = await requestIn(values.csr)
+    const name =
+      request === undefined || positionals.length > 0 ? nameIn(positionals) : request.commonName
+    return issue(folder, {
+      ...alternativeNamesOf(values, profile === 'server' ? name : undefined),
+      ...daysIn(values.days),
+      ...(request === undefined ? {} : { request }),
+      ...(keyPassphrase === undefined ? {} : { keyPassphrase }),
+      name,
+      profile,
+      algorithm,
+      force: values.force,
+    })
+  })
+}
+
+async function requestIn(file: string | undefined): Promise<SigningRequest | undefined> {
+  return file === undefined ? undefined : readRequest(readGiven(file, '--csr'))
+}

@@ -1,0 +1,49 @@
+// `portcullis pki revoke`: certificates that count no more.
+import { parseArgs } from 'node:util'
+import { UsageError } from '../../errors.ts'
+import { revocationReasons, type RevocationReason } from '../../pki/ledger.ts'
+import { revoke } from '../../pki/revocation.ts'
+import type { Command } from '../command.ts'
+import { folderHelp, folderOf, folderOptions, nameIn } from './options.ts'
+import { dayOf, tellCrl } from './output.ts'
+
+export const command: Command = {
+  usage: 'pki revoke NAME [--reason REASON]',
+  summary: 'Revokes every certificate of that name, and signs ca.crl anew.',
+
+  options: `
+  --serial HEX               revoke this one only, in place of NAME
+  --reason REASON            ${revocationReasons.slice(0, 4).join(', ')},
+                             ${revocationReasons.slice(4).join(', ')}${folderHelp}`,
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        ...folderOptions,
+        serial: { type: 'string' },
+        reason: { type: 'string', default: 'unspecified' },
+      },
+    })
+    const { serial } = values
+    if (serial !== undefined && positionals.length > 0) {
+      throw new UsageError([{ path: '--serial', message: 'stands in place of NAME: give one' }])
+    }
+    const which = serial === undefined ? { name: nameIn(positionals) } : { serial }
+    const reason = reasonIn(values.reason)
+    const { revoked, crl } = await revoke(folderOf(values), { which, reason })
+    for (const { name, serial, notAfter } of revoked) {
+      process.stdout.write(`revoked ${name}, serial ${serial}, until ${dayOf(notAfter)}\n`)
+    }
+    tellCrl(crl)
+    return 0
+  },
+}
+
+function reasonIn(text: string): RevocationReason {
+  const reason = revocationReasons.find((one) => one === text)
+  if (reason !== undefined) return reason
+  const message = `there is no "${text}": choose one of ${revocationReasons.join(', ')}`
+  throw new UsageError([{ path: '--reason', message }])
+}
