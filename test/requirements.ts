@@ -46,6 +46,7 @@ const suites = {
     ],
     namespaces: true,
   },
+  browser: { programs: [...enclosed, 'chromium', 'certutil', 'pk12util'], namespaces: true },
   load: { programs: lab },
   doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },

@@ -3,7 +3,7 @@ import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import type { Pair } from './certificates.ts'
-import { startEnclosed } from './enclosure.ts'
+import { runEnclosed, startEnclosed } from './enclosure.ts'
 import { makeFolder, subfolder } from './folder.ts'
 import { run, type Outcome } from './program.ts'
 
@@ -20,6 +20,8 @@ export interface Containerd {
   ctr: (...args: string[]) => Promise<Outcome>
   /** `ctr images pull`, of an image whose registry is asked for at `host`. */
   pull: (image: string, host: Host) => Promise<Outcome>
+  /** Runs `ctr` on a node that has the files below `etc` in its /etc/containerd. */
+  ctrWith: (etc: string, ...args: string[]) => Promise<Outcome>
   /** `ctr run` to the end of the container. */
   runImage: (image: string) => Promise<Outcome>
 }
@@ -47,6 +49,8 @@ export async function startContainerd(t: Pick<Test, 'teardown'>): Promise<Contai
       writeFileSync(join(subfolder(hosts, registry), 'hosts.toml'), hostsToml(host))
       return ctr('images', 'pull', '--hosts-dir', hosts, image)
     },
+    ctrWith: (etc, ...args) =>
+      runEnclosed({ folder, overlays: { '/etc/containerd': etc }, command: 'ctr', args, env }),
     runImage: (image) => {
       const fifos = join(folder, 'fifo')
       return ctr('run', '--rm', '--fifo-dir', fifos, image, `container-${(containers += 1)}`)

@@ -10,6 +10,8 @@ import { run, type Outcome } from './program.ts'
 export interface Docker {
   /** Runs `docker` and resolves with whatever came of it. */
   docker: (...args: string[]) => Promise<Outcome>
+  /** Its /etc/docker. */
+  etc: string
   /** Writes what `certs.d` holds for a registry `host:port`; docker reads it at each pull. */
   trust: (registry: string, ca: string, client?: Pair) => void
 }
@@ -53,6 +55,7 @@ export async function startDocker(t: Pick<Test, 'teardown'>): Promise<Docker> {
     ready: async () => (await run('docker', ['version'], { env })).code === 0,
   })
   return {
+    etc,
     docker: (...args) => run('docker', args, { env }),
     trust: (registry, ca, client) => {
       certificateFolder(join(etc, 'certs.d', registry), ca, client)

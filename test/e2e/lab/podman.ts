@@ -7,8 +7,11 @@ import type { Outcome } from './program.ts'
 
 export type Podman = (...args: string[]) => Promise<Outcome>
 
-/** A podman with nothing in it; each call resolves with whatever came of it. Needs root. */
-export function makePodman(t: Pick<Test, 'teardown'>): Podman {
+/**
+ * A podman with nothing in it; each call resolves with whatever came of it. Needs root.
+ * @param etc takes the place of /etc/containers
+ */
+export function makePodman(t: Pick<Test, 'teardown'>, etc = '/etc/containers'): Podman {
   const folder = makeFolder(t)
   const env = { HOME: folder, TMPDIR: folder }
   const options = [
@@ -20,5 +23,7 @@ export function makePodman(t: Pick<Test, 'teardown'>): Podman {
     '--cgroup-manager=cgroupfs',
     '--events-backend=none',
   ]
-  return (...args) => runEnclosed({ folder, command: 'podman', args: [...options, ...args], env })
+  const overlays = { '/etc/containers': etc }
+  return (...args) =>
+    runEnclosed({ folder, overlays, command: 'podman', args: [...options, ...args], env })
 }

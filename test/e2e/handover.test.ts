@@ -1,0 +1,143 @@
+// What `scripts/issue-client-cert --for` writes, unpacked on a node, with the test that it prints.
+import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { startRegistry, type Registry } from '../../src/demo/registry.ts'
+import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import { optionsFor } from '../requirements.ts'
+import { startContainerd } from './lab/containerd.ts'
+import { dockerHost, startDocker } from './lab/docker.ts'
+import { runEnclosed } from './lab/enclosure.ts'
+import { makeFolder, subfolder } from './lab/folder.ts'
+import { startGateway, type Gateway } from './lab/gateway.ts'
+import { makePodman } from './lab/podman.ts'
+import { succeed } from './lab/program.ts'
+
+const scripts = join(import.meta.dirname, '../../scripts')
+const image = buildSampleImage()
+
+interface Node {
+  /** Where the node's files are unpacked. */
+  root: string
+  /** The command that tests it, as it is printed, word by word. */
+  test: string[]
+  gateway: Gateway
+  adminUrl: string
+  upstream: Registry
+  /** Runs one of the scripts on the same authority. */
+  script: (name: string, ...args: string[]) => Promise<string>
+}
+
+/**
+ * An authority, a gateway that demands its client certificates and has docker.io's alpine to give,
+ * and the files for a client of it.
+ */
+async function handOver(t: Test, target: string, host: string): Promise<Node> {
+  const folder = makeFolder(t)
+  const dir = join(folder, 'certs')
+  const script = (name: string, ...args: string[]) =>
+    succeed(join(scripts, name), [...args, '--dir', dir])
+  await script('init-ca', '--intermediate')
+  await script('issue-server-cert', dockerHost, '--ip', '127.0.0.1')
+  const upstream = await startRegistry({ repositories: { 'library/alpine': image } })
+  t.teardown(() => upstream.close())
+  const at = (file: string) => join(dir, file)
+  const tls = {
+    cert: at(`${dockerHost}.crt`),
+    key: at(`${dockerHost}.key`),
+    clientAuth: 'required',
+    clientCa: [at('ca.crt'), at('issuing.crt')],
+    crl: [at('ca.crl')],
+  }
+  const gateway = await startGateway(t, {
+    listen: { host: '127.0.0.1', port: 0, tls },
+    admin: { port: 0, tls },
+    upstreams: { 'docker.io': { url: upstream.url } },
+  })
+  const address = `https://${host}:${gateway.port}`
+  const args = ['edge-1', '--for', target, '--tar', '--gateway', address]
+  const printed = await script('issue-client-cert', ...args)
+  const root = subfolder(folder, 'node')
+  await succeed('tar', ['-xf', at(`edge-1-${target}.tar`), '-C', root])
+  const [test = ''] = printed.trim().split('\n').slice(-1)
+  const { adminPort } = await gateway.logged('its ports', ({ msg }) => msg === 'listening')
+  const adminUrl = `https://127.0.0.1:${Number(adminPort)}`
+  return { root, test: test.trim().split(' '), gateway, adminUrl, upstream, script }
+}
+
+/** That the pull went through the gateway to the upstream. */
+function pulled(t: Test, { upstream }: Node): void {
+  t.ok(
+    upstream.requests.some(({ url }) => url.startsWith('/v2/library/alpine/blobs/')),
+    'the blobs came through the gateway',
+  )
+}
+
+t.test('containerd', optionsFor('containerd'), async (t) => {
+  const node = await handOver(t, 'containerd', '127.0.0.1')
+  const [command, ...args] = node.test
+  t.equal(command, 'ctr')
+  const { ctrWith } = await startContainerd(t)
+  const pull = () => ctrWith(join(node.root, 'etc/containerd'), ...args)
+  t.match(await pull(), { code: 0 })
+  pulled(t, node)
+  await node.script('revoke-cert', 'edge-1')
+  await node.gateway.logged('its reload', ({ msg }) => msg === 'reloaded')
+  t.match(await pull(), { code: 1, stderr: /403 Forbidden/ }, 'revoked while it runs')
+})
+
+t.test('docker', optionsFor('docker'), async (t) => {
+  const node = await handOver(t, 'docker', dockerHost)
+  const [command, ...args] = node.test
+  t.equal(command, 'docker')
+  const { docker, etc } = await startDocker(t)
+  cpSync(join(node.root, 'etc/docker'), etc, { recursive: true })
+  t.match(await docker(...args), { code: 0, stdout: /Digest: sha256:/ })
+  pulled(t, node)
+})
+
+t.test('podman', optionsFor('podman'), async (t) => {
+  const node = await handOver(t, 'podman', '127.0.0.1')
+  const [command, ...args] = node.test
+  t.equal(command, 'podman')
+  const etc = subfolder(makeFolder(t), 'containers')
+  cpSync('/etc/containers', etc, { recursive: true })
+  cpSync(join(node.root, 'etc/containers'), etc, { recursive: true })
+  t.match(await makePodman(t, etc)(...args), { code: 0 })
+  pulled(t, node)
+})
+
+t.test('Chromium, on the pages of the admin listener', optionsFor('browser'), async (t) => {
+  const { root, adminUrl } = await handOver(t, 'browser', '127.0.0.1')
+  const home = makeFolder(t)
+  const store = `sql:${subfolder(home, '.pki/nssdb')}`
+  // Nobody is there to choose a certificate.
+  const policy = { AutoSelectCertificateForUrls: ['{"pattern":"*","filter":{}}'] }
+  const etc = subfolder(home, 'etc')
+  writeFileSync(join(subfolder(etc, 'policies/managed'), 'policy.json'), JSON.stringify(policy))
+  const open = async (url: string) => {
+    const { stdout } = await runEnclosed({
+      folder: home,
+      overlays: { '/etc/chromium': etc },
+      command: 'chromium',
+      args: ['--headless=new', '--no-sandbox', '--disable-gpu', '--dump-dom', url],
+      env: { HOME: home },
+    })
+    return stdout
+  }
+  await succeed('certutil', ['-N', '-d', store, '--empty-password'])
+  const authority = ['-n', 'gateway', '-t', 'C,,', '-i', join(root, 'ca.crt')]
+  await succeed('certutil', ['-A', '-d', store, ...authority])
+  t.notMatch(await open(`${adminUrl}/docs/`), /swagger-ui/, 'nothing without the file')
+  const passphrase = readFileSync(join(root, 'edge-1.passphrase'), 'utf8').trim()
+  const file = ['-i', join(root, 'edge-1.p12'), '-W', passphrase]
+  await succeed('pk12util', ['-d', store, ...file, '-K', ''])
+  t.match(await open(`${adminUrl}/docs/`), /swagger-ui/)
+})
+
+t.test('the command that a browser is tested with', optionsFor('curl'), async (t) => {
+  const { root, test } = await handOver(t, 'browser', '127.0.0.1')
+  const command = test.join(' ').replace('curl', 'curl --silent --show-error --include')
+  const answer = await succeed('sh', ['-c', `cd ${root} && ${command}`])
+  t.match(answer, /^HTTP\/1\.1 404/, 'the gateway itself has no pages')
+})
