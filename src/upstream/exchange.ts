@@ -53,14 +53,19 @@ type Step =
   | { kind: 'authorize'; challenge: string | undefined }
   | Failure
 
-export function openExchange(upstream: Upstream, request: OriginRequest, receiver: Receiver): Flow {
+/** `ended` resolves, and never rejects, when the upstream is needed no more. */
+export function openExchange(
+  upstream: Upstream,
+  request: OriginRequest,
+  receiver: Receiver,
+): { flow: Flow; ended: Promise<void> } {
   const flow = createFlow()
-  void exchange(upstream, request, { flow, receiver }).then((failure) => {
+  const ended = exchange(upstream, request, { flow, receiver }).then((failure) => {
     if (failure === undefined || flow.isAborted) return
     upstream.onFailure(failure)
     receiver.fail(failure.error)
   })
-  return flow
+  return { flow, ended }
 }
 
 /** The failure that it ends with, if any. */

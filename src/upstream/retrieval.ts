@@ -20,7 +20,7 @@ export function retrieve(
     let response: OriginResponse = { status: 0, headers: {} }
     const finish = () =>
       resolve({ kind: 'retrieved', ...response, body: Buffer.concat(chunks).subarray(0, limit) })
-    const flow = openExchange(
+    const { flow } = openExchange(
       upstream,
       { ...request, upstream: upstream.name },
       {

@@ -38,19 +38,31 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const context = { metrics, now, logFailure: createFailureLog(log, now), userAgent: userAgent() }
   const upstreams = new Map(prepared.map((one) => [one.name, createUpstream(one, context)]))
 
+  const underWay = new Set<Promise<void>>()
+  let closing: Promise<void> | undefined
+
+  async function close(): Promise<void> {
+    // An exchange may still need a token, a redirect or another try.
+    await Promise.all(underWay)
+    await Promise.all([...upstreams.values()].map(({ agents }) => agents.close()))
+  }
+
   warn(prepared, log)
   metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
   return {
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
-      if (upstream !== undefined) return openExchange(upstream, request, receiver)
+      if (upstream !== undefined) {
+        const { flow, ended } = openExchange(upstream, request, receiver)
+        const over = ended.finally(() => underWay.delete(over))
+        underWay.add(over)
+        return flow
+      }
       const error = new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured')
       queueMicrotask(() => receiver.fail(error))
       return { pause() {}, resume() {}, abort() {} }
     },
-    close: async () => {
-      await Promise.all([...upstreams.values()].map(({ agents }) => agents.close()))
-    },
+    close: () => (closing ??= close()),
   }
 }
 

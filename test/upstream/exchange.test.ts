@@ -176,6 +176,16 @@ t.test('an abort ends the wait for a retry', async (t) => {
   t.equal(upstream.requests.length, 1)
 })
 
+t.test('what is under way when it is closed goes well, retries and all', async (t) => {
+  const once = faults.times(1, faults.status(503, { 'retry-after': '1' }))
+  const { client, upstream } = await start(t, [once])
+  const told = ask(client.open, {})
+  while (upstream.requests.length === 0) await new Promise((done) => setTimeout(done, 10))
+  const closed = client.close()
+  t.equal((await told).response?.status, 200)
+  await closed
+})
+
 t.test('502, 503 and 504 are tried again', async (t) => {
   for (const status of [502, 503, 504]) {
     const { client, upstream } = await start(t, [faults.times(2, faults.status(status))])
