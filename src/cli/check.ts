@@ -8,6 +8,7 @@ import { readCredentials } from '../listener/credentials.ts'
 import { createPolicy, type Action } from '../policy/policy.ts'
 import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../upstream/choice.ts'
+import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
 import type { Command } from './command.ts'
 import { configFile } from './config-file.ts'
@@ -61,23 +62,30 @@ function explain(config: Config, callers: readonly string[], names: readonly str
   return decisions[0]?.allowed === true ? 0 : 1
 }
 
-/** What is wrong with the certificate files and what is doubtful: read as at a start, and let go. */
-function judgeFiles({ listen, admin }: Config) {
-  const sections = [
-    ...(listen.insecureHttp ? [] : [{ tls: listen.tls, at: 'listen.tls' }]),
-    ...(admin.tls.cert === undefined ? [] : [{ tls: admin.tls, at: 'admin.tls' }]),
+/** What is wrong with the files and what is doubtful: read as at a start, and let go. */
+function judgeFiles({ listen, admin, upstreams }: Config) {
+  const readers = [
+    ...(listen.insecureHttp ? [] : [() => readCredentials(listen.tls, 'listen.tls').warnings]),
+    ...(admin.tls.cert === undefined
+      ? []
+      : [() => readCredentials(admin.tls, 'admin.tls').warnings]),
+    () => readUpstreamFiles(upstreams).flatMap(({ tls }) => tls.warnings.map(lineFor)),
   ]
   const problems: Problem[] = []
   const doubts: string[] = []
-  for (const { tls, at } of sections) {
+  for (const read of readers) {
     try {
-      doubts.push(...readCredentials(tls, at).warnings)
+      doubts.push(...read())
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(...error.problems)
     }
   }
   return { problems, doubts }
+}
+
+function lineFor({ path, message }: Problem): string {
+  return `${path}: ${message}`
 }
 
 /** What is allowed and should not be left so. */

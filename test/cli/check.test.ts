@@ -47,6 +47,19 @@ t.test('problems of the config and of its files: exit code 2, a line each', asyn
   const files = check(['--config', file])
   t.equal(files.status, 2)
   t.equal(files.stderr, 'listen.tls.key: does not belong to the certificate in cert\n')
+
+  writeFileSync(
+    file,
+    `listen: { insecureHttp: true }
+upstreams: { registry.local: { tls: { ca: absent.crt }, auth: { dockerConfig: absent.json } } }
+`,
+  )
+  const ofUpstream = check(['--config', file])
+  t.equal(ofUpstream.status, 2)
+  t.match(
+    ofUpstream.stderr,
+    /^upstreams\.registry\.local\.tls\.ca: .*no such file\nupstreams\.registry\.local\.auth\.dockerConfig: .*no such file\n$/,
+  )
 })
 
 t.test('a wrong command line: exit code 2', async (t) => {
