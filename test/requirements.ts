@@ -18,6 +18,7 @@ const enclosed = [...lab, 'unshare', 'mount']
  * Suites by name: `test/e2e/<name>.test.ts`, `scripts` for test/scripts.test.ts, and those of test/pki:
  * `pki`, `pkcs12` and `foreign`.
  */
+/** Suites by name: `test/e2e/<name>.test.ts`, but `scripts` and `kill` are of their own folders. */
 const suites = {
   scripts: { programs: ['shellcheck'] },
   lab: { programs: lab },
@@ -51,6 +52,7 @@ const suites = {
   doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },
   start: { programs: ['setpriv'] },
+  kill: { programs: ['setpriv'] },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
 } satisfies Record<string, Needs>
 

@@ -72,7 +72,15 @@ export async function startGateway(
   config: Section,
   by: readonly string[] = [],
 ): Promise<Gateway> {
-  const file = writeConfig(t, config)
+  return startConfigured(t, writeConfig(t, config), by)
+}
+
+/** The same by a config file that is there, and with what its cache holds. */
+export async function startConfigured(
+  t: Pick<Test, 'teardown'>,
+  file: string,
+  by: readonly string[] = [],
+): Promise<Gateway> {
   const [command = '', ...args] = [...by, ...serveCommand(file)]
   const ready = (program: Program) => logLines(program.output()).some(isListening)
   const program = await startProgram(t, { command, args, ready })
