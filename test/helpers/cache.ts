@@ -21,12 +21,14 @@ export interface SiteOptions extends Partial<CacheOptions> {
   image?: Content
   repositories?: Record<string, Content>
   faults?: Fault[]
+  /** See `createOrigin`, ms. */
+  stallTimeout?: number
 }
 
 /** An upstream, and what opens caches in front of it; all closed with the test. */
 export async function startSite(t: Test, options: SiteOptions = {}) {
   const { image = buildSampleImage({ layerBytes: 2_000_000 }), faults = [], ...others } = options
-  const { repositories = { app: image }, ...cacheOptions } = others
+  const { repositories = { app: image }, stallTimeout, ...cacheOptions } = others
   const upstream = await startUpstream(t, { repositories, faults })
   const clock = { time: Date.now() }
   const site = { offline: false }
@@ -41,7 +43,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     const cache = openCache({
       dir,
       memoryBytes: 16 * 2 ** 20,
-      openUpstream: createOrigin({ 'registry.test': upstream.url }),
+      openUpstream: createOrigin({ 'registry.test': upstream.url }, stallTimeout),
       freshnessOf: () => ({ tagTtl: 5 * minute, staleIfError: 60 * minute }),
       offline: () => site.offline,
       log,

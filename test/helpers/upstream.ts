@@ -194,6 +194,43 @@ export function gate(): Gate {
   }
 }
 
+export interface Valve {
+  fault: Fault
+  /** Lets the rest of what is held flow, and all that comes. */
+  open(): void
+}
+
+/** Sends so many bytes of each body and holds the rest, until it is opened. */
+export function valveAfter(bytes: number): Valve {
+  const opened = Promise.withResolvers<void>()
+  let isOpen = false
+  return {
+    fault: (_req, res) => {
+      let left = isOpen ? Infinity : bytes
+      interceptBody(res, (write) => (chunk) => {
+        if (isOpen || chunk.length < left) {
+          left -= chunk.length
+          return write(chunk)
+        }
+        res.flushHeaders()
+        if (left > 0) write(chunk.subarray(0, left))
+        const rest = chunk.subarray(left)
+        left = 0
+        void opened.promise.then(() => {
+          write(rest)
+          res.emit('drain')
+        })
+        return false
+      })
+      return false
+    },
+    open: () => {
+      isOpen = true
+      opened.resolve()
+    },
+  }
+}
+
 // The mechanics
 
 type Write = (chunk: Buffer, done?: () => void) => boolean
