@@ -31,6 +31,8 @@ export interface CacheOptions {
   now?: () => number
   /** After the second failure in a row of a download, ms; grows. */
   retryDelay?: number
+  /** See `createOutages`, ms. */
+  patience?: number
 }
 
 const flushEvery = 30_000
@@ -44,7 +46,7 @@ export function openCache(options: CacheOptions): Cache {
   const trouble = createTrouble(log)
   const memory = createMemory({ index, bytes: options.memoryBytes, trouble, now })
   const disk = createDisk({ store, index, memory, log })
-  const outages = createOutages({ offline, now })
+  const outages = createOutages({ offline, now, patience: options.patience ?? 2000 })
   const pending = new Set<Promise<void>>()
   const background = (work: Promise<void>): void => {
     pending.add(work)
