@@ -44,8 +44,8 @@ export async function askPages(
 export function nextQuery(link: string | undefined): string | undefined {
   const match = /<([^<>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')
   if (match?.[1] === undefined) return undefined
-  const { searchParams } = new URL(match[1], 'http://upstream')
-  const [n, last] = [searchParams.get('n'), searchParams.get('last')]
+  const query = URL.parse(match[1], 'http://upstream')?.searchParams
+  const [n = null, last = null] = [query?.get('n'), query?.get('last')]
   if (last === null) return undefined
   return new URLSearchParams(n === null ? { last } : { n, last }).toString()
 }

@@ -13,17 +13,27 @@ import type { Parts } from './parts.ts'
 import { createShare } from './shared.ts'
 import { listFreshFor } from './tag-list.ts'
 
+/** Descriptors in memory, at most. */
+const maxListed = 10_000
+
 export function createReferrers(parts: Parts, manifests: Manifests): Cache['referrers'] {
-  const { index, outages, trouble, now } = parts
+  const { index, memory, outages, trouble, now } = parts
   const share = createShare()
-  const lists = new LRUCache<string, { at: number; entries: readonly Descriptor[] }>({ max: 1000 })
+  const lists = new LRUCache<string, { at: number; entries: readonly Descriptor[] }>({
+    maxSize: maxListed,
+    sizeCalculation: ({ entries }) => entries.length + 1,
+  })
+
+  /** A list that is empty, as it is of whatever a client invents, leaves no trace. */
+  function keep(place: Place, digest: Digest, entries: Descriptor[]): void {
+    if (entries.length === 0 && index.referrers(place, digest) === undefined) return
+    index.setReferrers(place, digest, JSON.stringify(entries), now())
+  }
 
   async function asked(place: Place, digest: Digest): Promise<Listed<Descriptor>> {
     const entries = await askReferrers(parts, place, digest)
     lists.set(linkKey(place, digest), { at: now(), entries })
-    trouble.guard('writing the index of the cache', () =>
-      index.setReferrers(place, digest, JSON.stringify(entries), now()),
-    )
+    trouble.guard('writing the index of the cache', () => keep(place, digest, entries))
     return { entries, source: 'upstream', stale: false }
   }
 
@@ -33,7 +43,8 @@ export function createReferrers(parts: Parts, manifests: Manifests): Cache['refe
       kept === undefined
         ? await heldReferrers(parts, manifests, place, digest)
         : (JSON.parse(kept.body) as Descriptor[])
-    if (kept === undefined && entries.length === 0) return undefined
+    const isKnown = kept !== undefined || memory.isLinked(place, digest, 'manifest')
+    if (!isKnown && entries.length === 0) return undefined
     return { entries, source: 'disk', stale: true }
   }
 

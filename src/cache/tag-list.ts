@@ -12,11 +12,16 @@ import { createShare } from './shared.ts'
 /** How long a list is served again without asking, ms. */
 export const listFreshFor = 10_000
 const pageLength = 1000
+/** Tags in memory, at most. */
+const maxListed = 200_000
 
 export function createTagList(parts: Parts): Cache['tags'] {
   const { index, outages, now } = parts
   const share = createShare()
-  const lists = new LRUCache<string, { at: number; entries: readonly string[] }>({ max: 100 })
+  const lists = new LRUCache<string, { at: number; entries: readonly string[] }>({
+    maxSize: maxListed,
+    sizeCalculation: ({ entries }) => entries.length + 1,
+  })
 
   async function asked(place: Place): Promise<Listed<string>> {
     const entries = await askTags(parts, place)
