@@ -19,6 +19,7 @@ const enclosed = [...lab, 'unshare', 'mount']
  * `pki`, `pkcs12` and `foreign`.
  */
 /** Suites by name: `test/e2e/<name>.test.ts`, but `scripts` and `kill` are of their own folders. */
+/** Suites by name: `test/e2e/<name>.test.ts`, but some are of another folder. */
 const suites = {
   scripts: { programs: ['shellcheck'] },
   lab: { programs: lab },
@@ -53,6 +54,7 @@ const suites = {
   refusals: { programs: [...lab, 'curl'] },
   start: { programs: ['setpriv'] },
   kill: { programs: ['setpriv'] },
+  storing: { programs: ['prlimit'] },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
 } satisfies Record<string, Needs>
 
@@ -67,6 +69,7 @@ const packageOf: Record<string, string> = {
   docker: 'docker.io',
   dockerd: 'docker.io',
   setpriv: 'util-linux',
+  prlimit: 'util-linux',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   ip: 'iproute2',

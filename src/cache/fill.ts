@@ -17,7 +17,7 @@ export interface Fill {
   started: Promise<void>
   /** Resolves, never rejects, once it is stored or failed. */
   ended: Promise<void>
-  /** Whether a reader can still begin at the first byte. */
+  /** Whether a new reader can have all of it. */
   isJoinable: () => boolean
   /** A reader, one for each client; its size is known once the fill has started. */
   follow: () => Large
@@ -55,15 +55,23 @@ export function startFill(options: FillOptions): Fill {
   const followers = createFollowers(digest, growth, () => {
     if (followers.count() > 0) return
     if (hasEnded) file?.close()
-    else if (file?.tail.isStoring() === false) {
-      abort(new GatewayError('UNAVAILABLE', 'nobody reads what cannot be stored'))
-    }
+    else abortUnread()
   })
+
+  function abortUnread(): void {
+    if (followers.count() > 0 || file?.tail.isStoring() !== false) return
+    abort(new GatewayError('UNAVAILABLE', 'nobody reads what cannot be stored'))
+  }
 
   function begin(announced: number | undefined): void {
     size = announced
     const onRoom = () => download.resume()
-    file = createGrowingFile({ ...options, size, onFlush: followers.wake, onRoom })
+    const onStoringFailed = (error: unknown) => {
+      options.onStoringFailed(error)
+      abortUnread()
+    }
+    const { wake: onFlush, neededFrom } = followers
+    file = createGrowingFile({ ...options, size, neededFrom, onFlush, onRoom, onStoringFailed })
     options.onStarted()
     started.resolve()
   }
@@ -110,7 +118,7 @@ export function startFill(options: FillOptions): Fill {
     place,
     started: started.promise,
     ended: ended.promise,
-    isJoinable: () => failure === undefined && file?.tail.isGone(0) !== true,
+    isJoinable: () => failure === undefined && file?.tail.hasGap() !== true,
     follow: followers.follow,
     abort,
   }

@@ -20,6 +20,8 @@ export interface Followers {
   /** There is more to read, or the end, or a failure. */
   wake: () => void
   count: () => number
+  /** Where the slowest reader is. */
+  neededFrom: () => number
 }
 
 interface Follower {
@@ -44,12 +46,6 @@ export function createFollowers(
 ): Followers {
   const followers = new Set<Follower>()
 
-  /** Where nothing can be kept, what the slowest reader has behind it is let go. */
-  function release(tail: Tail): void {
-    if (tail.isStoring()) return
-    tail.release(Math.min(...[...followers].map(({ position }) => position)))
-  }
-
   function follow(): Large {
     const follower: Follower = { position: 0 }
     followers.add(follower)
@@ -66,6 +62,7 @@ export function createFollowers(
         if (read === undefined) {
           return new Promise((resolve, reject) => {
             follower.waiting = { buffer, position, resolve, reject }
+            growth().tail?.moved()
           })
         }
         passed(follower, read)
@@ -74,18 +71,16 @@ export function createFollowers(
       close() {
         if (!followers.delete(follower)) return
         follower.waiting?.reject(new GatewayError('UNAVAILABLE', 'the reader was closed'))
-        const { tail } = growth()
-        if (tail !== undefined) release(tail)
+        growth().tail?.moved()
         onLeave()
       },
     }
   }
 
   function passed(follower: Follower, read: number | Promise<number>): void {
-    const { tail } = growth()
-    if (typeof read !== 'number' || tail === undefined) return
+    if (typeof read !== 'number') return
     follower.position += read
-    release(tail)
+    growth().tail?.moved()
   }
 
   function wakeOne(follower: Follower, { buffer, position, resolve, reject }: Waiting): void {
@@ -109,6 +104,7 @@ export function createFollowers(
       }
     },
     count: () => followers.size,
+    neededFrom: () => Math.min(...[...followers].map(({ position }) => position)),
   }
 }
 

@@ -16,7 +16,10 @@ export interface GrowingFile {
   close: () => void
 }
 
-export interface GrowingFileOptions extends Pick<TailOptions, 'size' | 'onFlush' | 'onRoom'> {
+export interface GrowingFileOptions extends Pick<
+  TailOptions,
+  'size' | 'neededFrom' | 'onFlush' | 'onRoom'
+> {
   digest: Digest
   /** May throw what the file system says: then there is no file, and readers have to keep up. */
   draft: () => Draft
@@ -27,11 +30,11 @@ export interface GrowingFileOptions extends Pick<TailOptions, 'size' | 'onFlush'
 const flushAfter = 10
 
 export function createGrowingFile(options: GrowingFileOptions): GrowingFile {
-  const { digest, size, onFlush, onRoom, onStoringFailed } = options
+  const { digest, onStoringFailed } = options
   const hash = hasherFor(digest)
   const draft = tried(options)
   const fd = draft?.fd
-  const tail = createTail({ fd, hash, size, smallLimit, onFlush, onRoom, onStoringFailed })
+  const tail = createTail({ ...options, fd, hash, smallLimit })
   let timer: NodeJS.Timeout | undefined
 
   function flush(): void {

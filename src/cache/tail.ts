@@ -13,15 +13,17 @@ export interface Tail {
   flush: () => void
   /** Bytes that are hashed and can be read. */
   end: () => number
-  /** More has come than disk or readers take: let the upstream wait until `onRoom`. */
+  /** More has come than disk or readers take: whoever hears this lets the upstream wait for `onRoom`. */
   isCrowded: () => boolean
   isStoring: () => boolean
   /** Nothing at `position` can be read any more; only where storing has failed. */
   isGone: (position: number) => boolean
+  /** Something is gone, so that nobody new can read all of it. */
+  hasGap: () => boolean
   /** Copies from `position` on, at most to `limit`: the number of bytes. */
   read: (buffer: Buffer, position: number, limit: number) => number | Promise<number>
-  /** Where storing has failed: readers need nothing before `position` any more. */
-  release: (position: number) => void
+  /** Readers have moved on, which makes room where storing has failed. */
+  moved: () => void
   /** All of it, where it is in memory as a whole. */
   whole: () => Buffer | undefined
   /** Resolves once no write is under way. */
@@ -38,6 +40,8 @@ export interface TailOptions {
   smallLimit: number
   onFlush: () => void
   onRoom: () => void
+  /** The offset before which no reader needs anything any more. */
+  neededFrom: () => number
   /** From now on what comes is in memory only, in a window that readers have to follow. */
   onStoringFailed: (error: unknown) => void
 }
@@ -67,10 +71,10 @@ export function createTail(options: TailOptions): Tail {
   let storing = fd !== undefined
   /** So much of the content is in the file; counts once storing has failed. */
   let storedEnd = 0
-  let wasCrowded = false
+  /** Somebody waits for room. */
+  let isAwaited = false
 
-  const isCrowded = () =>
-    storing ? queue.length() >= maxWrites : list.stages.length > windowStages
+  const isFull = () => (storing ? queue.length() >= maxWrites : list.stages.length > windowStages)
   const fileEnd = () => (storing ? list.start() : storedEnd)
 
   function flushStage(stage: Stage): void {
@@ -81,7 +85,7 @@ export function createTail(options: TailOptions): Tail {
     stage.flushed = stage.filled
     if (storing) store(stage, part, position)
     onFlush()
-    wasCrowded ||= isCrowded()
+    if (!storing) makeRoom()
   }
 
   function store(stage: Stage, part: Buffer, position: number): void {
@@ -93,15 +97,15 @@ export function createTail(options: TailOptions): Tail {
         storing = false
         options.onStoringFailed(error)
       }
-      // In order, so that all before the first stage is in the file.
-      if (storing) list.shift(Infinity)
       makeRoom()
     })
   }
 
+  /** Stages go in order, so that all before the first one is in the file while it is stored. */
   function makeRoom(): void {
-    if (!wasCrowded || isCrowded()) return
-    wasCrowded = false
+    list.shift(storing ? Infinity : options.neededFrom())
+    if (!isAwaited || isFull()) return
+    isAwaited = false
     options.onRoom()
   }
 
@@ -120,19 +124,22 @@ export function createTail(options: TailOptions): Tail {
       if (last !== undefined) flushStage(last)
     },
     end: list.end,
-    isCrowded,
+    isCrowded() {
+      const isCrowded = isFull()
+      isAwaited ||= isCrowded
+      return isCrowded
+    },
     isStoring: () => storing,
     isGone: (position) => position >= fileEnd() && position < list.start(),
+    hasGap: () => fileEnd() < list.start(),
     read(buffer, position, limit) {
       const end = Math.min(limit, fileEnd())
       if (fd === undefined || position >= end) return list.read(buffer, position, limit)
       const length = Math.min(buffer.length, end - position)
       return readPart(fd, buffer, position, length, list.end() - position < recentBytes)
     },
-    release(position) {
-      if (storing) return
-      list.shift(position)
-      makeRoom()
+    moved() {
+      if (!storing) makeRoom()
     },
     whole: () => list.whole(),
     settled: queue.settled,

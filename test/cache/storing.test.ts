@@ -1,0 +1,191 @@
+// What the machine can do wrong while something is stored: clients do not notice, the operator does.
+import { openSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { startFill, type FillOptions } from '../../src/cache/fill.ts'
+import type { Draft } from '../../src/cache/store.ts'
+import type { Found, Large } from '../../src/cache/content.ts'
+import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import {
+  app,
+  hashAll,
+  largest,
+  minute,
+  readAll,
+  startSite,
+  storedIn,
+  until,
+} from '../helpers/cache.ts'
+import { limitFiles } from '../helpers/limits.ts'
+import { createOrigin } from '../helpers/origin.ts'
+import { on, startUpstream, valveAfter } from '../helpers/upstream.ts'
+import { optionsFor } from '../requirements.ts'
+
+const blobGet = /^GET .*blobs/
+const layerBytes = 8_000_000
+
+t.test('the disk takes no more in the middle of a blob', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const { cache, upstream, dir, lines, counts } = await startSite(t, { image })
+  const [digest, bytes] = largest(image)
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  const readers = await Promise.all([cache.blob(app, digest), cache.blob(app, digest)])
+  for (const body of await Promise.all(readers.map((found) => readAll(found)))) {
+    t.ok(body.equals(bytes))
+  }
+  t.equal(upstream.count(blobGet), 1)
+  await until(() => counts.fills === 0)
+  t.same(storedIn(dir), [])
+  t.same(readdirSync(join(dir, 'tmp')), [])
+  t.same(await cache.problems(), ['storing a blob failed: EFBIG'])
+  t.equal(lines.filter(({ level }) => level === 50).length, 1)
+  t.equal(await hashAll(await cache.blob(app, digest)), digest, 'the next one is passed on too')
+  t.equal(lines.filter(({ level }) => level === 50).length, 1, 'told once a minute')
+  heal()
+  await until(() => counts.fills === 0)
+  t.equal(await hashAll(await cache.blob(app, digest)), digest)
+  await until(() => storedIn(dir).length === 1)
+})
+
+t.test('a Range far ahead, of what cannot be stored', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const { cache, counts, upstream } = await startSite(t, { image })
+  const [digest, bytes] = largest(image)
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  const found = await cache.blob(app, digest)
+  t.ok((await readAll(found, 7_000_000)).equals(bytes.subarray(7_000_000)))
+  await until(() => counts.fills === 0)
+  t.equal(upstream.count(blobGet), 1)
+})
+
+t.test('who comes late, where nothing can be stored', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const valve = valveAfter(4_000_000)
+  const { cache, counts, upstream } = await startSite(t, {
+    image,
+    faults: [on(blobGet, valve.fault)],
+    stallTimeout: minute,
+  })
+  const [digest, bytes] = largest(image)
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  const first = await cache.blob(app, digest)
+  const position = await readUntil(first, 3_900_000)
+  const late = await cache.blob(app, digest)
+  t.equal(upstream.count(blobGet), 2, 'a download of its own')
+  valve.open()
+  t.ok((await readAll(first, position)).equals(bytes.subarray(position)))
+  t.ok((await readAll(late)).equals(bytes))
+  await until(() => counts.fills === 0)
+})
+
+t.test('who stays behind, where nothing can be stored', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const { cache, counts, upstream } = await startSite(t, { image })
+  const [digest, bytes] = largest(image)
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  const first = await cache.blob(app, digest)
+  const behind = await cache.blob(app, digest)
+  const leaves = await cache.blob(app, digest)
+  const body = readAll(first)
+  await readUntil(leaves, 1_100_000)
+  large(leaves).close()
+  t.ok((await readAll(behind, 0, 10_000)).equals(bytes))
+  t.ok((await body).equals(bytes))
+  await until(() => counts.fills === 0)
+  t.equal(upstream.count(blobGet), 1)
+})
+
+t.test('nobody reads any more what cannot be stored', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const { cache, counts, dir } = await startSite(t, { image })
+  const [digest] = largest(image)
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  const only = await cache.blob(app, digest)
+  await readUntil(only, 2_000_000)
+  large(only).close()
+  await until(() => counts.fills === 0)
+  t.same(readdirSync(join(dir, 'tmp')), [])
+})
+
+t.test('the disk fails when nobody reads any more', optionsFor('storing'), async (t) => {
+  const image = buildSampleImage({ layerBytes })
+  const valve = valveAfter(500_000)
+  const { cache, counts, dir } = await startSite(t, {
+    image,
+    faults: [on(blobGet, valve.fault)],
+    stallTimeout: minute,
+  })
+  const heal = limitFiles(1_000_000)
+  t.teardown(heal)
+  large(await cache.blob(app, largest(image)[0])).close()
+  valve.open()
+  await until(() => counts.fills === 0)
+  t.same(readdirSync(join(dir, 'tmp')), [])
+})
+
+t.test('a file that takes nothing at all', async (t) => {
+  const { content, ended } = await fillWith(t, () => ({
+    fd: openSync('/dev/full', 'r+'),
+    publish: async () => Promise.reject(new Error('nothing is there')),
+    discard: async () => undefined,
+  }))
+  t.ok((await readAll({ content, source: 'fill' })).length > 1_000_000)
+  const { failures, stored } = await ended
+  t.match(failures, [{ code: 'ENOSPC' }])
+  t.equal(stored, 0)
+})
+
+t.test('fsync fails: served, and not kept', async (t) => {
+  const file = join(t.testdir(), 'draft')
+  let isDiscarded = false
+  const { content, ended } = await fillWith(t, () => ({
+    fd: openSync(file, 'wx+'),
+    publish: async () => Promise.reject(Object.assign(new Error('no'), { code: 'EIO' })),
+    discard: async () => void (isDiscarded = true),
+  }))
+  t.ok((await readAll({ content, source: 'fill' })).length > 1_000_000)
+  const { failures, stored } = await ended
+  t.match(failures, [{ code: 'EIO' }])
+  t.equal(stored, 0)
+  t.ok(isDiscarded)
+})
+
+/** A download into a file of the test's own. */
+async function fillWith(t: Test, draft: () => Draft) {
+  const image = buildSampleImage({ layerBytes: 2_000_000 })
+  const upstream = await startUpstream(t, { repositories: { app: image } })
+  const failures: unknown[] = []
+  let stored = 0
+  const options: FillOptions = {
+    openUpstream: createOrigin({ 'registry.test': upstream.url }),
+    place: app,
+    digest: largest(image)[0],
+    retryDelay: 10,
+    draft,
+    onStarted: () => undefined,
+    onVerified: () => undefined,
+    onStored: () => void (stored += 1),
+    onStoringFailed: (error) => void failures.push(error),
+  }
+  const fill = startFill(options)
+  const content = fill.follow()
+  return { content, ended: fill.ended.then(() => ({ failures, stored })) }
+}
+
+/** Reads and drops; the offset that it got to. */
+async function readUntil(found: Found, end: number): Promise<number> {
+  const buffer = Buffer.alloc(100_000)
+  let position = 0
+  while (position < end) position += await large(found).read(buffer, position)
+  return position
+}
+
+function large({ content }: Found): Large {
+  if (content.kind === 'large') return content
+  throw new Error('it is small')
+}
