@@ -56,6 +56,8 @@ const suites = {
   kill: { programs: ['setpriv'] },
   storing: { programs: ['prlimit'] },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
+  refusals: { programs: lab },
+  docs: { programs: ['chromium', 'certutil', 'pk12util', 'openssl'], root: true },
 } satisfies Record<string, Needs>
 
 type Suite = keyof typeof suites
@@ -63,6 +65,7 @@ type Suite = keyof typeof suites
 const packageOf: Record<string, string> = {
   certutil: 'libnss3-tools',
   'gnutls-cli': 'gnutls-bin',
+  pk12util: 'libnss3-tools',
   nginx: 'nginx-light',
   pk12util: 'libnss3-tools',
   ctr: 'containerd',
