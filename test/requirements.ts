@@ -15,8 +15,8 @@ const lab = ['nginx', 'docker-registry', 'setpriv']
 const enclosed = [...lab, 'unshare', 'mount']
 
 /**
- * Suites by name: `test/e2e/<name>.test.ts`, `scripts` for test/scripts.test.ts, and those of test/pki:
- * `pki`, `pkcs12` and `foreign`.
+ * Suites by name: `test/e2e/<name>.test.ts`, `scripts` for test/scripts.test.ts, those of test/pki:
+ * `pki`, `pkcs12` and `foreign`, and `upstream` for test/upstream/tls.test.ts.
  */
 /** Suites by name: `test/e2e/<name>.test.ts`, but `scripts` and `kill` are of their own folders. */
 /** Suites by name: `test/e2e/<name>.test.ts`, but some are of another folder. */
@@ -24,6 +24,7 @@ const suites = {
   scripts: { programs: ['shellcheck'] },
   lab: { programs: lab },
   pki: { programs: ['openssl'] },
+  upstream: { programs: ['openssl'] },
   pkcs12: { programs: ['openssl', 'certutil', 'pk12util'] },
   foreign: { programs: ['openssl', 'gnutls-cli', 'skopeo'] },
   curl: { programs: [...lab, 'curl'] },

@@ -14,6 +14,7 @@ import { ask, startUpstreams, upstreamConfig, type Overrides } from '../helpers/
 import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
 import { startUpstream, status } from '../helpers/upstream.ts'
+import { optionsFor } from '../requirements.ts'
 
 const pki = await testPki()
 const image = buildSampleImage({ layerBytes: 1000 })
@@ -165,7 +166,7 @@ t.test('what nginx says of client certificates', async (t) => {
   }
 })
 
-t.test('client certificates that the upstream does not take', async (t) => {
+t.test('client certificates that the upstream does not take', optionsFor('upstream'), async (t) => {
   const { ca, cert, key } = files(t, {
     ca: pki.ca.certificatePem,
     cert: pki.otherClient.certificatePem,
@@ -180,7 +181,7 @@ t.test('client certificates that the upstream does not take', async (t) => {
   t.match(missing.error, { reason: 'client_certificate_required' })
 })
 
-t.test('PKCS#12, and encrypted keys', async (t) => {
+t.test('PKCS#12, and encrypted keys', optionsFor('upstream'), async (t) => {
   const passphrase = 'correct horse'
   const encryptedKey = createPrivateKey(pki.client.keyPem)
     .export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase })
@@ -223,16 +224,20 @@ t.test('PKCS#12, and encrypted keys', async (t) => {
   t.match(problemsOf({ pfx: cert }), [/^upstreams\.up\.tls\.pfx: is no PKCS#12 file/])
 })
 
-t.test('an authority in a PKCS#12 file is not trusted for that', async (t) => {
-  const { authority } = files(t, { authority: pki.otherCa.certificatePem })
-  const more = ['-certfile', authority]
-  const pfx = exportPkcs12(t, pki.otherClient, '', ...more)
-  const { ca } = files(t, { ca: pki.ca.certificatePem })
-  const server = { cert: pki.otherServer.certificatePem, key: pki.otherServer.keyPem }
-  const { error, upstream } = await askOver(t, server, { ca, pfx })
-  t.equal(error?.reason, 'unknown_ca')
-  t.equal(upstream.requests.length, 0)
-})
+t.test(
+  'an authority in a PKCS#12 file is not trusted for that',
+  optionsFor('upstream'),
+  async (t) => {
+    const { authority } = files(t, { authority: pki.otherCa.certificatePem })
+    const more = ['-certfile', authority]
+    const pfx = exportPkcs12(t, pki.otherClient, '', ...more)
+    const { ca } = files(t, { ca: pki.ca.certificatePem })
+    const server = { cert: pki.otherServer.certificatePem, key: pki.otherServer.keyPem }
+    const { error, upstream } = await askOver(t, server, { ca, pfx })
+    t.equal(error?.reason, 'unknown_ca')
+    t.equal(upstream.requests.length, 0)
+  },
+)
 
 t.test('files that are missing, damaged or of one another', async (t) => {
   const good = files(t, {
