@@ -14,11 +14,6 @@ interface Needs {
 const lab = ['nginx', 'docker-registry', 'setpriv']
 const enclosed = [...lab, 'unshare', 'mount']
 
-/**
- * Suites by name: `test/e2e/<name>.test.ts`, `scripts` for test/scripts.test.ts, those of test/pki:
- * `pki`, `pkcs12` and `foreign`, and `upstream` for test/upstream/tls.test.ts.
- */
-/** Suites by name: `test/e2e/<name>.test.ts`, but `scripts` and `kill` are of their own folders. */
 /** Suites by name: `test/e2e/<name>.test.ts`, but some are of another folder. */
 const suites = {
   scripts: { programs: ['shellcheck'] },
@@ -57,8 +52,10 @@ const suites = {
   kill: { programs: ['setpriv'] },
   storing: { programs: ['prlimit'] },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
-  refusals: { programs: lab },
-  docs: { programs: ['chromium', 'certutil', 'pk12util', 'openssl'], root: true },
+  docs: {
+    programs: ['unshare', 'mount', 'chromium', 'certutil', 'pk12util', 'openssl'],
+    namespaces: true,
+  },
 } satisfies Record<string, Needs>
 
 type Suite = keyof typeof suites
@@ -68,7 +65,6 @@ const packageOf: Record<string, string> = {
   'gnutls-cli': 'gnutls-bin',
   pk12util: 'libnss3-tools',
   nginx: 'nginx-light',
-  pk12util: 'libnss3-tools',
   ctr: 'containerd',
   docker: 'docker.io',
   dockerd: 'docker.io',

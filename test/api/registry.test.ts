@@ -1,5 +1,4 @@
 // ociregistry.yaml says what a running gateway answers: every response of it is brought about.
-import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
@@ -59,23 +58,17 @@ async function start(t: Test): Promise<Gateways> {
 defaultUpstream: good.test
 `
   const policy = `policy: { rules: [{ repositories: '*/closed/**', effect: deny }] }\n`
-  const folder = t.testdir({ users: `alice:${hashSync('secret', 4)}`, a: {}, b: {}, c: {} })
-  const users = join(folder, 'users')
-  const below = (name: string) => ({ folder: join(folder, name) })
+  const files = { users: `alice:${hashSync('secret', 4)}` }
   const idp = `{ issuer: 'https://idp.example', audience: portcullis, jwks: 'https://localhost:1/' }`
-  const tokenService = `{ key: token.key, htpasswd: '${users}' }`
+  const tokenService = `{ key: token.key, htpasswd: users }`
   return {
-    open: await startTestGateway(t, `${upstreams}${policy}`, { folder }),
-    offline: await startTestGateway(t, `${upstreams}offline: true`, below('a')),
-    certificates: await startTestGateway(
-      t,
-      `${upstreams}auth: { require: certificate }`,
-      below('b'),
-    ),
+    open: await startTestGateway(t, `${upstreams}${policy}`),
+    offline: await startTestGateway(t, `${upstreams}offline: true`),
+    certificates: await startTestGateway(t, `${upstreams}auth: { require: certificate }`),
     tokens: await startTestGateway(
       t,
       `${upstreams}auth: { require: token, issuers: [${idp}], tokenService: ${tokenService} }`,
-      below('c'),
+      { files },
     ),
     fail: () => upstream.fail(status(503)),
   }

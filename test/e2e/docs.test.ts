@@ -14,11 +14,11 @@ const digest = image.tags.get('1.0') ?? ''
 
 async function start(t: Test, auth: string, clientAuth: string) {
   const upstream = await startUpstream(t, { repositories: { 'team/app': image } })
-  const folder = t.testdir({ users: `alice:${hashSync('secret', 4)}` })
+  const files = { users: `alice:${hashSync('secret', 4)}` }
   const yaml = `upstreams: { registry.test: { url: '${upstream.url}' } }
 defaultUpstream: registry.test
 auth: ${auth}`
-  const gateway = await startTestGateway(t, yaml, { clientAuth, folder })
+  const gateway = await startTestGateway(t, yaml, { clientAuth, files })
   return { ...gateway, docs: `http://localhost:${gateway.adminPort}/docs` }
 }
 

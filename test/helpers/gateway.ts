@@ -1,7 +1,8 @@
 // A whole gateway on free ports, and clients of it over real TLS.
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import { Agent, request } from 'node:https'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout } from 'node:timers/promises'
@@ -53,10 +54,13 @@ export async function startTestGateway(
   { clientAuth = 'optional', files = {} }: { clientAuth?: string; files?: Files } = {},
 ): Promise<TestGateway> {
   const pki = await testPki()
-  let running: Gateway | undefined
-  // Registered before the folder is made: what was registered first ends first, and tap removes it.
-  t.teardown(() => running?.close(0))
-  const folder = t.testdir(files)
+  const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
+  const running: { gateway?: Gateway } = {}
+  t.teardown(async () => {
+    await running.gateway?.close(0)
+    rmSync(folder, { recursive: true })
+  })
+  for (const [name, text] of Object.entries(files)) writeFileSync(join(folder, name), text)
   writeFileSync(join(folder, 'ca.crt'), pki.ca.certificatePem)
   writeFileSync(join(folder, 'server.crt'), pki.server.certificatePem)
   writeFileSync(join(folder, 'server.key'), pki.server.keyPem)
@@ -76,7 +80,7 @@ ${yaml}`,
     log,
     source: { file, load: () => loadConfig(file) },
   })
-  running = gateway
+  running.gateway = gateway
   const { port } = gateway
   const url = `https://localhost:${port}`
 
