@@ -79,12 +79,19 @@ export interface Index {
   transaction: (work: () => void) => void
   /** Whether another process has written since the last call. */
   hasChanged: () => boolean
+  /** Makes what was written survive a power cut. Resolves to whether there was something to do. */
+  sync: () => Promise<boolean>
+  /** Makes it durable as well. */
   close: () => void
 }
 
-/** Opens the index in the cache folder `dir`, which `openStore` has prepared. */
-export function openIndex(dir: string): Index {
-  const { sqlite, isVolatile } = openDatabase(foldersIn(dir))
+/**
+ * Opens the index in the cache folder `dir`, which `openStore` has prepared.
+ * @param patience how long a statement waits, and everything with it, while another process writes; ms
+ */
+export function openIndex(dir: string, patience = 5000): Index {
+  const { sqlite, isVolatile, sync, syncNow } = openDatabase(foldersIn(dir))
+  sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
   const dataVersion = sqlite.prepare('PRAGMA data_version')
   let seenVersion = dataVersion.get()?.['data_version']
   return {
@@ -101,7 +108,14 @@ export function openIndex(dir: string): Index {
       seenVersion = version
       return hasChanged
     },
-    close: () => sqlite.close(),
+    sync,
+    close() {
+      try {
+        syncNow()
+      } finally {
+        sqlite.close()
+      }
+    },
   }
 }
 

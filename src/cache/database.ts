@@ -3,11 +3,12 @@ import { renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../errors.ts'
+import { createDurability, type Durability } from './durability.ts'
 import type { Folder } from './folder.ts'
 
 const schemaVersion = 1
-/** How long a statement waits for another process that is writing, ms. */
-const busyTimeout = 5000
+/** How long it may take to open it while another process is writing, ms. */
+const openTimeout = 5000
 
 const tables = {
   content: `digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL,
@@ -28,7 +29,7 @@ const indexes = [
   'edge_child ON edge (child)',
 ]
 
-export interface Database {
+export interface Database extends Durability {
   sqlite: DatabaseSync
   /** It lives in memory only, because its file cannot be written. */
   isVolatile: boolean
@@ -40,19 +41,25 @@ export interface Database {
  */
 export function openDatabase(folder: Folder): Database {
   try {
-    return { sqlite: openFile(folder.index), isVolatile: false }
+    return durable(folder.index)
   } catch (error) {
     if (error instanceof UsageError) throw error
     if (isDamage(error)) {
       setAside(folder)
-      return { sqlite: openFile(folder.index), isVolatile: false }
+      return durable(folder.index)
     }
-    return { sqlite: copyToMemory(folder.index), isVolatile: true }
+    const nothing = { sync: async () => false, syncNow: () => undefined }
+    return { sqlite: copyToMemory(folder.index), isVolatile: true, ...nothing }
   }
 }
 
+function durable(path: string): Database {
+  const sqlite = openFile(path)
+  return { sqlite, isVolatile: false, ...createDurability(sqlite, path) }
+}
+
 function openFile(path: string): DatabaseSync {
-  const sqlite = new DatabaseSync(path, { timeout: busyTimeout })
+  const sqlite = new DatabaseSync(path, { timeout: openTimeout })
   try {
     sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
     const version = Number(sqlite.prepare('PRAGMA user_version').get()?.['user_version'])

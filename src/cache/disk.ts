@@ -3,12 +3,12 @@ import { statSync } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Digest } from '../oci/digest.ts'
-import type { Index } from './content-index.ts'
 import type { Content, Small } from './content.ts'
 import { smallLimit, type Memory } from './memory.ts'
 import { drop, readerOf, warm, type OpenFile } from './open-file.ts'
 import { createShare } from './shared.ts'
 import type { Store } from './store.ts'
+import type { TolerantIndex } from './tolerant-index.ts'
 import { createTrustedFiles } from './trusted-file.ts'
 
 export interface Disk {
@@ -23,7 +23,7 @@ export interface Disk {
 
 export interface DiskOptions {
   store: Store
-  index: Index
+  index: TolerantIndex
   memory: Memory
   log: Logger
 }

@@ -9,7 +9,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { rm, writeFile } from 'node:fs/promises'
+import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
 
@@ -77,6 +77,16 @@ export async function writeProblem(folder: Folder): Promise<string | undefined> 
     return codeOf(error)
   } finally {
     await rm(probe, { force: true }).catch(() => undefined)
+  }
+}
+
+/** A rename, or a new file, is durable only once its folder is. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path)
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
   }
 }
 

@@ -114,10 +114,8 @@ async function storeManifest(
       const stored = await writer.commit()
       memory.stored(digest, { mediaType, ...stored })
     }
-    index.transaction(() => {
-      index.addEdges(digest, children)
-      if (subject !== undefined) index.addEdges(digest, [subject], 'subject')
-    })
+    index.addEdges(digest, children)
+    if (subject !== undefined) index.addEdges(digest, [subject], 'subject')
   } catch (error) {
     trouble.note(error, 'storing a manifest')
   }

@@ -3,9 +3,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { ContentFacts, Index, LinkKind, TagFacts } from './content-index.ts'
+import type { ContentFacts, LinkKind, TagFacts } from './content-index.ts'
 import type { Small } from './content.ts'
-import type { Trouble } from './trouble.ts'
+import type { TolerantIndex } from './tolerant-index.ts'
 
 /** Blobs up to this many bytes are kept in memory as a whole; manifests always are. */
 export const smallLimit = 256 * 1024
@@ -31,17 +31,15 @@ export interface Memory {
 }
 
 export interface MemoryOptions {
-  index: Index
+  index: TolerantIndex
   /** For small content; what is known of tags and links is bounded by itself. */
   bytes: number
-  trouble: Trouble
   now: () => number
 }
 
 const bits: Record<LinkKind, number> = { manifest: 1, blob: 2 }
-const writing = 'writing the index of the cache'
 
-export function createMemory({ index, bytes, trouble, now }: MemoryOptions): Memory {
+export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
   const smalls = new LRUCache<Digest, Small>({
     maxSize: Math.max(1, bytes),
     sizeCalculation: (small) => small.bytes.length + 512,
@@ -49,7 +47,6 @@ export function createMemory({ index, bytes, trouble, now }: MemoryOptions): Mem
   const links = new LRUCache<string, number>({ max: 20_000 })
   const tags = new LRUCache<string, TagFacts>({ max: 5000 })
   const touched = new Map<Digest, number>()
-  const write = (work: () => void) => trouble.guard(writing, work)
 
   function linksOf(place: Place, digest: Digest): number {
     const key = linkKey(place, digest)
@@ -65,14 +62,14 @@ export function createMemory({ index, bytes, trouble, now }: MemoryOptions): Mem
     keep: (small) => void smalls.set(small.digest, small),
     forget(digest) {
       smalls.delete(digest)
-      write(() => index.dropContent(digest))
+      index.dropContent(digest)
     },
     isLinked: (place, digest, kind) => (linksOf(place, digest) & bits[kind]) !== 0,
     link(place, digest, kind) {
       const known = linksOf(place, digest)
       if ((known & bits[kind]) !== 0) return
       links.set(linkKey(place, digest), known | bits[kind])
-      write(() => index.addLink(place, digest, kind))
+      index.addLink(place, digest, kind)
     },
     tag(place, name) {
       const key = tagKey(place, name)
@@ -83,17 +80,17 @@ export function createMemory({ index, bytes, trouble, now }: MemoryOptions): Mem
     setTag(place, name, digest) {
       const checkedAt = now()
       tags.set(tagKey(place, name), { digest, checkedAt })
-      write(() => index.setTag(place, name, digest, checkedAt))
+      index.setTag(place, name, digest, checkedAt)
     },
     dropTag(place, name) {
       tags.delete(tagKey(place, name))
-      write(() => index.dropTag(place, name))
+      index.dropTag(place, name)
     },
-    stored: (digest, facts) => write(() => index.addContent(digest, facts, now())),
+    stored: (digest, facts) => index.addContent(digest, facts, now()),
     touch: (digest) => void touched.set(digest, now()),
     flush() {
       if (touched.size === 0) return
-      write(() => index.touchContents(touched))
+      index.touchContents(new Map(touched))
       touched.clear()
     },
     reload() {

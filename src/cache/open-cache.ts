@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache } from './cache.ts'
-import { openIndex, type Index } from './content-index.ts'
+import { openIndex } from './content-index.ts'
 import { createDisk } from './disk.ts'
 import { createFills } from './fills.ts'
 import { createManifestSource } from './manifest-source.ts'
@@ -15,6 +15,7 @@ import { createReferrers } from './referrers.ts'
 import { openStore } from './store.ts'
 import { createTagList } from './tag-list.ts'
 import { createTags } from './tags.ts'
+import { createTolerantIndex, type TolerantIndex } from './tolerant-index.ts'
 import { createTrouble } from './trouble.ts'
 
 export interface CacheOptions {
@@ -37,14 +38,16 @@ export interface CacheOptions {
 
 const flushEvery = 30_000
 const lookEvery = 1000
+/** How long everybody waits where another process writes to the index, ms: what is written then waits. */
+const indexPatience = 100
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): Cache {
   const { dir, log, metrics, openUpstream, freshnessOf, offline, now = Date.now } = options
   const store = openStore(dir)
-  const index = openIndex(dir)
   const trouble = createTrouble(log)
-  const memory = createMemory({ index, bytes: options.memoryBytes, trouble, now })
+  const index = createTolerantIndex(openIndex(dir, indexPatience), trouble)
+  const memory = createMemory({ index, bytes: options.memoryBytes, now })
   const disk = createDisk({ store, index, memory, log })
   const outages = createOutages({ offline, now, patience: options.patience ?? 2000 })
   const pending = new Set<Promise<void>>()
@@ -78,16 +81,18 @@ export function openCache(options: CacheOptions): Cache {
       await Promise.all(pending)
       disk.close()
       memory.flush()
+      await index.settle()
       index.close()
     },
   }
 }
 
-function startTimers(memory: Memory, index: Index): () => void {
+function startTimers(memory: Memory, index: TolerantIndex): () => void {
   const timers = [
     setInterval(memory.flush, flushEvery),
     setInterval(() => {
       if (index.hasChanged()) memory.reload()
+      void index.settle()
     }, lookEvery),
   ]
   for (const timer of timers) timer.unref()

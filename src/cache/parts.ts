@@ -1,11 +1,11 @@
 // What the parts of the cache share.
 import type { Logger } from 'pino'
 import type { OpenUpstream } from '../oci/origin.ts'
-import type { Index } from './content-index.ts'
 import type { Disk } from './disk.ts'
 import type { Memory } from './memory.ts'
 import type { Outages } from './outage.ts'
 import type { Store } from './store.ts'
+import type { TolerantIndex } from './tolerant-index.ts'
 import type { Trouble } from './trouble.ts'
 
 /** How long tags of an upstream are served, in ms. */
@@ -26,7 +26,7 @@ export interface CacheMetrics {
 
 export interface Parts {
   store: Store
-  index: Index
+  index: TolerantIndex
   memory: Memory
   disk: Disk
   outages: Outages

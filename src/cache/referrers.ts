@@ -17,7 +17,7 @@ import { listFreshFor } from './tag-list.ts'
 const maxListed = 10_000
 
 export function createReferrers(parts: Parts, manifests: Manifests): Cache['referrers'] {
-  const { index, memory, outages, trouble, now } = parts
+  const { index, memory, outages, now } = parts
   const share = createShare()
   const lists = new LRUCache<string, { at: number; entries: readonly Descriptor[] }>({
     maxSize: maxListed,
@@ -33,7 +33,7 @@ export function createReferrers(parts: Parts, manifests: Manifests): Cache['refe
   async function asked(place: Place, digest: Digest): Promise<Listed<Descriptor>> {
     const entries = await askReferrers(parts, place, digest)
     lists.set(linkKey(place, digest), { at: now(), entries })
-    trouble.guard('writing the index of the cache', () => keep(place, digest, entries))
+    keep(place, digest, entries)
     return { entries, source: 'upstream', stale: false }
   }
 

@@ -11,7 +11,14 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { GatewayError } from '../errors.ts'
 import { algorithmOf, hasherFor, hexOf, isDigest, type Digest } from '../oci/digest.ts'
-import { codeOf, newTemporary, prepareFolder, writeProblem, type Folder } from './folder.ts'
+import {
+  codeOf,
+  newTemporary,
+  prepareFolder,
+  syncFolder,
+  writeProblem,
+  type Folder,
+} from './folder.ts'
 
 const closeFile = promisify(closeCallback)
 const fstat = promisify(fstatCallback)
@@ -105,7 +112,7 @@ function createDraft(temporary: string, target: string): Draft {
       const { size, mtimeMs } = await fstat(fd)
       const parent = dirname(target)
       const made = await mkdir(parent, { recursive: true })
-      if (made !== undefined) await syncFolder(dirname(parent))
+      if (made !== undefined) await syncNewFolders(made, parent)
       await rename(temporary, target)
       isPublished = true
       await syncFolder(parent)
@@ -152,13 +159,10 @@ function createWriter(digest: Digest, draft: Draft): Writer {
   }
 }
 
-/** A rename is durable only once the folder is. */
-async function syncFolder(path: string): Promise<void> {
-  const handle = await open(path)
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
+/** @param first the outermost one that was made, as `mkdir` tells it */
+async function syncNewFolders(first: string, last: string): Promise<void> {
+  for (let path = last; path.length >= first.length; path = dirname(path)) {
+    await syncFolder(dirname(path))
   }
 }
 

@@ -4,12 +4,12 @@ import { promisify } from 'node:util'
 import type { Logger } from 'pino'
 import { GatewayError } from '../errors.ts'
 import { algorithmOf, digestOf, hexOf, type Digest } from '../oci/digest.ts'
-import type { Index } from './content-index.ts'
 import type { Small } from './content.ts'
 import { codeOf } from './folder.ts'
 import type { Memory } from './memory.ts'
 import { drop, hashOf, type OpenFile } from './open-file.ts'
 import type { Store } from './store.ts'
+import type { TolerantIndex } from './tolerant-index.ts'
 
 const closeFile = promisify(close)
 const openFile = promisify(open)
@@ -24,7 +24,7 @@ export interface TrustedFiles {
 
 export interface TrustedFilesOptions {
   store: Store
-  index: Index
+  index: TolerantIndex
   memory: Memory
   log: Logger
   /** There are no descriptors left: close what nobody is using. */

@@ -112,6 +112,18 @@ t.test('a transaction is all or nothing, and seen by other processes', async (t)
   t.same(second.tagsOf(place), ['a'])
 })
 
+t.test('what is written is made durable, once', async (t) => {
+  const { index } = open(t)
+  t.equal(await index.sync(), true, 'the tables')
+  t.equal(await index.sync(), false)
+  index.setTag(place, 'a', one)
+  index.addLink(place, one, 'manifest')
+  t.equal(await index.sync(), true)
+  t.equal(await index.sync(), false)
+  index.addLink(place, one, 'manifest')
+  t.equal(await index.sync(), false, 'nothing new')
+})
+
 t.test('a damaged index is put aside, a newer one refused', async (t) => {
   const { dir, index } = open(t)
   index.close()
