@@ -8,6 +8,8 @@ import { makeFolder, subfolder } from './folder.ts'
 import { run, type Outcome } from './program.ts'
 
 export interface Docker {
+  /** What `docker` and Compose need to find it. */
+  env: Record<string, string>
   /** Runs `docker` and resolves with whatever came of it. */
   docker: (...args: string[]) => Promise<Outcome>
   /** Its /etc/docker. */
@@ -22,8 +24,14 @@ export interface Docker {
  */
 export const dockerHost = 'gateway.test'
 
-/** Starts an empty dockerd, with its containerd, in namespaces of its own. Needs root. */
-export async function startDocker(t: Pick<Test, 'teardown'>): Promise<Docker> {
+/**
+ * Starts an empty dockerd, with its containerd, in namespaces of its own. Needs root.
+ * @param options.networks containers get networks, but neither they nor dockerd reach this machine
+ */
+export async function startDocker(
+  t: Pick<Test, 'teardown'>,
+  { networks = false }: { networks?: boolean } = {},
+): Promise<Docker> {
   const folder = makeFolder(t)
   const etc = subfolder(folder, 'etc')
   const hosts = join(folder, 'hosts')
@@ -36,8 +44,7 @@ export async function startDocker(t: Pick<Test, 'teardown'>): Promise<Docker> {
       'exec-root': join(folder, 'exec'),
       pidfile: join(folder, 'docker.pid'),
       hosts: [`unix://${join(folder, 'docker.sock')}`],
-      bridge: 'none',
-      iptables: false,
+      ...(networks ? {} : { bridge: 'none', iptables: false }),
       ip6tables: false,
     }),
   )
@@ -48,6 +55,7 @@ export async function startDocker(t: Pick<Test, 'teardown'>): Promise<Docker> {
   }
   await startEnclosed(t, {
     folder,
+    ownNetwork: networks,
     overlays: { '/etc/docker': etc, '/etc/hosts': hosts },
     command: 'dockerd',
     args: ['--config-file', config],
@@ -56,6 +64,7 @@ export async function startDocker(t: Pick<Test, 'teardown'>): Promise<Docker> {
   })
   return {
     etc,
+    env,
     docker: (...args) => run('docker', args, { env }),
     trust: (registry, ca, client) => {
       certificateFolder(join(etc, 'certs.d', registry), ca, client)

@@ -10,6 +10,8 @@ export interface Enclosed {
   command: string
   args: readonly string[]
   env?: Record<string, string>
+  /** Interfaces and firewall rules of its own, so that it cannot reach what is outside. */
+  ownNetwork?: boolean
   /** Files and folders, by the path at which they appear inside. */
   overlays?: Record<string, string>
 }
@@ -46,10 +48,12 @@ export function runEnclosed(options: Enclosed): Promise<Outcome> {
   return run('unshare', enclose(options), { env })
 }
 
-function enclose({ folder, command, args, overlays = {} }: Enclosed): string[] {
+function enclose(options: Enclosed): string[] {
+  const { folder, command, args, overlays = {}, ownNetwork = false } = options
   const script = join(folder, 'enter.sh')
   writeFileSync(script, enter)
   const mounts = Object.entries(overlays).flatMap(([target, source]) => [source, target])
   const namespaces = ['--mount', '--pid', '--fork', '--kill-child', '--mount-proc']
+  if (ownNetwork) namespaces.push('--net')
   return [...namespaces, 'sh', script, ...mounts, '--', command, ...args]
 }

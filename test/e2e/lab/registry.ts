@@ -15,12 +15,13 @@ export interface DockerRegistry {
   push: (name: string, content: Content) => Promise<void>
 }
 
-/** Starts docker-registry with its content below `folder`. */
+/** Starts docker-registry with its content below `folder`, at `at` or at any free port. */
 export async function startDockerRegistry(
   t: Pick<Test, 'teardown'>,
   folder: string,
+  at?: string,
 ): Promise<DockerRegistry> {
-  const address = `127.0.0.1:${await freePort()}`
+  const address = at ?? `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
   const file = join(folder, 'registry.json')
   const config = {
@@ -40,10 +41,11 @@ export async function startDockerRegistry(
         () => false,
       ),
   })
-  return { address, push: (name, content) => push(`${url}/v2/${name}`, content) }
+  return { address, push: (name, content) => pushContent(`${url}/v2/${name}`, content) }
 }
 
-async function push(base: string, content: Content): Promise<void> {
+/** Pushes everything in `content` to the repository at `base`, such as `http://host/v2/name`. */
+export async function pushContent(base: string, content: Content): Promise<void> {
   for (const [digest, bytes] of content.blobs) await pushBlob(base, digest, bytes)
   // Parts come before what refers to them, as they do in the map.
   for (const [digest, { mediaType, bytes }] of content.manifests) {
