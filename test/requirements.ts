@@ -13,6 +13,7 @@ interface Needs {
 
 const lab = ['nginx', 'docker-registry', 'setpriv']
 const enclosed = [...lab, 'unshare', 'mount']
+const engine = [...enclosed, 'dockerd', 'docker', 'containerd', 'runc']
 
 /** Suites by name: `test/e2e/<name>.test.ts`, but some are of another folder. */
 const suites = {
@@ -26,7 +27,7 @@ const suites = {
   skopeo: { programs: [...lab, 'skopeo'] },
   containerd: { programs: [...enclosed, 'containerd', 'ctr', 'runc'], namespaces: true },
   docker: {
-    programs: [...enclosed, 'dockerd', 'docker', 'containerd', 'runc'],
+    programs: engine,
     namespaces: true,
   },
   podman: { programs: [...enclosed, 'podman', 'runc'], namespaces: true },
@@ -51,6 +52,11 @@ const suites = {
   start: { programs: ['setpriv'] },
   kill: { programs: ['setpriv'] },
   storing: { programs: ['prlimit'] },
+  matrix: { programs: lab },
+  'matrix-compose': {
+    programs: [...engine, 'docker-compose', 'iptables', 'busybox', 'ldd', 'tar'],
+    namespaces: true,
+  },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
   docs: {
     programs: ['unshare', 'mount', 'chromium', 'certutil', 'pk12util', 'openssl'],
@@ -68,6 +74,7 @@ const packageOf: Record<string, string> = {
   ctr: 'containerd',
   docker: 'docker.io',
   dockerd: 'docker.io',
+  ldd: 'libc-bin',
   setpriv: 'util-linux',
   prlimit: 'util-linux',
   unshare: 'util-linux',
