@@ -52,6 +52,7 @@ const suites = {
   start: { programs: ['setpriv'] },
   kill: { programs: ['setpriv'] },
   storing: { programs: ['prlimit'] },
+  disk: { programs: ['unshare', 'mount'], namespaces: true },
   matrix: { programs: lab },
   'matrix-compose': {
     programs: [...engine, 'docker-compose', 'iptables', 'busybox', 'ldd', 'tar'],

@@ -5,7 +5,9 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
 import type { Disk } from './disk.ts'
 import { startFill, type Fill } from './fill.ts'
+import type { Small } from './content.ts'
 import type { Memory } from './memory.ts'
+import type { SmallStore } from './small-store.ts'
 import type { Store } from './store.ts'
 import type { Trouble } from './trouble.ts'
 
@@ -22,6 +24,7 @@ export interface FillsOptions {
   store: Store
   memory: Memory
   disk: Disk
+  smallStore: SmallStore
   trouble: Trouble
   /** The number of downloads under way changed. */
   onChange: (change: number) => void
@@ -31,11 +34,12 @@ export interface FillsOptions {
 const mediaType = 'application/octet-stream'
 
 export function createFills(options: FillsOptions): Fills {
-  const { openUpstream, store, memory, disk, trouble, onChange, retryDelay } = options
+  const { openUpstream, store, memory, disk, smallStore, trouble, onChange, retryDelay } = options
   const latest = new Map<Digest, Fill>()
   const all = new Set<Fill>()
 
   function start(place: Place, digest: Digest): Fill {
+    let unstored: Small | undefined
     const fill = startFill({
       openUpstream,
       place,
@@ -44,9 +48,12 @@ export function createFills(options: FillsOptions): Fills {
       draft: () => store.draft(digest),
       onStarted: () => memory.link(place, digest, 'blob'),
       onVerified(bytes) {
-        if (bytes !== undefined) memory.keep({ kind: 'small', digest, mediaType, bytes })
+        if (bytes === undefined) return
+        unstored = { kind: 'small', digest, mediaType, bytes }
+        memory.keep(unstored)
       },
       onStored(stored) {
+        unstored = undefined
         memory.stored(digest, { mediaType, ...stored })
         disk.warm(digest)
       },
@@ -58,6 +65,7 @@ export function createFills(options: FillsOptions): Fills {
     void fill.ended.then(() => {
       if (latest.get(digest) === fill) latest.delete(digest)
       all.delete(fill)
+      if (unstored !== undefined) smallStore.keep(unstored)
       onChange(-1)
     })
     return fill

@@ -18,7 +18,7 @@ export interface ManifestSource {
 }
 
 export function createManifestSource(parts: Parts): ManifestSource {
-  const { memory, metrics, openUpstream, background } = parts
+  const { memory, index, smallStore, metrics, openUpstream, background } = parts
   const share = createShare(metrics.coalesced)
 
   async function get(place: Place, reference: string): Promise<Small> {
@@ -40,7 +40,9 @@ export function createManifestSource(parts: Parts): ManifestSource {
     const kept = held?.mediaType === small.mediaType ? held : small
     memory.keep(kept)
     memory.link(place, digest, 'manifest')
-    background(storeManifest(parts, kept, facts))
+    index.addEdges(digest, facts.children)
+    if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
+    background(smallStore.put(kept))
     return kept
   }
 
@@ -93,31 +95,6 @@ function factsOf({ headers, body }: Answer): ManifestFacts {
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
     throw badResponse(`what is no manifest: ${error.message}`, error)
-  }
-}
-
-async function storeManifest(
-  { store, index, memory, trouble }: Parts,
-  { digest, mediaType, bytes }: Small,
-  { children, subject }: ManifestFacts,
-): Promise<void> {
-  try {
-    if (
-      (await store.size(digest)) === undefined ||
-      index.content(digest)?.mediaType !== mediaType
-    ) {
-      const writer = await store.create(digest)
-      await writer.append(bytes).catch(async (error: unknown) => {
-        await writer.abort()
-        throw error
-      })
-      const stored = await writer.commit()
-      memory.stored(digest, { mediaType, ...stored })
-    }
-    index.addEdges(digest, children)
-    if (subject !== undefined) index.addEdges(digest, [subject], 'subject')
-  } catch (error) {
-    trouble.note(error, 'storing a manifest')
   }
 }
 

@@ -12,6 +12,7 @@ import { createMemory, type Memory } from './memory.ts'
 import { createOutages } from './outage.ts'
 import type { CacheMetrics, Freshness, Parts } from './parts.ts'
 import { createReferrers } from './referrers.ts'
+import { createSmallStore, type SmallStore } from './small-store.ts'
 import { openStore } from './store.ts'
 import { createTagList } from './tag-list.ts'
 import { createTags } from './tags.ts'
@@ -48,6 +49,7 @@ export function openCache(options: CacheOptions): Cache {
   const trouble = createTrouble(log)
   const index = createTolerantIndex(openIndex(dir, indexPatience), trouble)
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
+  const smallStore = createSmallStore({ store, index, memory, trouble })
   const disk = createDisk({ store, index, memory, log })
   const outages = createOutages({ offline, now, patience: options.patience ?? 2000 })
   const pending = new Set<Promise<void>>()
@@ -55,7 +57,7 @@ export function openCache(options: CacheOptions): Cache {
     pending.add(work)
     void work.finally(() => pending.delete(work))
   }
-  const known = { store, index, memory, disk, outages, trouble, log, metrics }
+  const known = { store, index, memory, disk, smallStore, outages, trouble, log, metrics }
   const parts: Parts = { ...known, openUpstream, freshnessOf, now, background }
 
   const fills = createFills({
@@ -65,7 +67,7 @@ export function openCache(options: CacheOptions): Cache {
   })
   const source = createManifestSource(parts)
   const manifests = createManifests(parts, source)
-  const stopTimers = startTimers(memory, index)
+  const stopTimers = startTimers(memory, index, smallStore)
 
   return {
     manifest: manifests.manifest,
@@ -79,6 +81,7 @@ export function openCache(options: CacheOptions): Cache {
       stopTimers()
       await fills.close()
       await Promise.all(pending)
+      await smallStore.retry()
       disk.close()
       memory.flush()
       await index.settle()
@@ -87,9 +90,12 @@ export function openCache(options: CacheOptions): Cache {
   }
 }
 
-function startTimers(memory: Memory, index: TolerantIndex): () => void {
+function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStore): () => void {
   const timers = [
-    setInterval(memory.flush, flushEvery),
+    setInterval(() => {
+      memory.flush()
+      void smallStore.retry()
+    }, flushEvery),
     setInterval(() => {
       if (index.hasChanged()) memory.reload()
       void index.settle()

@@ -108,7 +108,8 @@ function noteWarm(file: OpenFile, position: number, length: number): void {
   file.warmAt = now
 }
 
-function checked(bytesRead: number): number {
+/** There is something to read, unless somebody has shortened the file: 0 would look like the end. */
+export function checked(bytesRead: number): number {
   if (bytesRead > 0) return bytesRead
   throw new GatewayError('UNAVAILABLE', 'a cached file became shorter while it was read; ask again')
 }

@@ -4,6 +4,7 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import type { Disk } from './disk.ts'
 import type { Memory } from './memory.ts'
 import type { Outages } from './outage.ts'
+import type { SmallStore } from './small-store.ts'
 import type { Store } from './store.ts'
 import type { TolerantIndex } from './tolerant-index.ts'
 import type { Trouble } from './trouble.ts'
@@ -29,6 +30,7 @@ export interface Parts {
   index: TolerantIndex
   memory: Memory
   disk: Disk
+  smallStore: SmallStore
   outages: Outages
   trouble: Trouble
   log: Logger

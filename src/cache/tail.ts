@@ -2,6 +2,7 @@
 import { read, readSync } from 'node:fs'
 import type { Hash } from 'node:crypto'
 import { promisify } from 'node:util'
+import { checked } from './open-file.ts'
 import { createWriteQueue } from './write-queue.ts'
 
 const readAsync = promisify(read)
@@ -206,6 +207,6 @@ function readPart(
   length: number,
   isRecent: boolean,
 ): number | Promise<number> {
-  if (isRecent) return readSync(fd, buffer, 0, length, position)
-  return readAsync(fd, buffer, 0, length, position).then(({ bytesRead }) => bytesRead)
+  if (isRecent) return checked(readSync(fd, buffer, 0, length, position))
+  return readAsync(fd, buffer, 0, length, position).then(({ bytesRead }) => checked(bytesRead))
 }
