@@ -81,10 +81,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
         ...imports.problems(),
       ]),
   })
-  const letGo = async (): Promise<void> => {
+  const letGo = async (graceMs: number): Promise<boolean> => {
+    const complete = await drain(registry.server, graceMs)
+    await drain(admin.server, 0)
     await Promise.all([registry.close(), admin.close(), imports.close()])
     await cache.close()
     await current.live.close()
+    return complete
   }
 
   try {
@@ -103,14 +106,11 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       reload: renewal.reload,
       async close(graceMs) {
         renewal.close()
-        const complete = await drain(registry.server, graceMs)
-        await drain(admin.server, 0)
-        await letGo()
-        return complete
+        return letGo(graceMs)
       },
     }
   } catch (error) {
-    await letGo()
+    await letGo(0)
     throw error
   }
 }
