@@ -54,11 +54,7 @@ export async function docs(admin: FastifyInstance, { gatewayUrls }: DocsOptions)
 }
 
 /** The document with the gateway's URLs to choose from, that on the browser's own host first. */
-export function withGateway(
-  document: Document,
-  urls: readonly string[],
-  hostname: string,
-): Document {
+function withGateway(document: Document, urls: readonly string[], hostname: string): Document {
   const [first] = urls
   if (first === undefined) return document
   const near = urls.find((url) => new URL(url).hostname === hostname) ?? first

@@ -41,7 +41,7 @@ export async function askPages(
 }
 
 /** `n` and `last` of a Link to the next page (RFC 8288). */
-export function nextQuery(link: string | undefined): string | undefined {
+function nextQuery(link: string | undefined): string | undefined {
   const match = /<([^<>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')
   if (match?.[1] === undefined) return undefined
   const query = URL.parse(match[1], 'http://upstream')?.searchParams

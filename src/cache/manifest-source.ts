@@ -98,7 +98,7 @@ function factsOf({ headers, body }: Answer): ManifestFacts {
   }
 }
 
-export function manifestUnknown(): GatewayError {
+function manifestUnknown(): GatewayError {
   return new GatewayError(
     'MANIFEST_UNKNOWN',
     'the upstream has no such manifest in this repository',

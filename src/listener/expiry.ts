@@ -23,7 +23,7 @@ const warnBefore = 30 * day
 const lookEvery = 3_600_000
 
 /** The ends of `certificates`, which were read from `file`. */
-export function certificateExpiries(
+function certificateExpiries(
   use: string,
   file: string,
   certificates: readonly X509Certificate[],

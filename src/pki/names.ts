@@ -12,7 +12,7 @@ export function isDnsName(text: string): boolean {
 }
 
 /** A SPIFFE ID with a path, as of the SPIFFE-ID specification, section 2. */
-export function isSpiffeId(text: string): boolean {
+function isSpiffeId(text: string): boolean {
   const match = /^spiffe:\/\/[a-z0-9._-]{1,255}((?:\/[A-Za-z0-9._-]+)+)$/.exec(text)
   const segments = match?.[1]?.split('/') ?? ['.']
   return text.length <= 2048 && !segments.includes('.') && !segments.includes('..')
