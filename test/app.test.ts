@@ -1,0 +1,140 @@
+// The gateway as a whole: what a reload replaces while it runs, and how it ends.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { buildSampleImage } from '../src/demo/sample-image.ts'
+import { digestOf, type Digest } from '../src/oci/digest.ts'
+import { startTestGateway, type TestGateway } from './helpers/gateway.ts'
+import { testPki } from './helpers/tls.ts'
+import * as faults from './helpers/upstream.ts'
+
+const image = buildSampleImage({ layerBytes: 1_000_000 })
+const [large] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [Digest, Buffer]
+const pki = await testPki()
+const path = '/v2/app/manifests/1.0'
+
+/** In front of an upstream that lets in only who has the right client certificate. */
+async function start(t: Test, more = '') {
+  const upstream = await faults.startUpstream(t, {
+    repositories: { app: image },
+    tls: {
+      cert: pki.server.certificatePem,
+      key: pki.server.keyPem,
+      ca: pki.ca.certificatePem,
+      requestCert: true,
+      rejectUnauthorized: true,
+    },
+  })
+  const url = upstream.url.replace('127.0.0.1', 'localhost')
+  const gateway = await startTestGateway(
+    t,
+    `upstreams:
+  registry.test: { url: '${url}', tagTtl: 0s, tls: { ca: ca.crt, cert: up.crt, key: up.key } }
+defaultUpstream: registry.test
+${more}`,
+    { files: { 'up.crt': pki.client.certificatePem, 'up.key': pki.client.keyPem } },
+  )
+  return { upstream, ...gateway }
+}
+
+function edit({ folder }: TestGateway, change: (yaml: string) => string): void {
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(file, change(readFileSync(file, 'utf8')))
+}
+
+t.test('a changed policy takes effect without a restart, and the cache stays', async (t) => {
+  const gateway = await start(t)
+  const { send, reload, upstream } = gateway
+  t.equal((await send(path)).status, 200)
+  const byDigest = `/v2/app/manifests/${image.tags.get('1.0')}`
+  edit(gateway, (yaml) => `${yaml}policy: { default: deny }\n`)
+  t.equal(await reload(), true)
+  t.equal((await send(path)).status, 403)
+  edit(gateway, (yaml) => yaml.replace('default: deny', 'default: allow'))
+  t.equal(await reload(), true)
+  const asked = upstream.requests.length
+  t.equal((await send(byDigest)).status, 200)
+  t.equal(upstream.requests.length, asked, 'what was cached is cached still')
+})
+
+t.test('a change of the file is noticed by itself', async (t) => {
+  const gateway = await start(t)
+  edit(gateway, (yaml) => `${yaml}policy: { default: deny }\n`)
+  while (!gateway.lines.some(({ msg }) => msg === 'reloaded')) await setTimeout(20)
+  t.equal((await gateway.send(path)).status, 403)
+})
+
+t.test('what is wrong, or cannot change, is refused as a whole', async (t) => {
+  const gateway = await start(t)
+  const problems = () => gateway.lines.findLast(({ msg }) => /reload refused/.test(String(msg)))
+  edit(gateway, (yaml) => `${yaml}polcy: {}\n`)
+  t.equal(await gateway.reload(), false)
+  t.match(problems(), { part: 'config', problems: [{ path: 'polcy' }] })
+  edit(gateway, (yaml) => yaml.replace('polcy: {}', 'policy: { default: deny }'))
+  edit(gateway, (yaml) => yaml.replace('dir: cache', 'dir: elsewhere'))
+  t.equal(await gateway.reload(), false)
+  t.match(problems(), { problems: [{ path: 'cache', message: /restart/ }] })
+  t.equal((await gateway.send(path)).status, 200, 'what was in use is in use')
+})
+
+t.test('a new client pair for the upstream is used by new connections', async (t) => {
+  const gateway = await start(t)
+  const { folder, send, reload, upstream } = gateway
+  t.equal((await send(path)).status, 200)
+  t.equal(upstream.requests.at(-1)?.peerSubject, 'CN=client')
+  writeFileSync(join(folder, 'up.crt'), pki.otherClient.certificatePem)
+  writeFileSync(join(folder, 'up.key'), pki.otherClient.keyPem)
+  t.equal(await reload(), true)
+  const refused = await send('/v2/app/manifests/latest')
+  t.equal(refused.status, 502, 'the upstream refuses the new one')
+  writeFileSync(join(folder, 'up.key'), pki.client.keyPem)
+  t.equal(await reload(), false, 'half of a pair')
+  writeFileSync(join(folder, 'up.crt'), pki.client.certificatePem)
+  t.equal(await reload(), true)
+  t.equal((await send('/v2/app/manifests/latest')).status, 200)
+})
+
+t.test('a download goes on over a reload', async (t) => {
+  const gate = faults.gate()
+  const { send, reload, upstream, ...rest } = await start(t)
+  upstream.fail(faults.on(/blobs/, gate.fault))
+  const pulled = send(`/v2/app/blobs/${large}`)
+  await gate.held(1)
+  edit({ ...rest, send, reload }, (yaml) => `${yaml}audit: { tagPulls: true }\n`)
+  t.equal(await reload(), true)
+  gate.open()
+  t.equal(digestOf((await pulled).body), large)
+  await send(path)
+  t.match(
+    rest.lines.find(({ audit }) => audit === 'tag'),
+    { who: 'CN=client', repository: 'registry.test/app', tag: '1.0' },
+  )
+})
+
+t.test('serve reloads at SIGHUP, and ends in order at SIGTERM', async (t) => {
+  const folder = t.testdir({
+    'gateway.yaml': `listen: { insecureHttp: true, host: 127.0.0.1, port: 0 }
+admin: { port: 0 }
+cache: { dir: cache }
+upstreams: { registry.test: { url: 'http://127.0.0.1:9' } }
+`,
+  })
+  const main = join(import.meta.dirname, '../src/main.ts')
+  const child = spawn(process.execPath, [main, 'serve', '--config', join(folder, 'gateway.yaml')])
+  t.teardown(() => child.kill('SIGKILL'))
+  let output = ''
+  child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+  const told = async (text: string) => {
+    while (!output.includes(text)) await once(child.stdout, 'data')
+  }
+  await told('"listening"')
+  child.kill('SIGHUP')
+  await told('"reloaded"')
+  child.kill('SIGTERM')
+  const [code] = (await once(child, 'exit')) as [number]
+  t.equal(code, 0)
+  t.match(output, '"msg":"ended"')
+})
