@@ -61,7 +61,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     log,
     metrics,
   })
-  const imports = startImport(config, log)
+  let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const registry = wireRegistry(config, {
     current,
@@ -78,13 +78,13 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     readiness: async () =>
       readinessOf(current.live.config, registry, [
         ...(await cache.problems()),
-        ...imports.problems(),
+        ...(imports?.problems() ?? []),
       ]),
   })
   const letGo = async (graceMs: number): Promise<boolean> => {
     const complete = await drain(registry.server, graceMs)
     await drain(admin.server, 0)
-    await Promise.all([registry.close(), admin.close(), imports.close()])
+    await Promise.all([registry.close(), admin.close(), imports?.close()])
     await cache.close()
     await current.live.close()
     return complete
@@ -92,6 +92,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
+    imports = startImport(config, log)
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
     const nameUrls = () => {
