@@ -95,7 +95,7 @@ t.test('in Chromium', optionsFor('docs'), async (t) => {
     const { status, text } = await execute(page)
     t.equal(status, '200')
     t.match(text, `docker-content-digest: ${digest}`)
-    t.match(lastRequest(), { identity: 'CN=client', repository: 'team/app', status: 200 })
+    t.match(await lastRequest(), { identity: 'CN=client', repository: 'team/app', status: 200 })
   })
 
   t.test('a pull with a token', async (t) => {
@@ -113,6 +113,6 @@ t.test('in Chromium', optionsFor('docs'), async (t) => {
     const { token } = JSON.parse(given.body.toString()) as { token: string }
     await authorize(page, token)
     t.equal((await execute(page)).status, '200')
-    t.match(lastRequest(), { identity: /^token alice of /, status: 200 })
+    t.match(await lastRequest(), { identity: /^token alice of /, status: 200 })
   })
 })
