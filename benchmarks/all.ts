@@ -1,0 +1,34 @@
+// Every comparison with the peers, one after the other, in one table: `npm run bench [name ...]`.
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
+import { formatRows, type Row } from './lab/report.ts'
+
+const all = [
+  'large-blob',
+  'manifest',
+  'small-blob',
+  'image',
+  'miss',
+  'shared-miss',
+  'handshake',
+  'first-byte',
+  'memory',
+]
+
+const wanted = process.argv.length > 2 ? process.argv.slice(2) : all
+const unknown = wanted.filter((name) => !all.includes(name))
+if (unknown.length > 0) {
+  process.stderr.write(`no such benchmark: ${unknown.join(', ')}; there are ${all.join(', ')}\n`)
+  process.exit(2)
+}
+
+const rows: Row[] = []
+for (const name of wanted) {
+  process.stderr.write(`${name} ...\n`)
+  const child = fork(join(import.meta.dirname, `${name}.ts`))
+  child.once('message', (told: Row[]) => rows.push(...told))
+  const [code] = (await once(child, 'exit')) as [number | null]
+  if (code !== 0) process.exitCode = 1
+}
+process.stdout.write(formatRows(rows))

@@ -1,0 +1,68 @@
+// What is pulled: random blobs and small images, the same for every server.
+import { randomBytes } from 'node:crypto'
+import type { Content } from '../../src/demo/sample-image.ts'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { mediaTypes } from '../../src/oci/media-type.ts'
+
+/** The name of the repository, at every server. */
+export const repository = 'bench/app'
+
+export const KiB = 1024
+export const MiB = 1024 * KiB
+export const GiB = 1024 * MiB
+
+export function emptyContent(): Content {
+  return { blobs: new Map(), manifests: new Map(), tags: new Map() }
+}
+
+/** Adds a blob that nobody has seen before: the line that asks for it. */
+export function addBlob(content: Content, size: number): string {
+  return getBlob(addBytes(content, randomBytes(size)))
+}
+
+/** Adds an image for one platform below an index: the lines of a pull, in a client's order. */
+export function addImage(content: Content, tag: string, layerSizes: readonly number[]): string[] {
+  const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
+  const layers = layerSizes.map((size) => describe(layerType, content, randomBytes(size)))
+  const told = JSON.stringify({ architecture: 'amd64', os: 'linux', padding: 'x'.repeat(1500) })
+  const config = describe('application/vnd.oci.image.config.v1+json', content, Buffer.from(told))
+  const manifest = addManifest(content, mediaTypes.ociManifest, { config, layers })
+  const platform = { architecture: 'amd64', os: 'linux' }
+  const index = addManifest(content, mediaTypes.ociIndex, {
+    manifests: [{ ...manifest, platform }],
+    annotations: { note: tag.padEnd(500) },
+  })
+  content.tags.set(tag, index.digest)
+  return [
+    `HEAD /v2/${repository}/manifests/${tag}`,
+    getManifest(index.digest),
+    getManifest(manifest.digest),
+    getBlob(config.digest),
+    ...layers.map(({ digest }) => getBlob(digest)),
+  ]
+}
+
+function getBlob(digest: Digest): string {
+  return `GET /v2/${repository}/blobs/${digest}`
+}
+
+function getManifest(digest: Digest): string {
+  return `GET /v2/${repository}/manifests/${digest}`
+}
+
+function describe(mediaType: string, content: Content, bytes: Buffer) {
+  return { mediaType, digest: addBytes(content, bytes), size: bytes.length }
+}
+
+function addBytes({ blobs }: Content, bytes: Buffer): Digest {
+  const digest = digestOf(bytes)
+  blobs.set(digest, bytes)
+  return digest
+}
+
+function addManifest({ manifests }: Content, mediaType: string, parts: object) {
+  const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...parts }))
+  const digest = digestOf(bytes)
+  manifests.set(digest, { mediaType, bytes })
+  return { mediaType, digest, size: bytes.length }
+}

@@ -1,0 +1,61 @@
+// Portcullis as its users run it: identity, policy and a log line for each request.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { stringify } from 'yaml'
+import { subfolder } from '../../test/e2e/lab/folder.ts'
+import { repository } from './content.ts'
+import type { Scope } from './scope.ts'
+import { startServer, type Identities, type Server } from './server.ts'
+
+const main = join(import.meta.dirname, '../../src/main.ts')
+
+/** Starts a gateway with an empty cache in front of the server on `originPort`. */
+export function startGateway(
+  scope: Scope,
+  options: { folder: string; identities: Identities; originPort: number },
+): Promise<Server> {
+  const { identities, originPort } = options
+  const folder = subfolder(options.folder, 'gateway')
+  const { ca, server, client } = identities
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(
+    file,
+    stringify({
+      listen: {
+        host: '127.0.0.1',
+        port: 0,
+        tls: { ...server, clientAuth: 'required', clientCa: [ca] },
+      },
+      admin: { port: 0 },
+      policy: {
+        default: 'deny',
+        rules: [{ who: { cn: 'edge-*' }, repositories: [`origin.local/${repository}`] }],
+      },
+      cache: { dir: 'cache' },
+      upstreams: {
+        'origin.local': {
+          url: `https://127.0.0.1:${originPort}`,
+          tls: { ca, ...client },
+          tagTtl: '1d',
+        },
+      },
+      defaultUpstream: 'origin.local',
+    }),
+  )
+  return startServer(scope, {
+    name: 'portcullis',
+    folder,
+    command: process.execPath,
+    args: [...profiling(), main, 'serve', '--config', file],
+    ready: async (output) => {
+      const port = /"port":(\d+).*"msg":"listening"/.exec(output)?.[1]
+      return port === undefined ? undefined : Number(port)
+    },
+  })
+}
+
+/** Where `PROFILE` names a folder, the gateway leaves a CPU profile there when it is stopped. */
+function profiling(): string[] {
+  const folder = process.env['PROFILE']
+  return folder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${folder}`]
+}

@@ -1,0 +1,20 @@
+// Where a benchmark takes place: a folder, certificates and the client, all gone at its end.
+import { makeCertificates } from '../../test/e2e/lab/certificates.ts'
+import { makeFolder } from '../../test/e2e/lab/folder.ts'
+import { startLoad, type Load } from './load.ts'
+import type { Scope } from './scope.ts'
+import type { Identities } from './server.ts'
+
+export interface Site {
+  folder: string
+  /** ECDSA on P-256 for everybody. */
+  identities: Identities
+  load: Load
+}
+
+export async function makeSite(scope: Scope): Promise<Site> {
+  const folder = makeFolder(scope)
+  const { ca, gateway, client } = await makeCertificates(folder)
+  const identities = { ca: ca.edge, server: gateway, client }
+  return { folder, identities, load: startLoad(scope, { ca: ca.edge, ...client }) }
+}
