@@ -73,7 +73,8 @@ export async function startNginxCache(
           proxy_ssl_certificate_key ${identities.client.key};
           proxy_ssl_trusted_certificate ${identities.ca};
           proxy_ssl_verify on;
-          proxy_ssl_name 127.0.0.1;
+          # nginx compares with DNS names only.
+          proxy_ssl_name gateway.test;
           proxy_ssl_protocols TLSv1.3;
           proxy_cache content;
           proxy_cache_valid 200 1d;

@@ -51,6 +51,12 @@ export function compare(
   })
 }
 
+/** A row of two single figures. */
+export function beside(row: Omit<Row, 'ratio' | 'range'>): Row {
+  const ratio = row.ours / row.theirs
+  return { ...row, ratio, range: [ratio, ratio] }
+}
+
 export function formatRows(rows: readonly Row[]): string {
   return formatTable(
     [
