@@ -1,5 +1,5 @@
 // Every file of a listener is checked before it is used, and each problem names its key.
-import { chmodSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { generateKeyPairSync } from 'node:crypto'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -47,12 +47,6 @@ t.test('missing files, all at once', async (t) => {
     { path: 'listen.tls.key', message: /it is a folder/ },
     { path: 'listen.tls.clientCa.0', message: /there is no such file/ },
   ])
-})
-
-t.test('a key that may not be read', { skip: process.getuid?.() === 0 }, async (t) => {
-  const { tls, folder } = await makeSite(t)
-  chmodSync(join(folder, 'server.key'), 0)
-  t.match(problems(tls), [{ path: 'listen.tls.key', message: /permission denied/ }])
 })
 
 t.test('garbage, which Node itself would ignore', async (t) => {
