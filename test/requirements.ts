@@ -45,6 +45,8 @@ const suites = {
     ],
     namespaces: true,
   },
+  login: { programs: [...engine, 'ctr', 'podman', 'skopeo'], namespaces: true },
+  revocation: { programs: ['setpriv'] },
   browser: { programs: [...enclosed, 'chromium', 'certutil', 'pk12util'], namespaces: true },
   load: { programs: lab },
   doctor: { programs: lab },

@@ -18,8 +18,8 @@ export interface Host {
 export interface Containerd {
   /** Runs `ctr` and resolves with whatever came of it. */
   ctr: (...args: string[]) => Promise<Outcome>
-  /** `ctr images pull`, of an image whose registry is asked for at `host`. */
-  pull: (image: string, host: Host) => Promise<Outcome>
+  /** `ctr images pull`, of an image whose registry is asked for at `host`; `options` are ctr's. */
+  pull: (image: string, host: Host, ...options: string[]) => Promise<Outcome>
   /** Runs `ctr` on a node that has the files below `etc` in its /etc/containerd. */
   ctrWith: (etc: string, ...args: string[]) => Promise<Outcome>
   /** `ctr run` to the end of the container. */
@@ -43,11 +43,11 @@ export async function startContainerd(t: Pick<Test, 'teardown'>): Promise<Contai
   let containers = 0
   return {
     ctr,
-    pull: (image, host) => {
+    pull: (image, host, ...options) => {
       const hosts = join(folder, 'certs.d')
       const registry = image.slice(0, image.indexOf('/'))
       writeFileSync(join(subfolder(hosts, registry), 'hosts.toml'), hostsToml(host))
-      return ctr('images', 'pull', '--hosts-dir', hosts, image)
+      return ctr('images', 'pull', '--hosts-dir', hosts, ...options, image)
     },
     ctrWith: (etc, ...args) =>
       runEnclosed({ folder, overlays: { '/etc/containerd': etc }, command: 'ctr', args, env }),
