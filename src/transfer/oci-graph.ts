@@ -12,7 +12,7 @@ export const layoutIndex = 'index.json'
 
 export const indexTypes: readonly string[] = [mediaTypes.ociIndex, mediaTypes.dockerList]
 export const manifestTypes: readonly string[] = [mediaTypes.ociManifest, mediaTypes.dockerManifest]
-const deepestIndex = 4
+export const deepestIndex = 4
 
 /** Everything that one entry of `index.json` leads to. */
 export interface Graph extends StoredImage {

@@ -1,0 +1,143 @@
+// Pulls whole images through the cache before anybody asks for them.
+import type { Cache } from '../cache/cache.ts'
+import { GatewayError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import type { Place } from '../oci/place.ts'
+import type { Descriptor } from './documents.ts'
+import { formatImage, type ImageName } from './image-name.ts'
+import { outlineOf } from './image-outline.ts'
+import type { Platforms } from './platforms.ts'
+
+export interface PreloadOptions {
+  cache: Cache
+  platforms: Platforms
+  /** Images at once. */
+  jobs: number
+  /** An image is begun, with all its bytes: what is told as they come, and at its end. */
+  onImage?: (label: string, bytes: number) => Progress
+}
+
+interface Progress {
+  advance: (bytes: number) => void
+  end: () => void
+}
+
+export interface PreloadedImage {
+  name: ImageName
+  digest: Digest
+  /** Manifests and indexes, those of the referrers too. */
+  manifests: number
+  /** Bytes of all configs and layers. */
+  bytes: number
+  /** Bytes of them that the cache did not have yet. */
+  fetched: number
+  /** Signatures, SBOMs and the like. */
+  referrers: Digest[]
+  /** The upstream could not be asked whether the tag still means this. */
+  isStale: boolean
+}
+
+export interface PreloadSummary {
+  preloaded: PreloadedImage[]
+  failed: { name: ImageName; message: string }[]
+}
+
+/** As docker does it. */
+const blobsAtOnce = 3
+const readSize = 256 * 1024
+
+/** Preloads all `names`, in their order; one that fails keeps nothing from the others. */
+export async function preloadImages(
+  names: readonly ImageName[],
+  options: PreloadOptions,
+): Promise<PreloadSummary> {
+  const results: (PreloadedImage | { name: ImageName; message: string })[] = []
+  const counted = new Set<Digest>()
+  await forEach([...names.entries()], options.jobs, async ([at, name]) => {
+    results[at] = await preloadImage(name, options, counted).catch((error: unknown) => ({
+      name,
+      message: error instanceof Error ? error.message : String(error),
+    }))
+  })
+  return {
+    preloaded: results.filter((result) => 'digest' in result),
+    failed: results.filter((result) => 'message' in result),
+  }
+}
+
+/** @param counted blobs that are in the `fetched` of some image */
+async function preloadImage(
+  name: ImageName,
+  { cache, platforms, onImage }: PreloadOptions,
+  counted: Set<Digest>,
+): Promise<PreloadedImage> {
+  const { digest, isStale, manifests, blobs, referrers } = await outlineOf(cache, name, platforms)
+  const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
+  const progress = onImage?.(formatImage(name), bytes)
+  let fetched = 0
+  try {
+    await forEach(blobs, blobsAtOnce, async (blob) => {
+      const read = await pullBlob(cache, name, blob, (more) => progress?.advance(more))
+      if (read > 0 && !counted.has(blob.digest)) fetched += read
+      if (read > 0) counted.add(blob.digest)
+    })
+  } finally {
+    progress?.end()
+  }
+  return { name, digest, manifests: manifests.length, bytes, fetched, referrers, isStale }
+}
+
+/** Brings a blob into the cache. Returns the bytes that were downloaded, 0 where it was there. */
+async function pullBlob(
+  cache: Cache,
+  place: Place,
+  blob: Descriptor,
+  onBytes: (bytes: number) => void,
+): Promise<number> {
+  try {
+    const { content, source } = await cache.blob(place, blob.digest)
+    if (source !== 'fill') {
+      if (content.kind === 'large') content.close()
+      onBytes(blob.size)
+      return 0
+    }
+    if (content.kind === 'small') {
+      onBytes(content.bytes.length)
+      return content.bytes.length
+    }
+    try {
+      // The end is given only once all of it is verified.
+      const buffer = Buffer.allocUnsafe(readSize)
+      for (let position = 0; ;) {
+        const bytes = await content.read(buffer, position)
+        if (bytes === 0) return position
+        position += bytes
+        onBytes(bytes)
+      }
+    } finally {
+      content.close()
+    }
+  } catch (error) {
+    // Layers that must not be distributed are on the hosts of who made them.
+    const isForeign = /foreign|nondistributable/.test(blob.mediaType)
+    if (isForeign && error instanceof GatewayError && error.code === 'BLOB_UNKNOWN') return 0
+    throw new Error(`${blob.digest}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    })
+  }
+}
+
+/** `work` on every item, so many at once. Goes through all of them, and throws what was thrown first. */
+async function forEach<T>(
+  items: readonly T[],
+  atOnce: number,
+  work: (item: T) => Promise<void>,
+): Promise<void> {
+  const errors: unknown[] = []
+  const waiting = items.values()
+  const workers = Array.from({ length: Math.min(atOnce, items.length) }, async () => {
+    for (const item of waiting) await work(item).catch((error: unknown) => errors.push(error))
+  })
+  await Promise.all(workers)
+  if (errors.length > 0) throw errors[0]
+}
