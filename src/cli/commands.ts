@@ -8,5 +8,6 @@ export const commands: CommandTable = {
   doctor: async () => (await import('./doctor.ts')).command,
   export: async () => (await import('./export.ts')).command,
   import: async () => (await import('./import.ts')).command,
+  preload: async () => (await import('./preload.ts')).command,
   pki: async () => (await import('./pki.ts')).command,
 }

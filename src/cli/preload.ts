@@ -1,0 +1,124 @@
+// `portcullis preload`: images of upstreams into the cache, before anybody asks for them.
+import { parseArgs } from 'node:util'
+import { openCache } from '../cache/open-cache.ts'
+import { loadConfig } from '../config/load.ts'
+import type { Config } from '../config/schema.ts'
+import { roughSize } from '../config/units.ts'
+import { UsageError } from '../errors.ts'
+import { createLog } from '../log.ts'
+import { readImageList } from '../transfer/image-list.ts'
+import { formatImage, namingOf, type ImageName } from '../transfer/image-name.ts'
+import { parsePlatforms } from '../transfer/platforms.ts'
+import { preloadImages, type PreloadOptions, type PreloadSummary } from '../transfer/preload.ts'
+import { createUpstreams } from '../upstream/upstreams.ts'
+import type { Command } from './command.ts'
+import { configFile } from './config-file.ts'
+import { openBars } from './progress.ts'
+
+export const command: Command = {
+  usage:
+    'preload LIST|IMAGE ... [--platform all|OS/ARCH[/VARIANT],...] [--jobs N] [--config FILE] [--json]',
+  summary:
+    'Pulls images, with all their platforms and referrers, into the cache; a LIST is a file with an image per line.',
+
+  async run(argv) {
+    const { values, positionals } = parseArgs({
+      args: [...argv],
+      allowPositionals: true,
+      options: {
+        platform: { type: 'string', default: 'all' },
+        jobs: { type: 'string', default: '4' },
+        config: { type: 'string' },
+        json: { type: 'boolean', default: false },
+      },
+    })
+    if (positionals.length === 0) {
+      const message = 'is missing: name images, or files that list them'
+      throw new UsageError([{ path: 'IMAGE', message }])
+    }
+    const options = { platforms: parsePlatforms(values.platform), jobs: parseJobs(values.jobs) }
+    const config = await loadConfig(configFile(values.config))
+    const names = await readImageList(positionals, namingOf(config))
+    const { summary, problems } = await preload(config, names, options)
+    tell(summary, problems, values.json)
+    return summary.failed.length + problems.length === 0 ? 0 : 1
+  },
+}
+
+function parseJobs(text: string): number {
+  if (/^[1-9]\d?$/.test(text)) return Number(text)
+  throw new UsageError([{ path: '--jobs', message: 'must be a number from 1 to 99' }])
+}
+
+interface Outcome {
+  summary: PreloadSummary
+  /** What keeps the cache from storing. */
+  problems: string[]
+}
+
+async function preload(
+  config: Config,
+  names: readonly ImageName[],
+  options: Pick<PreloadOptions, 'platforms' | 'jobs'>,
+): Promise<Outcome> {
+  const log = createLog({ ...config.log, level: 'warn' }, process.stderr.fd)
+  const bars = openBars()
+  try {
+    const { upstreams, cache } = open(config, log.logger)
+    try {
+      const onImage: PreloadOptions['onImage'] = (label, bytes) => bars.begin(label, bytes)
+      const summary = await preloadImages(names, { ...options, cache, onImage })
+      return { summary, problems: await cache.problems() }
+    } finally {
+      await cache.close()
+      await upstreams.close()
+    }
+  } finally {
+    bars.stop()
+    log.close()
+  }
+}
+
+/** As the gateway does it, but for what is counted. */
+function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
+  const ignore = () => undefined
+  const metrics = { attempt: ignore, insecureUpstreams: ignore }
+  const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
+  const cache = openCache({
+    ...config.cache,
+    openUpstream: upstreams.open,
+    freshnessOf: (upstream) => config.upstreams[upstream] ?? { tagTtl: 0, staleIfError: 0 },
+    offline: () => config.offline,
+    log,
+    metrics: { lookup: ignore, coalesced: ignore, fills: ignore },
+  })
+  return { upstreams, cache }
+}
+
+function tell(
+  { preloaded, failed }: PreloadSummary,
+  problems: readonly string[],
+  json: boolean,
+): void {
+  if (json) {
+    const withName = <T extends { name: ImageName }>(entry: T) => ({
+      ...entry,
+      name: formatImage(entry.name),
+    })
+    const all = { preloaded: preloaded.map(withName), failed: failed.map(withName), problems }
+    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`)
+    return
+  }
+  for (const { name, digest, bytes, fetched, referrers, isStale } of preloaded) {
+    const sizes = `${roughSize(bytes)}, ${roughSize(fetched)} new, ${referrers.length} referrers`
+    const stale = isStale ? '; the upstream could not be asked whether it is current' : ''
+    process.stdout.write(`${formatImage(name)} ${digest} (${sizes}${stale})\n`)
+  }
+  const fetched = preloaded.reduce((sum, image) => sum + image.fetched, 0)
+  const counts = `${preloaded.length} preloaded, ${failed.length} failed`
+  process.stdout.write(`${counts}, ${roughSize(fetched)} new\n`)
+  for (const { name, message } of failed) {
+    process.stderr.write(`failed: ${formatImage(name)}: ${message}\n`)
+  }
+  for (const problem of problems) process.stderr.write(`failed: ${problem}\n`)
+}
