@@ -7,15 +7,19 @@ import { repository } from './content.ts'
 import type { Scope } from './scope.ts'
 import { startServer, type Identities, type Server } from './server.ts'
 
-const main = join(import.meta.dirname, '../../src/main.ts')
+const here = join(import.meta.dirname, '../..')
 
-/** Starts a gateway with an empty cache in front of the server on `originPort`. */
+/**
+ * Starts a gateway with an empty cache in front of the server on `originPort`.
+ * @param options.checkout the folder of another version, to be compared with this one
+ */
 export function startGateway(
   scope: Scope,
-  options: { folder: string; identities: Identities; originPort: number },
+  options: { folder: string; identities: Identities; originPort: number; checkout?: string },
 ): Promise<Server> {
-  const { identities, originPort } = options
-  const folder = subfolder(options.folder, 'gateway')
+  const { identities, originPort, checkout = here } = options
+  const name = checkout === here ? 'portcullis' : 'other'
+  const folder = subfolder(options.folder, name)
   const { ca, server, client } = identities
   const file = join(folder, 'gateway.yaml')
   writeFileSync(
@@ -43,10 +47,10 @@ export function startGateway(
     }),
   )
   return startServer(scope, {
-    name: 'portcullis',
+    name,
     folder,
     command: process.execPath,
-    args: [...profiling(), main, 'serve', '--config', file],
+    args: [...profiling(), join(checkout, 'src/main.ts'), 'serve', '--config', file],
     ready: async (output) => {
       const port = /"port":(\d+).*"msg":"listening"/.exec(output)?.[1]
       return port === undefined ? undefined : Number(port)

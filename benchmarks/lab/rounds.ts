@@ -32,7 +32,10 @@ export async function inTurn(
 }
 
 /** CPU seconds that `server` spends on the work, and on what it leaves to be done after it. */
-export async function cpuOf({ pid }: Server, work: () => Promise<unknown>): Promise<number> {
+export async function cpuOf(
+  { pid }: Pick<Server, 'pid'>,
+  work: () => Promise<unknown>,
+): Promise<number> {
   const before = cpuSeconds(pid)
   await work()
   let after = cpuSeconds(pid)
