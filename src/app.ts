@@ -75,6 +75,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     metrics,
     log,
     gatewayUrls: () => urls.gateway,
+    mayAdminister: (caller) => current.live.access.mayAdminister(caller),
     readiness: async () =>
       readinessOf(current.live.config, registry, [
         ...(await cache.problems()),

@@ -138,3 +138,25 @@ upstreams: { registry.test: { url: 'http://127.0.0.1:9' } }
   t.equal(code, 0)
   t.match(output, '"msg":"ended"')
 })
+
+t.test('who may use the admin listener, where a rule is about it', async (t) => {
+  const gateway = await start(t)
+  const status = async (at: string) =>
+    (await fetch(`http://127.0.0.1:${gateway.adminPort}${at}`)).status
+  t.equal(await status('/metrics'), 200, 'everybody, without such a rule')
+  edit(gateway, (yaml) => `${yaml}policy: { rules: [{ who: { cn: ops }, actions: [admin] }] }\n`)
+  t.equal(await gateway.reload(), true)
+  t.equal(await status('/metrics'), 403)
+  t.equal(await status('/docs/'), 403)
+  t.equal(await status('/readyz'), 200, 'probes have no certificate')
+  t.equal(await status('/healthz?verbose'), 200)
+  t.equal(await status('/healthz/../metrics'), 403)
+  t.match(
+    gateway.lines.findLast(({ msg }) => msg === 'audit'),
+    { action: 'admin', who: 'anonymous', reason: 'policy' },
+  )
+  t.equal((await gateway.send(path)).status, 200, 'pulls go by the default still')
+  edit(gateway, (yaml) => yaml.replace('cn: ops', 'anonymous: true'))
+  t.equal(await gateway.reload(), true)
+  t.equal(await status('/metrics'), 200)
+})

@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { callerOf } from '../identity/certificate.ts'
+import type { Identity } from '../identity/identity.ts'
 import { createServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { docs } from './docs.ts'
@@ -19,6 +20,8 @@ export interface AdminOptions {
   config: Config['admin']
   metrics: Metrics
   readiness: () => Promise<Readiness>
+  /** Whether the policy lets the caller see more than the health checks; everybody, when absent. */
+  mayAdminister?: (caller: Identity) => boolean
   /** The URLs by which a browser reaches the gateway, for trying out its API. */
   gatewayUrls: () => readonly string[]
   log: Logger
@@ -29,7 +32,7 @@ export interface AdminOptions {
  * end `drain(admin.server, …)`. Plain HTTP unless its config has TLS; loopback only in that case.
  */
 export function createAdmin(options: AdminOptions): FastifyInstance {
-  const { config, metrics, readiness, gatewayUrls, log } = options
+  const { config, metrics, readiness, gatewayUrls, log, mayAdminister = () => true } = options
   const admin = Fastify({
     serverFactory: (handler) =>
       createServer(config, {
@@ -49,11 +52,18 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   admin.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
     const caller = callerOf(request.raw.socket)
-    if (caller.kind !== 'refused') return
-    metrics.refusedCaller(caller.reason)
-    throw new GatewayError('DENIED', 'the client certificate is not accepted', {
-      reason: caller.reason,
-    })
+    if (caller.kind === 'refused') {
+      metrics.refusedCaller(caller.reason)
+      throw new GatewayError('DENIED', 'the client certificate is not accepted', {
+        reason: caller.reason,
+      })
+    }
+    if (isProbe(request.raw.url) || mayAdminister(caller)) return
+    metrics.refusedCaller('policy')
+    const who = caller.kind === 'certificate' ? caller.subject : 'anonymous'
+    const { remoteAddress: client } = request.raw.socket
+    log.info({ audit: 'refused', client, who, action: 'admin', reason: 'policy' }, 'audit')
+    throw new GatewayError('DENIED', 'the caller may not do this here', { reason: 'policy' })
   })
 
   admin.get('/healthz', async () => ({ status: 'alive' }))
@@ -101,4 +111,9 @@ async function settled(readiness: () => Promise<Readiness>, log: Logger): Promis
     log.error({ err: error }, 'the readiness check failed')
     return { ok: false, problems: ['the check itself failed; the log says why'] }
   }
+}
+
+/** What load balancers and the kubelet ask, who have no certificate. */
+function isProbe(url = ''): boolean {
+  return /^\/(?:healthz|readyz)(?:\?|$)/.test(url)
 }

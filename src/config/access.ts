@@ -139,10 +139,10 @@ const Rule = Type.Object(
         mustBe: 'a pattern such as docker.io/library/* or registry.local/**',
       },
     ),
-    actions: Type.Array(oneOf(['pull', 'list', 'token'], { description: 'One action.' }), {
+    actions: Type.Array(oneOf(['pull', 'list', 'token', 'admin'], { description: 'One action.' }), {
       default: ['pull', 'list', 'token'],
       description:
-        '`pull`: manifests and blobs; `list`: tags and the catalog; `token`: a token for it.',
+        '`pull`: manifests and blobs; `list`: tags and the catalog; `token`: a token for it; `admin`: the admin listener but for its health checks, which everybody may use where no rule names it.',
     }),
     effect: oneOf(['allow', 'deny'], { default: 'allow', description: 'What a match decides.' }),
   },

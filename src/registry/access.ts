@@ -25,12 +25,16 @@ export interface Access {
   mayList: (identity: Identity, place: Place) => boolean
   /** Whether the token service may put the repository into a token. */
   mayHaveToken: (identity: Identity, place: Place) => boolean
+  /** Whether the caller may use the admin listener. */
+  mayAdminister: (identity: Identity) => boolean
 }
 
 export interface AccessOptions {
   presented: (req: IncomingMessage) => Presented | Promise<Presented>
   subjectOf: (identity: Identity) => Subject
   policy: Policy
+  /** Whether a rule of the policy is about the admin listener. */
+  hasAdminRules: boolean
   setting: ChallengeSetting
   /** What a challenge says: the realm, where it is not this gateway's own, and the service. */
   challenge: { realm: string | undefined; service: string; ownRealm: boolean; secure: boolean }
@@ -79,6 +83,12 @@ export function createAccess(options: AccessOptions): Access {
       policy.decide(subjectOf(identity), 'list', nameOfPlace(place)).allowed,
     mayHaveToken: (identity, place) =>
       policy.decide(subjectOf(identity), 'token', nameOfPlace(place)).allowed,
+    mayAdminister(identity) {
+      if (!options.hasAdminRules) return true
+      // No repository is meant: a rule for it leaves `repositories` out. The default allows pulls only.
+      const { allowed, rule } = policy.decide(subjectOf(identity), 'admin', 'admin')
+      return allowed && rule !== 'default'
+    },
   }
 }
 

@@ -66,6 +66,7 @@ export function createAuthorization(
       return place === undefined ? undefined : nameOfPlace(place)
     }),
     policy: createPolicy(policy),
+    hasAdminRules: policy.rules.some(({ actions }) => actions.includes('admin')),
     setting: {
       require: auth.require,
       tokens: auth.issuers.length > 0 || tokenService?.htpasswd !== undefined,
