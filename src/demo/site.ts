@@ -2,6 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, type Issued } from '../pki/authority.ts'
+import { hostsToml } from '../pki/handover-containerd.ts'
 import { startRegistry, type Registry } from './registry.ts'
 import { buildSampleImage } from './sample-image.ts'
 
@@ -62,18 +63,9 @@ export async function createSite(folder: string): Promise<Site> {
 /** Where containerd's `--hosts-dir` may point: the registry's images come from the gateway. */
 export function writeHosts(folder: string, gateway: string): string {
   const hosts = join(folder, 'certs.d')
-  const certs = join(folder, 'certs')
   mkdirSync(join(hosts, demoUpstream), { recursive: true })
-  writeFileSync(
-    join(hosts, demoUpstream, 'hosts.toml'),
-    `server = "${gateway}"
-
-[host."${gateway}"]
-  capabilities = ["pull", "resolve"]
-  ca = "${certs}/ca.crt"
-  client = [["${certs}/edge-1.crt", "${certs}/edge-1.key"]]
-`,
-  )
+  const toml = hostsToml(new URL(gateway), join(folder, 'certs'), 'edge-1')
+  writeFileSync(join(hosts, demoUpstream, 'hosts.toml'), toml)
   return hosts
 }
 
