@@ -5,7 +5,7 @@ import t from 'tap'
 
 const root = join(import.meta.dirname, '..')
 
-const base = ['errors', 'oci']
+const base = ['errors', 'oci', 'rules']
 const middle = ['listener', 'identity', 'policy', 'upstream', 'cache', 'pki']
 const outer = ['registry', 'admin', 'transfer']
 
@@ -13,6 +13,7 @@ const outer = ['registry', 'admin', 'transfer']
 const allowed: Record<string, readonly string[]> = {
   errors: [],
   oci: ['errors'],
+  rules: ['errors', 'oci'],
   config: base,
   ...Object.fromEntries(middle.map((part) => [part, [...base, 'config']])),
   demo: [...base, 'config', 'pki'],
@@ -23,12 +24,7 @@ const allowed: Record<string, readonly string[]> = {
   main: ['errors', 'cli'],
 }
 
-const sources = new Map(
-  globSync('src/**/*.ts', { cwd: root }).map((file) => [
-    file,
-    readFileSync(join(root, file), 'utf8'),
-  ]),
-)
+const sources = readSources('src/**/*.ts')
 
 t.test('the finder of imports sees every form', async (t) => {
   const source = `
@@ -89,11 +85,35 @@ t.test('a file is one noun, and fits on a few screens', async (t) => {
     const name = basename(file, '.ts')
     t.match(name, /^[a-z0-9]+(-[a-z0-9]+)*$/, `${file} is in kebab-case`)
     t.notMatch(file, /\b(utils?|helpers?|lib|common|misc)\b/, `${file} says what it is`)
-    const lines = source.split('\n').length - 1
+    const lines = linesOf(file)
     t.ok(lines <= 300, `${file} has ${lines} lines of at most 300`)
     t.match(source, /^(#!.*\n)?(\/\/|\/\*\*) ?\S/, `${file} starts with what it is for`)
   }
 })
+
+t.test('a folder has at most fifteen files', async (t) => {
+  for (const [folder, files] of Map.groupBy(sources.keys(), dirname)) {
+    t.ok(files.length <= 15, `${folder} has ${files.length} files of at most 15`)
+  }
+})
+
+t.test(
+  'a short file with one importer and no test of its own belongs to its importer',
+  async (t) => {
+    const tests = readSources('test/**/*.ts')
+    const importers = (target: string, files: Map<string, string>) =>
+      [...files.keys()].filter((file) => imported(file, files).includes(target))
+    for (const file of sources.keys()) {
+      const [only, ...others] = importers(file, sources)
+      if (only === undefined || others.length > 0 || dirname(only) !== dirname(file)) continue
+      if (linesOf(file) >= 40 || linesOf(file) + linesOf(only) > 250) continue
+      // What gathers many, such as a table of clients, may leave each in a file of its own.
+      const siblings = imported(only, sources).filter((path) => dirname(path) === dirname(only))
+      if (siblings.length >= 4) continue
+      t.ok(importers(file, tests).length > 0, `${file} belongs to ${only}: fold it, or test it`)
+    }
+  },
+)
 
 t.test('no state outside a function', async (t) => {
   for (const [file, source] of sources) {
@@ -103,6 +123,21 @@ t.test('no state outside a function', async (t) => {
     t.equal(state?.[0], undefined, `${file} has no mutable state at its top level`)
   }
 })
+
+function readSources(pattern: string): Map<string, string> {
+  const files = globSync(pattern, { cwd: root })
+  return new Map(files.map((file) => [file, readFileSync(join(root, file), 'utf8')]))
+}
+
+function linesOf(file: string): number {
+  return (sources.get(file)?.split('\n').length ?? 1) - 1
+}
+
+/** The files that `file` imports, each once. */
+function imported(file: string, files: Map<string, string>): string[] {
+  const paths = importsIn(files.get(file) ?? '').map((path) => resolve(file, path))
+  return [...new Set(paths)]
+}
 
 /** `cache` for src/cache/store.ts, `errors` for src/errors.ts. */
 function partOf(file: string): string {

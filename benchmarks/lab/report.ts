@@ -1,8 +1,7 @@
 // From figures to a table: ours, the peer's, the ratio, and what it should be.
 import { formatTable } from '../../src/cli/table.ts'
-import { median } from './rounds.ts'
+import { median, type Series } from './rounds.ts'
 import { createScope, type Scope } from './scope.ts'
-import type { Series } from './rounds.ts'
 
 export interface Row {
   work: string

@@ -2,8 +2,8 @@
 import type { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import { isNewer, nameOf, parseCrls, type Crl } from '../listener/crl.ts'
-import { parseCertificates } from '../config/pem.ts'
+import { isNewer, nameOf, parseCrls, type Crl } from '../listener/trust/crl-parser.ts'
+import { parseCertificates } from '../rules/pem-files.ts'
 
 /**
  * What is wrong with the files of `tls` now: unreadable, not valid yet, expired, outdated beyond

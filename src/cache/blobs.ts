@@ -2,18 +2,17 @@
 import { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { Cache } from './cache.ts'
-import type { Content, Found, Source } from './content.ts'
-import { ask, askHeaders, badResponse, lengthOf } from './exchange.ts'
-import type { Fill } from './fill.ts'
-import type { Fills } from './fills.ts'
+import type { Cache, Content, Found, Source } from './cache.ts'
+import { ask, askHeaders, badResponse, lengthOf } from './ask.ts'
+import type { Fill } from './fill/fill.ts'
+import type { Fills } from './fill/fills.ts'
 import { linkKey, placeKey } from './memory.ts'
-import type { Parts } from './parts.ts'
-import { createShare } from './shared.ts'
+import type { Context } from './context.ts'
+import { createSingleFlight } from './single-flight.ts'
 
-export function createBlobs(parts: Parts, fills: Fills): Pick<Cache, 'blob' | 'blobSize'> {
-  const { memory, disk, index, metrics, outages } = parts
-  const confirm = createConfirmation(parts)
+export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' | 'blobSize'> {
+  const { memory, disk, index, metrics, outages } = context
+  const confirm = createConfirmation(context)
 
   function hit(digest: Digest, content: Content, source: Source): Found {
     metrics.lookup('hit')
@@ -109,8 +108,8 @@ function isOf({ place }: Fill, other: Place): boolean {
 type Confirm = (place: Place, digest: Digest) => Promise<number | undefined>
 
 /** Asks whether the repository holds the blob, links it, and tells its size if the upstream does. */
-function createConfirmation({ memory, openUpstream }: Parts): Confirm {
-  const share = createShare()
+function createConfirmation({ memory, openUpstream }: Context): Confirm {
+  const share = createSingleFlight()
 
   async function askOne(place: Place, digest: Digest): Promise<number | undefined> {
     const { upstream, repository } = place

@@ -1,9 +1,14 @@
 // Manifests by digest: from memory, from disk, from upstream.
-import type { Digest } from '../oci/digest.ts'
+import { type Digest, algorithmOf, digestOf, isDigest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { Found, Small } from './content.ts'
-import type { ManifestSource } from './manifest-source.ts'
-import type { Parts } from './parts.ts'
+import type { Found, Small } from './cache.ts'
+import type { Context } from './context.ts'
+import { GatewayError } from '../errors.ts'
+import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
+import { manifestAccept } from '../oci/media-type.ts'
+import { ask, badResponse, digestMismatch, type Answer } from './ask.ts'
+import { placeKey } from './memory.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 export type FoundManifest = Found<Small>
 type Sync<T> = T | Promise<T>
@@ -18,8 +23,8 @@ export interface Manifests {
   counted: (found: FoundManifest) => FoundManifest
 }
 
-export function createManifests(parts: Parts, source: ManifestSource): Manifests {
-  const { memory, disk, metrics, outages } = parts
+export function createManifests(context: Context, source: ManifestSource): Manifests {
+  const { memory, disk, metrics, outages } = context
 
   /** What the repository is known to hold, and the cache too. */
   function held(place: Place, digest: Digest): Sync<FoundManifest | undefined> {
@@ -53,4 +58,99 @@ export function createManifests(parts: Parts, source: ManifestSource): Manifests
   }
 
   return { manifest, held, fetched, counted }
+}
+
+export interface ManifestSource {
+  /** MANIFEST_UNKNOWN where the upstream has none. One request, however many want it. */
+  fetch: (place: Place, reference: string) => Promise<Small>
+  /** The digest that the upstream has for a tag now; undefined where it does not say. */
+  resolve: (place: Place, tag: string) => Promise<Digest | undefined>
+}
+
+export function createManifestSource(context: Context): ManifestSource {
+  const { memory, index, smallStore, metrics, openUpstream, background } = context
+  const share = createSingleFlight(metrics.coalesced)
+
+  async function get(place: Place, reference: string): Promise<Small> {
+    const answer = await ask(openUpstream, requestFor('GET', place, reference), manifestLimit)
+    if (answer.status === 404) throw manifestUnknown()
+    if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
+    const digest = digestIn(answer, reference)
+    if (digestOf(answer.body, algorithmOf(digest)) !== digest) throw digestMismatch()
+    const facts = factsOf(answer)
+    const { mediaType } = facts
+    const small: Small = { kind: 'small', digest, mediaType, bytes: answer.body }
+    return keep(place, small, facts)
+  }
+
+  /** The client does not wait for the disk. */
+  function keep(place: Place, small: Small, facts: ManifestFacts): Small {
+    const { digest } = small
+    const held = memory.small(digest)
+    const kept = held?.mediaType === small.mediaType ? held : small
+    memory.keep(kept)
+    memory.link(place, digest, 'manifest')
+    index.addEdges(digest, facts.children)
+    if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
+    background(smallStore.put(kept))
+    return kept
+  }
+
+  return {
+    fetch: async (place, reference) =>
+      share(`${placeKey(place)} ${reference}`, async () => get(place, reference)),
+    async resolve(place, tag) {
+      const answer = await askHead(context, place, tag)
+      if (answer?.status === 404) throw manifestUnknown()
+      const digest = answer?.headers['docker-content-digest'] ?? ''
+      return answer?.status === 200 && isDigest(digest) ? digest : undefined
+    },
+  }
+}
+
+/** undefined: the upstream refuses HEAD, which says nothing about GET. */
+async function askHead(
+  { openUpstream }: Context,
+  place: Place,
+  tag: string,
+): Promise<Answer | undefined> {
+  try {
+    return await ask(openUpstream, requestFor('HEAD', place, tag), 0)
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === 'DENIED') return undefined
+    throw error
+  }
+}
+
+function requestFor(method: 'GET' | 'HEAD', { upstream, repository }: Place, reference: string) {
+  return {
+    upstream,
+    method,
+    repository,
+    resource: `manifests/${reference}`,
+    accept: manifestAccept,
+  }
+}
+
+/** What the bytes have to hash to. */
+function digestIn({ headers, body }: Answer, reference: string): Digest {
+  if (isDigest(reference)) return reference
+  const told = headers['docker-content-digest'] ?? ''
+  return isDigest(told) ? told : digestOf(body)
+}
+
+function factsOf({ headers, body }: Answer): ManifestFacts {
+  try {
+    return readManifest(body, headers['content-type'])
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error
+    throw badResponse(`what is no manifest: ${error.message}`, error)
+  }
+}
+
+function manifestUnknown(): GatewayError {
+  return new GatewayError(
+    'MANIFEST_UNKNOWN',
+    'the upstream has no such manifest in this repository',
+  )
 }

@@ -3,9 +3,9 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { ContentFacts, LinkKind, TagFacts } from './content-index.ts'
-import type { Small } from './content.ts'
-import type { TolerantIndex } from './tolerant-index.ts'
+import type { ContentFacts, LinkKind, TagFacts } from './index/content-index.ts'
+import type { Small } from './cache.ts'
+import type { TolerantIndex } from './index/tolerant-index.ts'
 
 /** Blobs up to this many bytes are kept in memory as a whole; manifests always are. */
 export const smallLimit = 256 * 1024

@@ -3,21 +3,20 @@ import type { Logger } from 'pino'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache } from './cache.ts'
-import { openIndex } from './content-index.ts'
-import { createDisk } from './disk.ts'
-import { createFills } from './fills.ts'
-import { createManifestSource } from './manifest-source.ts'
-import { createManifests } from './manifests.ts'
+import { openIndex } from './index/content-index.ts'
+import { createDisk } from './disk/open-files.ts'
+import { createFills } from './fill/fills.ts'
+import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { createOutages } from './outage.ts'
-import type { CacheMetrics, Freshness, Parts } from './parts.ts'
+import type { CacheMetrics, Freshness, Context } from './context.ts'
 import { createReferrers } from './referrers.ts'
-import { createSmallStore, type SmallStore } from './small-store.ts'
+import { createSmallStore, type SmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
 import { createTagList } from './tag-list.ts'
 import { createTags } from './tags.ts'
-import { createTolerantIndex, type TolerantIndex } from './tolerant-index.ts'
-import { createTrouble } from './trouble.ts'
+import { createTolerantIndex, type TolerantIndex } from './index/tolerant-index.ts'
+import { createStorageProblems } from './storage-problems.ts'
 
 export interface CacheOptions {
   dir: string
@@ -46,10 +45,10 @@ const indexPatience = 100
 export function openCache(options: CacheOptions): Cache {
   const { dir, log, metrics, openUpstream, freshnessOf, offline, now = Date.now } = options
   const store = openStore(dir)
-  const trouble = createTrouble(log)
-  const index = createTolerantIndex(openIndex(dir, indexPatience), trouble)
+  const storageProblems = createStorageProblems(log)
+  const index = createTolerantIndex(openIndex(dir, indexPatience), storageProblems)
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
-  const smallStore = createSmallStore({ store, index, memory, trouble })
+  const smallStore = createSmallStore({ store, index, memory, storageProblems })
   const disk = createDisk({ store, index, memory, log })
   const outages = createOutages({ offline, now, patience: options.patience ?? 2000 })
   const pending = new Set<Promise<void>>()
@@ -57,26 +56,26 @@ export function openCache(options: CacheOptions): Cache {
     pending.add(work)
     void work.finally(() => pending.delete(work))
   }
-  const known = { store, index, memory, disk, smallStore, outages, trouble, log, metrics }
-  const parts: Parts = { ...known, openUpstream, freshnessOf, now, background }
+  const known = { store, index, memory, disk, smallStore, outages, storageProblems, log, metrics }
+  const context: Context = { ...known, openUpstream, freshnessOf, now, background }
 
   const fills = createFills({
-    ...parts,
+    ...context,
     onChange: metrics.fills,
     retryDelay: options.retryDelay ?? 200,
   })
-  const source = createManifestSource(parts)
-  const manifests = createManifests(parts, source)
+  const source = createManifestSource(context)
+  const manifests = createManifests(context, source)
   const stopTimers = startTimers(memory, index, smallStore)
 
   return {
     manifest: manifests.manifest,
-    tag: createTags(parts, manifests, source),
-    ...createBlobs(parts, fills),
-    tags: createTagList(parts),
-    referrers: createReferrers(parts, manifests),
+    tag: createTags(context, manifests, source),
+    ...createBlobs(context, fills),
+    tags: createTagList(context),
+    referrers: createReferrers(context, manifests),
     repositories: index.repositories,
-    problems: async () => problemsOf(parts),
+    problems: async () => problemsOf(context),
     async close() {
       stopTimers()
       await fills.close()
@@ -105,9 +104,9 @@ function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStor
   return () => timers.forEach(clearInterval)
 }
 
-async function problemsOf({ store, index, trouble }: Parts): Promise<string[]> {
+async function problemsOf({ store, index, storageProblems }: Context): Promise<string[]> {
   const code = await store.problem()
-  const failed = trouble.recent()
+  const failed = storageProblems.recent()
   return [
     ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
     ...(index.isVolatile ? ['the index of the cache cannot be written: it is in memory only'] : []),

@@ -1,6 +1,6 @@
 // Which upstreams could not be asked lately: they get a rest, and clients what is known meanwhile.
 import { GatewayError } from '../errors.ts'
-import { isOutage } from './exchange.ts'
+import { isOutage } from './ask.ts'
 
 export interface Outages {
   /**

@@ -5,20 +5,20 @@ import { manifestLimit } from '../oci/manifest.ts'
 import { manifestAccept, mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
 import type { Cache, Descriptor, Listed } from './cache.ts'
-import { ask, badResponse } from './exchange.ts'
-import { askPages, objectIn } from './lists.ts'
+import { ask, badResponse } from './ask.ts'
+import { askPages, objectIn } from './paged-list.ts'
 import type { Manifests } from './manifests.ts'
 import { linkKey } from './memory.ts'
-import type { Parts } from './parts.ts'
-import { createShare } from './shared.ts'
+import type { Context } from './context.ts'
+import { createSingleFlight } from './single-flight.ts'
 import { listFreshFor } from './tag-list.ts'
 
 /** Descriptors in memory, at most. */
 const maxListed = 10_000
 
-export function createReferrers(parts: Parts, manifests: Manifests): Cache['referrers'] {
-  const { index, memory, outages, now } = parts
-  const share = createShare()
+export function createReferrers(context: Context, manifests: Manifests): Cache['referrers'] {
+  const { index, memory, outages, now } = context
+  const share = createSingleFlight()
   const lists = new LRUCache<string, { at: number; entries: readonly Descriptor[] }>({
     maxSize: maxListed,
     sizeCalculation: ({ entries }) => entries.length + 1,
@@ -31,7 +31,7 @@ export function createReferrers(parts: Parts, manifests: Manifests): Cache['refe
   }
 
   async function asked(place: Place, digest: Digest): Promise<Listed<Descriptor>> {
-    const entries = await askReferrers(parts, place, digest)
+    const entries = await askReferrers(context, place, digest)
     lists.set(linkKey(place, digest), { at: now(), entries })
     keep(place, digest, entries)
     return { entries, source: 'upstream', stale: false }
@@ -41,7 +41,7 @@ export function createReferrers(parts: Parts, manifests: Manifests): Cache['refe
     const kept = index.referrers(place, digest)
     const entries =
       kept === undefined
-        ? await heldReferrers(parts, manifests, place, digest)
+        ? await heldReferrers(context, manifests, place, digest)
         : (JSON.parse(kept.body) as Descriptor[])
     const isKnown = kept !== undefined || memory.isLinked(place, digest, 'manifest')
     if (!isKnown && entries.length === 0) return undefined
@@ -63,18 +63,18 @@ export function createReferrers(parts: Parts, manifests: Manifests): Cache['refe
   }
 }
 
-async function askReferrers(parts: Parts, place: Place, digest: Digest): Promise<Descriptor[]> {
+async function askReferrers(context: Context, place: Place, digest: Digest): Promise<Descriptor[]> {
   const resource = `referrers/${digest}`
   const accept = mediaTypes.ociIndex
-  const { status, pages } = await askPages(parts, place, { resource, query: '', accept })
-  if (status === 404 || status === 405) return askFallbackTag(parts, place, digest)
+  const { status, pages } = await askPages(context, place, { resource, query: '', accept })
+  if (status === 404 || status === 405) return askFallbackTag(context, place, digest)
   if (status !== 200) throw badResponse(`status ${status} to a list of referrers`)
   return pages.flatMap(descriptorsIn)
 }
 
 /** Registries without the API: an index under the tag `sha256-<hex>` (distribution-spec). */
 async function askFallbackTag(
-  { openUpstream }: Parts,
+  { openUpstream }: Context,
   { upstream, repository }: Place,
   digest: Digest,
 ): Promise<Descriptor[]> {
@@ -124,7 +124,7 @@ function annotationsIn(value: unknown): Record<string, string> | undefined {
 
 /** The manifests of this repository in the cache whose subject it is. */
 async function heldReferrers(
-  { index }: Parts,
+  { index }: Context,
   { held }: Manifests,
   place: Place,
   digest: Digest,

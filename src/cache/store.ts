@@ -18,7 +18,7 @@ import {
   syncFolder,
   writeProblem,
   type Folder,
-} from './folder.ts'
+} from './disk/folder.ts'
 
 const closeFile = promisify(closeCallback)
 const fstat = promisify(fstatCallback)

@@ -3,11 +3,11 @@ import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 import type { Cache, Listed } from './cache.ts'
-import { badResponse } from './exchange.ts'
-import { askPages } from './lists.ts'
+import { badResponse } from './ask.ts'
+import { askPages } from './paged-list.ts'
 import { placeKey } from './memory.ts'
-import type { Parts } from './parts.ts'
-import { createShare } from './shared.ts'
+import type { Context } from './context.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 /** How long a list is served again without asking, ms. */
 export const listFreshFor = 10_000
@@ -15,16 +15,16 @@ const pageLength = 1000
 /** Tags in memory, at most. */
 const maxListed = 200_000
 
-export function createTagList(parts: Parts): Cache['tags'] {
-  const { index, outages, now } = parts
-  const share = createShare()
+export function createTagList(context: Context): Cache['tags'] {
+  const { index, outages, now } = context
+  const share = createSingleFlight()
   const lists = new LRUCache<string, { at: number; entries: readonly string[] }>({
     maxSize: maxListed,
     sizeCalculation: ({ entries }) => entries.length + 1,
   })
 
   async function asked(place: Place): Promise<Listed<string>> {
-    const entries = await askTags(parts, place)
+    const entries = await askTags(context, place)
     lists.set(placeKey(place), { at: now(), entries })
     return { entries, source: 'upstream', stale: false }
   }
@@ -49,8 +49,8 @@ export function createTagList(parts: Parts): Cache['tags'] {
   }
 }
 
-async function askTags(parts: Parts, place: Place): Promise<string[]> {
-  const { status, pages } = await askPages(parts, place, {
+async function askTags(context: Context, place: Place): Promise<string[]> {
+  const { status, pages } = await askPages(context, place, {
     resource: 'tags/list',
     query: `n=${pageLength}`,
     accept: 'application/json',

@@ -1,19 +1,18 @@
 // Tags: served while they are fresh, revalidated after that, and served stale in an outage.
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
-import type { TagFacts } from './content-index.ts'
-import type { ManifestSource } from './manifest-source.ts'
-import type { FoundManifest, Manifests } from './manifests.ts'
+import type { TagFacts } from './index/content-index.ts'
+import type { ManifestSource, FoundManifest, Manifests } from './manifests.ts'
 import { placeKey } from './memory.ts'
-import type { Parts } from './parts.ts'
-import { createShare } from './shared.ts'
+import type { Context } from './context.ts'
+import { createSingleFlight } from './single-flight.ts'
 
 type Tag = (place: Place, tag: string) => FoundManifest | Promise<FoundManifest>
 
-export function createTags(parts: Parts, manifests: Manifests, source: ManifestSource): Tag {
-  const { memory, outages, freshnessOf, now } = parts
+export function createTags(context: Context, manifests: Manifests, source: ManifestSource): Tag {
+  const { memory, outages, freshnessOf, now } = context
   const { manifest, held, fetched, counted } = manifests
-  const share = createShare()
+  const share = createSingleFlight()
 
   function isFresh({ checkedAt }: TagFacts, upstream: string): boolean {
     const age = now() - checkedAt

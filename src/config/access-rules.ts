@@ -1,5 +1,5 @@
 // What the schema cannot say of `auth` and `policy`: who can show what is asked for, and where from.
-import type { AuthConfig, IssuerConfig } from './access.ts'
+import type { AuthConfig, IssuerConfig } from './access-schema.ts'
 import type { ConfigDraft, Tell } from './draft.ts'
 
 const longestSkew = 5 * 60_000

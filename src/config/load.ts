@@ -1,13 +1,23 @@
 // From a YAML file to the effective config, or to everything that is wrong with it.
 import { readFile } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, type Document } from 'yaml'
+import {
+  isMap,
+  isNode,
+  isScalar,
+  isSeq,
+  LineCounter,
+  parseDocument,
+  stringify,
+  type Document,
+} from 'yaml'
 import { UsageError, type Problem } from '../errors.ts'
 import { decode, type Finding } from './decode.ts'
 import type { ConfigDraft } from './draft.ts'
 import { defaultRedirects, defaultUrl } from './registries.ts'
-import { brokenRules } from './rules.ts'
+import { brokenRules } from './cross-checks.ts'
 import { ConfigSchema, type Config } from './schema.ts'
+import { Value } from 'typebox/value'
 
 /**
  * Reads, validates and completes the config in `file`. Throws UsageError with every problem, each
@@ -126,4 +136,12 @@ function complete(draft: ConfigDraft): Config {
     return [name, { ...upstream, url, redirects }] as const
   })
   return { ...draft, upstreams: Object.fromEntries(upstreams) }
+}
+
+/**
+ * YAML that `loadConfig` accepts and that means the same. It holds no secret: the config names
+ * secrets by file or environment variable, and URLs with credentials are refused when it is loaded.
+ */
+export function effectiveConfig(config: Config): string {
+  return stringify(Value.Encode(ConfigSchema, structuredClone(config)), { lineWidth: 0 })
 }

@@ -1,6 +1,6 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 import Type, { type StaticDecode } from 'typebox'
-import { Audit, Auth, Policy } from './access.ts'
+import { Audit, Auth, Policy } from './access-schema.ts'
 import {
   closed,
   duration,
@@ -13,7 +13,7 @@ import {
   section,
   size,
   text,
-} from './leaf.ts'
+} from './schema-parts.ts'
 
 const listenerTls = {
   cert: Type.Optional(path('PEM certificate of the server, followed by its intermediates.')),

@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, type Issued } from '../pki/authority.ts'
-import { hostsToml } from '../pki/handover-containerd.ts'
+import { hostsToml } from '../pki/handover/containerd.ts'
 import { startRegistry, type Registry } from './registry.ts'
 import { buildSampleImage } from './sample-image.ts'
 

@@ -4,8 +4,8 @@ import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import { verificationReason } from '../errors.ts'
 import type { Anonymous, CertificateIdentity } from './identity.ts'
-import { parseAlternativeNames, parseSubject } from './names.ts'
-import { spiffeIdOf } from './spiffe.ts'
+import { parseAlternativeNames, parseSubject } from '../rules/certificate-names.ts'
+import { spiffeIdOf } from '../rules/spiffe.ts'
 
 /** A caller whose credential is wrong: to be answered with 403, never taken for anonymous. */
 export interface Refusal {

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import type { Logger } from 'pino'
 import { Agent, request } from 'undici'
-import type { IssuerConfig } from '../config/access.ts'
+import type { IssuerConfig } from '../config/access-schema.ts'
 import { UsageError } from '../errors.ts'
 
 export interface KeySource {

@@ -1,5 +1,5 @@
 // The orderly end of a server: nothing new, what runs may end, and after a while nothing at all.
-import { responseOn } from './refusal.ts'
+import { responseOn } from './bad-request.ts'
 import { connectionsOf, type ListenerServer } from './server.ts'
 
 /** A client that has connected may be about to send its first request. */

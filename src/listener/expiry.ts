@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import type { ClientTrust } from './trust.ts'
+import type { ClientTrust } from './trust/authorities.ts'
 
 /** The end of something in use. */
 export interface Expiry {

@@ -12,10 +12,10 @@ import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
-import { readCredentials, type Credentials } from './credentials.ts'
-import { createClientGuard, type ClientGuard } from './guard.ts'
-import { createConnectionReporter, type ConnectionReporter } from './handshake.ts'
-import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './refusal.ts'
+import { readCredentials, type Credentials } from './tls-files.ts'
+import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
+import { createConnectionReporter, type ConnectionReporter } from './handshake-log.ts'
+import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './bad-request.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
 

@@ -11,7 +11,7 @@ import {
 } from '@peculiar/x509'
 import { UsageError, type Problem } from '../errors.ts'
 import { generateKey, privateKeyPem, type KeyAlgorithm, type SigningKey } from './key.ts'
-import { alternativeNameProblems, commonNameProblem } from './names.ts'
+import { alternativeNameProblems, commonNameProblem } from './name-rules.ts'
 import { extensionsFor, type AlternativeNames, type Profile } from './profile.ts'
 
 export interface Authority {

@@ -10,7 +10,7 @@ import {
   type X509CrlEntryParams,
 } from '@peculiar/x509'
 import type { Authority } from './authority.ts'
-import type { LedgerRecord, Revocation } from './ledger.ts'
+import type { LedgerRecord, Revocation } from './state/ledger.ts'
 
 /** RFC 7468, section 6; the library writes `CRL`, which OpenSSL does not read. */
 const label = 'X509 CRL'

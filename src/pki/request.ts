@@ -11,7 +11,7 @@ import {
 } from '@peculiar/x509'
 import { UsageError } from '../errors.ts'
 import { keyProblem } from './key.ts'
-import { commonNameProblem } from './names.ts'
+import { commonNameProblem } from './name-rules.ts'
 import type { AlternativeNames } from './profile.ts'
 
 export interface SigningRequest {

@@ -1,6 +1,6 @@
 // Who may do what: rules compiled once, decided in order, the decisions remembered.
-import type { PolicyConfig, RuleConfig } from '../config/access.ts'
-import { compileGlob } from './glob.ts'
+import type { PolicyConfig, RuleConfig } from '../config/access-schema.ts'
+import { compileGlob } from '../rules/glob.ts'
 import type { Subject } from './subject.ts'
 import { compileWho, type Who } from './who.ts'
 

@@ -1,7 +1,7 @@
 // What is allowed in a policy and yet hardly meant: rules that cannot be reached, patterns for
 // upstreams that are not configured, and names that no caller here can have.
-import type { AuthConfig, PolicyConfig, RuleConfig, WhoConfig } from '../config/access.ts'
-import { compileGlob, coversGlob } from './glob.ts'
+import type { AuthConfig, PolicyConfig, RuleConfig, WhoConfig } from '../config/access-schema.ts'
+import { compileGlob, coversGlob } from '../rules/glob.ts'
 import { nameOfRule } from './policy.ts'
 import { coversWho } from './who.ts'
 

@@ -1,7 +1,7 @@
 // Whom a rule is for.
-import type { WhoConfig } from '../config/access.ts'
+import type { WhoConfig } from '../config/access-schema.ts'
 import { claimValues } from '../config/claim.ts'
-import { compileGlob, coversGlob, type Separator } from './glob.ts'
+import { compileGlob, coversGlob, type Separator } from '../rules/glob.ts'
 import type { Subject } from './subject.ts'
 
 /** Whether a rule is for this caller. */

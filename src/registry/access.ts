@@ -4,11 +4,11 @@ import type { Logger } from 'pino'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
-import { challengeHeader, judge, type ChallengeSetting, type Verdict } from '../policy/challenge.ts'
+import { challengeHeader, judge, type ChallengeSetting, type Verdict } from '../policy/verdict.ts'
 import type { Action, Decision, Policy } from '../policy/policy.ts'
 import type { Subject } from '../policy/subject.ts'
-import type { Presented } from './credentials.ts'
-import { nameOf } from './exchange.ts'
+import type { Presented } from './authenticate.ts'
+import { nameOf } from './request-record.ts'
 
 /** What is to be done, and with what: without a place it is decided by `auth.require` alone. */
 export interface Wanted {

@@ -1,10 +1,10 @@
 // Whole answers: small content, JSON documents and errors.
 import { GatewayError } from '../errors.ts'
-import type { Content, Found, Small } from '../cache/content.ts'
+import type { Content, Found, Small } from '../cache/cache.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { matchesEtag, parseRange, type ByteRange } from '../oci/range.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Exchange, Recorder } from './exchange.ts'
+import type { Exchange, Recorder } from './request-record.ts'
 
 /** Names and values in turn, as `writeHead` takes them without looking at each. */
 export type FlatHeaders = readonly string[]

@@ -7,11 +7,11 @@ import { createKeySource } from '../identity/jwks.ts'
 import { createThrottle } from '../identity/throttle.ts'
 import { createPolicy } from '../policy/policy.ts'
 import { createAccess, nameOfPlace, type Access } from './access.ts'
-import { createCredentials } from './credentials.ts'
+import { createCredentials } from './authenticate.ts'
 import { createSubjects } from './subject.ts'
 import { placeNamed, type Chooser } from './target.ts'
-import { createTokenRoutes, type TokenRoutes } from './token-routes.ts'
-import { createTokenService } from './token-service.ts'
+import { createTokenRoutes, type TokenRoutes } from './token/routes.ts'
+import { createTokenService } from './token/service.ts'
 
 export interface Authorization {
   access: Access

@@ -2,8 +2,7 @@
 //
 // Answers before any router: for a warm manifest Fastify's way costs half as much again as Node's.
 import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http'
-import type { Cache } from '../cache/cache.ts'
-import type { Found, Large, Small } from '../cache/content.ts'
+import type { Cache, Found, Large, Small } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -12,8 +11,8 @@ import { mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
 import { nameOfPlace, type Access, type Wanted } from './access.ts'
 import { contentHeaders, requestHeaders, wantedOf, type Answers } from './answer.ts'
-import { createSender } from './body.ts'
-import { beginExchange, type Exchange, type Recorder } from './exchange.ts'
+import { createSender } from './send-body.ts'
+import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import { nextLink, pageOf, referrersIndex } from './listing.ts'
 import { readTarget, type Chooser, type Target } from './target.ts'
 

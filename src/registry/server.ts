@@ -11,8 +11,8 @@ import { GatewayError } from '../errors.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { allowOrigins } from './cors.ts'
-import { beginExchange, type Exchange, type Recorder } from './exchange.ts'
-import type { TokenRoutes } from './token-routes.ts'
+import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
+import type { TokenRoutes } from './token/routes.ts'
 
 export interface RegistryServerOptions {
   /** Makes the server, not listening yet, for a handler of every request whose frame is sound. */

@@ -1,12 +1,12 @@
 // Brings images from archives and folders into the cache: all of an image, or nothing of it.
-import { openIndex, type Index } from '../cache/content-index.ts'
+import { openIndex, type Index } from '../cache/index/content-index.ts'
 import { openStore, type Store } from '../cache/store.ts'
 import { UsageError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Archive } from './archive.ts'
-import type { ArchiveImage } from './archive-image.ts'
+import type { Archive } from './archive/archive.ts'
+import type { ArchiveImage } from './archive/archive-image.ts'
 import { BadArchive } from './bad-archive.ts'
-import { dockerImages, dockerManifest } from './docker-archive.ts'
+import { dockerImages, dockerManifest } from './archive/docker-archive.ts'
 import {
   destinationOf,
   formatImage,
@@ -14,9 +14,9 @@ import {
   type ImageName,
   type Naming,
 } from './image-name.ts'
-import { findInputs, type Input } from './inputs.ts'
-import { layoutFile, ociImages } from './oci-layout.ts'
-import { openShelf } from './shelf.ts'
+import { findInputs, type Input } from './archive/inputs.ts'
+import { layoutFile, ociImages } from './archive/oci-layout.ts'
+import { openShelf } from './cache-writer.ts'
 
 export interface ImportOptions {
   /** The cache folder. */

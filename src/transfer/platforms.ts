@@ -1,7 +1,7 @@
 // Which entries of an image index somebody wants: all, or those for some platforms.
 import { UsageError } from '../errors.ts'
 import type { Descriptor } from './documents.ts'
-import { platformOf } from './oci-graph.ts'
+import { platformOf } from './archive/oci-graph.ts'
 
 /** `os/arch` stands for all its variants. */
 export type Platforms = 'all' | readonly string[]

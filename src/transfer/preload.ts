@@ -5,7 +5,7 @@ import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import type { Descriptor } from './documents.ts'
 import { formatImage, type ImageName } from './image-name.ts'
-import { outlineOf } from './image-outline.ts'
+import { outlineOf } from './upstream-image.ts'
 import type { Platforms } from './platforms.ts'
 
 export interface PreloadOptions {

@@ -5,7 +5,7 @@ import type { Dispatcher } from 'undici'
 import type { Flow, OriginRequest, Receiver } from '../oci/origin.ts'
 import type { Agents } from './agents.ts'
 import { attempt, type Outcome } from './attempt.ts'
-import type { Authorizer } from './authorizer.ts'
+import type { Authorizer } from './auth/authorizer.ts'
 import {
   failureFor,
   failureOfAnswer,
@@ -16,7 +16,7 @@ import {
 } from './failure.ts'
 import { createFlow, type ExchangeFlow } from './flow.ts'
 import { isRedirect, mostRedirects, redirectTarget } from './redirect.ts'
-import type { AttemptSample } from './report.ts'
+import type { AttemptSample } from './failure-log.ts'
 import { retryDelay } from './retry.ts'
 
 /** What all exchanges with one upstream share. */

@@ -8,7 +8,7 @@ import {
   type SecureContext,
   type SecureContextOptions,
 } from 'node:tls'
-import { parseCertificates, readBinaryFile, readTextFile } from '../config/pem.ts'
+import { parseCertificates, readBinaryFile, readTextFile } from '../rules/pem-files.ts'
 import type { UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { readPkcs12, type Pkcs12 } from './pkcs12.ts'

@@ -5,14 +5,14 @@ import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { GatewayError, UsageError, type Problem } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createAgents } from './agents.ts'
-import { createAuthorizer } from './authorizer.ts'
-import { readCredentials } from './credentials.ts'
+import { createAuthorizer } from './auth/authorizer.ts'
+import { readCredentials } from './auth/credentials.ts'
 import { openExchange, type Upstream } from './exchange.ts'
 import type { Subject } from './failure.ts'
 import { hostMatcher } from './host-pattern.ts'
-import { createFailureLog, type AttemptSample } from './report.ts'
+import { createFailureLog, type AttemptSample } from './failure-log.ts'
 import { readTlsProfile, type TlsProfile } from './tls.ts'
-import { requestToken } from './token-request.ts'
+import { requestToken } from './auth/token-request.ts'
 
 export interface UpstreamsOptions {
   upstreams: Config['upstreams']

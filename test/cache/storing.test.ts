@@ -2,9 +2,9 @@
 import { openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { startFill, type FillOptions } from '../../src/cache/fill.ts'
+import { startFill, type FillOptions } from '../../src/cache/fill/fill.ts'
 import type { Draft } from '../../src/cache/store.ts'
-import type { Found, Large } from '../../src/cache/content.ts'
+import type { Found, Large } from '../../src/cache/cache.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import {
   app,

@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSy
 import { join } from 'node:path'
 import t from 'tap'
 import { command } from '../../src/cli/pki.ts'
-import { found } from '../../src/pki/founding.ts'
+import { found } from '../../src/pki/init.ts'
 import { issueClient, makeFolder, openssl, verify } from '../helpers/pki.ts'
 import { optionsFor } from '../requirements.ts'
 

@@ -1,7 +1,7 @@
 // `portcullis doctor` against real nginx in front of a real registry: the four modes, and the causes.
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Diagnosis } from '../../src/upstream/diagnosis.ts'
+import type { Diagnosis } from '../../src/upstream/doctor/diagnosis.ts'
 import { failureIn, modesIn } from '../helpers/diagnosis.ts'
 import { optionsFor } from '../requirements.ts'
 import { expired, here, type Pair } from './lab/certificates.ts'

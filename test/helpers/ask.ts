@@ -3,7 +3,7 @@ import type { Test } from 'tap'
 import type { Config, UpstreamConfig } from '../../src/config/schema.ts'
 import type { GatewayError } from '../../src/errors.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../src/oci/origin.ts'
-import type { AttemptSample } from '../../src/upstream/report.ts'
+import type { AttemptSample } from '../../src/upstream/failure-log.ts'
 import { createUpstreams, type Upstreams } from '../../src/upstream/upstreams.ts'
 import { recordingLog } from './listener.ts'
 

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { globSync, readdirSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
-import { openIndex } from '../../src/cache/content-index.ts'
+import { openIndex } from '../../src/cache/index/content-index.ts'
 import { formatImage } from '../../src/transfer/image-name.ts'
 
 /** Everything about the folder; throws where a file of the store does not hash to its name. */

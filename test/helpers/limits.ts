@@ -1,7 +1,7 @@
 // Takes resources away from this very process, and gives them back: real errors of a real kernel.
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { codeOf } from '../../src/cache/folder.ts'
+import { codeOf } from '../../src/cache/disk/folder.ts'
 
 /** No file grows beyond so many bytes, until the returned function is called: EFBIG. */
 export function limitFiles(bytes: number): () => void {

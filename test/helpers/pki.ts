@@ -2,8 +2,8 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { found } from '../../src/pki/founding.ts'
-import { issue, type Issuance, type IssuanceOptions } from '../../src/pki/issuance.ts'
+import { found } from '../../src/pki/init.ts'
+import { issue, type Issuance, type IssuanceOptions } from '../../src/pki/issue.ts'
 
 export interface Ran {
   status: number | null

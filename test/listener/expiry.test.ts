@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { readCredentials } from '../../src/listener/credentials.ts'
+import { readCredentials } from '../../src/listener/tls-files.ts'
 import { watchExpiry, type Expiry } from '../../src/listener/expiry.ts'
 import { makeCrl } from '../helpers/crl.ts'
 import { makeSite, recordingLog } from '../helpers/listener.ts'

@@ -10,7 +10,7 @@ import { recordingLog } from '../helpers/listener.ts'
 const alive = setInterval(() => undefined, 60_000)
 t.teardown(() => clearInterval(alive))
 
-/** Parts of two files each, which are right if both say the same; `inUse` is what was swapped in. */
+/** Context of two files each, which are right if both say the same; `inUse` is what was swapped in. */
 function rig(t: Test, ...names: string[]) {
   const folder = t.testdir({})
   const inUse: Record<string, string> = {}

@@ -6,10 +6,10 @@ import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { startRegistry } from '../../src/demo/registry.ts'
-import { handovers } from '../../src/pki/handover.ts'
+import { handovers } from '../../src/pki/handover/targets.ts'
 import { keyAlgorithms, type KeyAlgorithm } from '../../src/pki/key.ts'
-import { found } from '../../src/pki/founding.ts'
-import { issue, type Issuance } from '../../src/pki/issuance.ts'
+import { found } from '../../src/pki/init.ts'
+import { issue, type Issuance } from '../../src/pki/issue.ts'
 import { optionsFor } from '../requirements.ts'
 
 const suite = optionsFor('foreign')

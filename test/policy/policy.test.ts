@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { PolicyConfig, RuleConfig } from '../../src/config/access.ts'
+import type { PolicyConfig, RuleConfig } from '../../src/config/access-schema.ts'
 import { createPolicy, type Action } from '../../src/policy/policy.ts'
 import type { Subject } from '../../src/policy/subject.ts'
 

@@ -1,5 +1,5 @@
 import t from 'tap'
-import type { RuleConfig } from '../../src/config/access.ts'
+import type { RuleConfig } from '../../src/config/access-schema.ts'
 import { policyWarnings } from '../../src/policy/warnings.ts'
 
 const issuer = {

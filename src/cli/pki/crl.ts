@@ -1,6 +1,6 @@
 // `portcullis pki crl`: the revocation lists with a new date.
 import { parseArgs } from 'node:util'
-import { refreshCrl } from '../../pki/revocation.ts'
+import { refreshCrl } from '../../pki/revoke.ts'
 import type { Command } from '../command.ts'
 import { byOption, daysIn, folderHelp, folderOf, folderOptions } from './options.ts'
 import { tellCrl } from './output.ts'

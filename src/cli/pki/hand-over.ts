@@ -4,10 +4,15 @@ import { readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
 import { tarOf } from '../../demo/tar.ts'
-import { inFolder, secret, writeFiles } from '../../pki/files.ts'
-import { handovers, handoverTargets, isForRoot, type HandoverTarget } from '../../pki/handover.ts'
-import { checkRegistries, parseGateway } from '../../pki/handover-input.ts'
-import type { Issuance } from '../../pki/issuance.ts'
+import { inFolder, secret, writeFiles } from '../../pki/state/files.ts'
+import {
+  handovers,
+  handoverTargets,
+  isForRoot,
+  type HandoverTarget,
+} from '../../pki/handover/targets.ts'
+import { checkRegistries, parseGateway } from '../../pki/handover/handover.ts'
+import type { Issuance } from '../../pki/issue.ts'
 import { passphraseIn, shown } from './options.ts'
 
 export const handoverOptions = {

@@ -1,7 +1,7 @@
 // `portcullis pki init`: an authority in a folder.
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../errors.ts'
-import { found } from '../../pki/founding.ts'
+import { found } from '../../pki/init.ts'
 import type { Command } from '../command.ts'
 import {
   algorithmIn,

@@ -1,6 +1,6 @@
 // `portcullis pki server` and `portcullis pki client`: a certificate, and what its owner needs.
 import { parseArgs } from 'node:util'
-import { issue, type LeafProfile } from '../../pki/issuance.ts'
+import { issue, type LeafProfile } from '../../pki/issue.ts'
 import { readRequest, type SigningRequest } from '../../pki/request.ts'
 import type { Command } from '../command.ts'
 import { handOver, handoverHelp, handoverOptions, planOf } from './hand-over.ts'

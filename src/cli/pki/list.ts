@@ -1,6 +1,6 @@
 // `portcullis pki list`: what was issued, and how long it lasts.
 import { parseArgs } from 'node:util'
-import { inventory, type InventoryItem } from '../../pki/inventory.ts'
+import { inventory, type InventoryItem } from '../../pki/state/inventory.ts'
 import type { Command } from '../command.ts'
 import { formatTable } from '../table.ts'
 import { folderHelp, folderOf, folderOptions } from './options.ts'

@@ -3,9 +3,9 @@ import { readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { isIP } from 'node:net'
 import { UsageError } from '../../errors.ts'
-import type { AuthorityFolder } from '../../pki/folder.ts'
+import type { AuthorityFolder } from '../../pki/state/folder.ts'
 import { keyAlgorithms, type KeyAlgorithm } from '../../pki/key.ts'
-import { isDnsName } from '../../pki/names.ts'
+import { isDnsName } from '../../pki/name-rules.ts'
 import type { AlternativeNames } from '../../pki/profile.ts'
 
 export const folderOptions = {

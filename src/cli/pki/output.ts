@@ -1,6 +1,6 @@
 // What the `pki` sub-commands print.
-import type { Issuance } from '../../pki/issuance.ts'
-import type { CrlFile } from '../../pki/revocation.ts'
+import type { Issuance } from '../../pki/issue.ts'
+import type { CrlFile } from '../../pki/revoke.ts'
 import { shown } from './options.ts'
 
 /** The files, and who and how long the certificate is for. */

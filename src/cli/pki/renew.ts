@@ -1,6 +1,6 @@
 // `portcullis pki renew`: the same certificate with new dates.
 import { parseArgs } from 'node:util'
-import { renew } from '../../pki/renewal.ts'
+import { renew } from '../../pki/renew.ts'
 import type { Command } from '../command.ts'
 import { handOver, handoverHelp, handoverOptions, planOf } from './hand-over.ts'
 import {

@@ -1,8 +1,8 @@
 // `portcullis pki revoke`: certificates that count no more.
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../errors.ts'
-import { revocationReasons, type RevocationReason } from '../../pki/ledger.ts'
-import { revoke } from '../../pki/revocation.ts'
+import { revocationReasons, type RevocationReason } from '../../pki/state/ledger.ts'
+import { revoke } from '../../pki/revoke.ts'
 import type { Command } from '../command.ts'
 import { folderHelp, folderOf, folderOptions, nameIn } from './options.ts'
 import { dayOf, tellCrl } from './output.ts'

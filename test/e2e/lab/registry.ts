@@ -47,7 +47,7 @@ export async function startDockerRegistry(
 /** Pushes everything in `content` to the repository at `base`, such as `http://host/v2/name`. */
 export async function pushContent(base: string, content: Content): Promise<void> {
   for (const [digest, bytes] of content.blobs) await pushBlob(base, digest, bytes)
-  // Parts come before what refers to them, as they do in the map.
+  // Context come before what refers to them, as they do in the map.
   for (const [digest, { mediaType, bytes }] of content.manifests) {
     await pushManifest(base, digest, mediaType, bytes)
   }

@@ -1,0 +1,108 @@
+// Short exchanges with an upstream: answers that are wanted as a whole, or for their headers alone.
+import { GatewayError } from '../errors.ts'
+import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
+import { openAttempt } from './fill/relay.ts'
+
+export interface Answer extends OriginResponse {
+  /** Empty unless the status is 200. */
+  body: Buffer
+}
+
+/**
+ * The answer with its body.
+ * @param limit bytes; a longer body is an error
+ * @throws GatewayError as `Receiver.fail` has it, or UPSTREAM_FAILED `bad_response`
+ */
+export async function ask(
+  openUpstream: OpenUpstream,
+  request: OriginRequest,
+  limit: number,
+): Promise<Answer> {
+  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const chunks: Buffer[] = []
+  let length = 0
+  let answer: OriginResponse | undefined
+
+  openAttempt(openUpstream, request, (flow) => ({
+    start(response) {
+      answer = response
+      if (request.method === 'HEAD' || response.status !== 200) return
+      if (isEncoded(response)) refuse(flow, badResponse('an encoded body'))
+      else if ((lengthOf(response) ?? 0) > limit) refuse(flow, tooLong(limit))
+    },
+    data(chunk) {
+      length += chunk.length
+      if (length > limit) refuse(flow, tooLong(limit))
+      else if (answer?.status === 200) chunks.push(Buffer.from(chunk))
+    },
+    end() {
+      if (answer === undefined) reject(badResponse('nothing'))
+      else resolve({ ...answer, body: Buffer.concat(chunks) })
+    },
+    fail: reject,
+  }))
+  return promise
+
+  function refuse(flow: Flow, error: GatewayError): void {
+    flow.abort()
+    reject(error)
+  }
+}
+
+/** The headers of a GET whose body nobody wants: for upstreams that refuse HEAD. */
+export async function askHeaders(
+  openUpstream: OpenUpstream,
+  request: OriginRequest,
+): Promise<OriginResponse> {
+  const { promise, resolve, reject } = Promise.withResolvers<OriginResponse>()
+  const flow = openUpstream(request, {
+    start: resolve,
+    data: () => undefined,
+    end: () => undefined,
+    fail: reject,
+  })
+  try {
+    return await promise
+  } finally {
+    flow.abort()
+  }
+}
+
+/** The upstream answered what it must not. `what` completes "the upstream answered with ...". */
+export function badResponse(what: string, cause?: unknown): GatewayError {
+  return new GatewayError('UPSTREAM_FAILED', `the upstream answered with ${what}`, {
+    cause,
+    reason: 'bad_response',
+  })
+}
+
+/** What the upstream sent does not hash to its digest. */
+export function digestMismatch(): GatewayError {
+  return new GatewayError(
+    'UPSTREAM_FAILED',
+    'the upstream sent content that does not hash to its digest; look for a proxy that alters it',
+    { reason: 'digest_mismatch' },
+  )
+}
+
+/** The upstream could not be asked, so that what is known of it may still be true. */
+export function isOutage(error: unknown): error is GatewayError {
+  return (
+    error instanceof GatewayError &&
+    ['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS'].includes(error.code)
+  )
+}
+
+export function isEncoded({ headers }: OriginResponse): boolean {
+  return !['', 'identity'].includes((headers['content-encoding'] ?? '').trim().toLowerCase())
+}
+
+/** Content-Length in bytes; undefined where there is none. */
+export function lengthOf({ headers }: OriginResponse): number | undefined {
+  const length = headers['content-length']
+  return length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined
+}
+
+function tooLong(limit: number): GatewayError {
+  return badResponse(`more than the ${limit} bytes that are accepted`)
+}

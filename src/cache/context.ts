@@ -1,0 +1,43 @@
+// What the parts of the cache share.
+import type { Logger } from 'pino'
+import type { OpenUpstream } from '../oci/origin.ts'
+import type { Disk } from './disk/open-files.ts'
+import type { Memory } from './memory.ts'
+import type { Outages } from './outage.ts'
+import type { SmallStore } from './disk/small-store.ts'
+import type { Store } from './store.ts'
+import type { TolerantIndex } from './index/tolerant-index.ts'
+import type { StorageProblems } from './storage-problems.ts'
+
+/** How long tags of an upstream are served, in ms. */
+export interface Freshness {
+  /** Without asking again. */
+  tagTtl: number
+  /** Beyond that, while the upstream cannot be asked. */
+  staleIfError: number
+}
+
+export interface CacheMetrics {
+  lookup: (result: 'hit' | 'miss') => void
+  /** A client was served by a download that another one had started. */
+  coalesced: () => void
+  /** The number of downloads under way changed. */
+  fills: (change: number) => void
+}
+
+export interface Context {
+  store: Store
+  index: TolerantIndex
+  memory: Memory
+  disk: Disk
+  smallStore: SmallStore
+  outages: Outages
+  storageProblems: StorageProblems
+  log: Logger
+  metrics: CacheMetrics
+  openUpstream: OpenUpstream
+  freshnessOf: (upstream: string) => Freshness
+  now: () => number
+  /** Work that no client waits for, but the end of the process does. */
+  background: (work: Promise<void>) => void
+}

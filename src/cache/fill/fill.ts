@@ -1,0 +1,125 @@
+// A download that is under way: a growing file, and the readers that follow it from any offset.
+import { GatewayError } from '../../errors.ts'
+import { hexOf, type Digest } from '../../oci/digest.ts'
+import type { OpenUpstream } from '../../oci/origin.ts'
+import type { Place } from '../../oci/place.ts'
+import type { Large } from '../cache.ts'
+import { startDownload } from './download.ts'
+import { createReaders } from './readers.ts'
+import { createGrowingFile, type GrowingFile } from './growing-file.ts'
+import { createRelay } from './relay.ts'
+import type { Draft, Stored } from '../store.ts'
+
+export interface Fill {
+  /** Whose request started it. */
+  place: Place
+  /** Resolves once the upstream has said that it has the blob; rejects where that fails. */
+  started: Promise<void>
+  /** Resolves, never rejects, once it is stored or failed. */
+  ended: Promise<void>
+  /** Whether a new reader can have all of it. */
+  isJoinable: () => boolean
+  /** A reader, one for each client; its size is known once the fill has started. */
+  follow: () => Large
+  /** Ends it for all readers, unless all is there already. */
+  abort: (error: GatewayError) => void
+}
+
+export interface FillOptions {
+  openUpstream: OpenUpstream
+  place: Place
+  digest: Digest
+  retryDelay: number
+  /** May throw what the file system says: then the content is passed on without being kept. */
+  draft: () => Draft
+  onStarted: () => void
+  /** The digest is right; `bytes` where all of it is in memory. */
+  onVerified: (bytes: Buffer | undefined) => void
+  onStored: (stored: Stored) => void
+  onStoringFailed: (error: unknown) => void
+}
+
+export function startFill(options: FillOptions): Fill {
+  const { openUpstream, place, digest, retryDelay } = options
+  const started = Promise.withResolvers<void>()
+  const ended = Promise.withResolvers<void>()
+  started.promise.catch(() => undefined)
+  const download = createRelay()
+  let file: GrowingFile | undefined
+  let size: number | undefined
+  let isVerified = false
+  let failure: GatewayError | undefined
+  let hasEnded = false
+
+  const growth = () => ({ tail: file?.tail, size, isVerified, failure })
+  const readers = createReaders(digest, growth, () => {
+    if (readers.count() > 0) return
+    if (hasEnded) file?.close()
+    else abortUnread()
+  })
+
+  function abortUnread(): void {
+    if (readers.count() > 0 || file?.tail.isStoring() !== false) return
+    abort(new GatewayError('UNAVAILABLE', 'nobody reads what cannot be stored'))
+  }
+
+  function begin(announced: number | undefined): void {
+    size = announced
+    const onRoom = () => download.resume()
+    const onStoringFailed = (error: unknown) => {
+      options.onStoringFailed(error)
+      abortUnread()
+    }
+    const { wake: onFlush, neededFrom } = readers
+    file = createGrowingFile({ ...options, size, neededFrom, onFlush, onRoom, onStoringFailed })
+    options.onStarted()
+    started.resolve()
+  }
+
+  function data(chunk: Buffer): void {
+    file?.append(chunk)
+    if (file?.tail.isCrowded() === true) download.pause()
+  }
+
+  function end(): boolean {
+    if (file?.hashSoFar() !== hexOf(digest)) return false
+    isVerified = true
+    size = file.tail.end()
+    options.onVerified(file.tail.whole())
+    readers.wake()
+    void finish()
+    return true
+  }
+
+  function fail(error: GatewayError): void {
+    if (isVerified || failure !== undefined) return
+    failure = error
+    started.reject(error)
+    readers.wake()
+    void finish()
+  }
+
+  function abort(error: GatewayError): void {
+    if (!isVerified) download.abort()
+    fail(error)
+  }
+
+  async function finish(): Promise<void> {
+    const stored = await file?.settle(isVerified)
+    if (stored !== undefined) options.onStored(stored)
+    hasEnded = true
+    ended.resolve()
+    if (readers.count() === 0) file?.close()
+  }
+
+  const target = { begin, data, hashSoFar: () => file?.hashSoFar() ?? '', end, fail }
+  download.use(startDownload({ openUpstream, place, digest, target, retryDelay }))
+  return {
+    place,
+    started: started.promise,
+    ended: ended.promise,
+    isJoinable: () => failure === undefined && file?.tail.hasGap() !== true,
+    follow: readers.follow,
+    abort,
+  }
+}

@@ -1,0 +1,86 @@
+// All downloads that are under way: one for each digest, whoever wants it.
+import { GatewayError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
+import type { OpenUpstream } from '../../oci/origin.ts'
+import type { Place } from '../../oci/place.ts'
+import type { Disk } from '../disk/open-files.ts'
+import { startFill, type Fill } from './fill.ts'
+import type { Small } from '../cache.ts'
+import type { Memory } from '../memory.ts'
+import type { SmallStore } from '../disk/small-store.ts'
+import type { Store } from '../store.ts'
+import type { StorageProblems } from '../storage-problems.ts'
+
+export interface Fills {
+  /** One that a reader of all of it can join. */
+  running: (digest: Digest) => Fill | undefined
+  start: (place: Place, digest: Digest) => Fill
+  /** Ends them all, and waits until what was complete is stored. */
+  close: () => Promise<void>
+}
+
+export interface FillsOptions {
+  openUpstream: OpenUpstream
+  store: Store
+  memory: Memory
+  disk: Disk
+  smallStore: SmallStore
+  storageProblems: StorageProblems
+  /** The number of downloads under way changed. */
+  onChange: (change: number) => void
+  retryDelay: number
+}
+
+const mediaType = 'application/octet-stream'
+
+export function createFills(options: FillsOptions): Fills {
+  const { openUpstream, store, memory, disk, smallStore, storageProblems, onChange, retryDelay } =
+    options
+  const latest = new Map<Digest, Fill>()
+  const all = new Set<Fill>()
+
+  function start(place: Place, digest: Digest): Fill {
+    let unstored: Small | undefined
+    const fill = startFill({
+      openUpstream,
+      place,
+      digest,
+      retryDelay,
+      draft: () => store.draft(digest),
+      onStarted: () => memory.link(place, digest, 'blob'),
+      onVerified(bytes) {
+        if (bytes === undefined) return
+        unstored = { kind: 'small', digest, mediaType, bytes }
+        memory.keep(unstored)
+      },
+      onStored(stored) {
+        unstored = undefined
+        memory.stored(digest, { mediaType, ...stored })
+        disk.warm(digest)
+      },
+      onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
+    })
+    latest.set(digest, fill)
+    all.add(fill)
+    onChange(1)
+    void fill.ended.then(() => {
+      if (latest.get(digest) === fill) latest.delete(digest)
+      all.delete(fill)
+      if (unstored !== undefined) smallStore.keep(unstored)
+      onChange(-1)
+    })
+    return fill
+  }
+
+  return {
+    start,
+    running(digest) {
+      const fill = latest.get(digest)
+      return fill?.isJoinable() === true ? fill : undefined
+    },
+    async close() {
+      for (const fill of all) fill.abort(new GatewayError('UNAVAILABLE', 'the gateway is stopping'))
+      await Promise.all([...all].map(async ({ ended }) => ended))
+    },
+  }
+}

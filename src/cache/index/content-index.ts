@@ -1,0 +1,258 @@
+// What is known about the content: where it is from, which tags mean it, what refers to it.
+import type { DatabaseSync } from 'node:sqlite'
+import type { Digest } from '../../oci/digest.ts'
+import type { Place } from '../../oci/place.ts'
+import { openDatabase } from './database.ts'
+import { foldersIn } from '../disk/folder.ts'
+
+/** What is known of one file of the store. */
+export interface ContentFacts {
+  mediaType: string
+  /** Bytes. */
+  size: number
+  /** As the file system has it, milliseconds. */
+  mtime: number
+  /** Milliseconds since 1970. */
+  created: number
+  accessed: number
+}
+
+/** As what a repository holds a digest. */
+export type LinkKind = 'manifest' | 'blob'
+
+export interface TagFacts {
+  digest: Digest
+  /** When the upstream last said so, milliseconds since 1970. */
+  checkedAt: number
+}
+
+export interface Link extends Place {
+  digest: Digest
+  kind: LinkKind
+}
+
+/** How a manifest refers to another digest. */
+export type EdgeKind = 'child' | 'subject'
+
+/** All calls are synchronous and throw what SQLite says, such as a full disk. */
+export interface Index {
+  /** It lives in memory only, because the folder cannot be written. */
+  isVolatile: boolean
+  content: (digest: Digest) => ContentFacts | undefined
+  contents: () => (ContentFacts & { digest: Digest })[]
+  addContent: (
+    digest: Digest,
+    facts: Pick<ContentFacts, 'mediaType' | 'size' | 'mtime'>,
+    at?: number,
+  ) => void
+  /** Its file is gone; links, tags and edges stay, as the upstream still has it. */
+  dropContent: (digest: Digest) => void
+  touchContents: (accessed: ReadonlyMap<Digest, number>) => void
+
+  linkKinds: (place: Place, digest: Digest) => LinkKind[]
+  links: (filter?: { place?: Place; digest?: Digest }) => Link[]
+  addLink: (place: Place, digest: Digest, kind: LinkKind) => void
+  dropLink: (place: Place, digest: Digest) => void
+  /** Every repository with a manifest or a tag, sorted. */
+  repositories: () => Place[]
+
+  tag: (place: Place, name: string) => TagFacts | undefined
+  tags: () => (Place & TagFacts & { name: string })[]
+  /** Names, sorted. */
+  tagsOf: (place: Place) => string[]
+  setTag: (place: Place, name: string, digest: Digest, checkedAt?: number) => void
+  dropTag: (place: Place, name: string) => void
+
+  addEdges: (parent: Digest, children: readonly Digest[], kind?: EdgeKind) => void
+  childrenOf: (parent: Digest, kind?: EdgeKind) => Digest[]
+  parentsOf: (child: Digest, kind?: EdgeKind) => Digest[]
+
+  pins: () => Digest[]
+  pin: (digest: Digest) => void
+  unpin: (digest: Digest) => void
+
+  /** The list of referrers as it was kept. */
+  referrers: (place: Place, digest: Digest) => { body: string; checkedAt: number } | undefined
+  setReferrers: (place: Place, digest: Digest, body: string, checkedAt?: number) => void
+
+  /** All of `work` or nothing; not to be nested. */
+  transaction: (work: () => void) => void
+  /** Whether another process has written since the last call. */
+  hasChanged: () => boolean
+  /** Makes what was written survive a power cut. Resolves to whether there was something to do. */
+  sync: () => Promise<boolean>
+  /** Makes it durable as well. */
+  close: () => void
+}
+
+/**
+ * Opens the index in the cache folder `dir`, which `openStore` has prepared.
+ * @param patience how long a statement waits, and everything with it, while another process writes; ms
+ */
+export function openIndex(dir: string, patience = 5000): Index {
+  const { sqlite, isVolatile, sync, syncNow } = openDatabase(foldersIn(dir))
+  sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
+  const dataVersion = sqlite.prepare('PRAGMA data_version')
+  let seenVersion = dataVersion.get()?.['data_version']
+  return {
+    isVolatile,
+    ...contentQueries(sqlite),
+    ...linkQueries(sqlite),
+    ...tagQueries(sqlite),
+    ...edgeQueries(sqlite),
+    ...referrersQueries(sqlite),
+    transaction: (work) => runTransaction(sqlite, work),
+    hasChanged() {
+      const version = dataVersion.get()?.['data_version']
+      const hasChanged = version !== seenVersion
+      seenVersion = version
+      return hasChanged
+    },
+    sync,
+    close() {
+      try {
+        syncNow()
+      } finally {
+        sqlite.close()
+      }
+    },
+  }
+}
+
+function runTransaction(sqlite: DatabaseSync, work: () => void): void {
+  sqlite.exec('BEGIN IMMEDIATE')
+  try {
+    work()
+    sqlite.exec('COMMIT')
+  } catch (error) {
+    // SQLite itself has rolled back after some errors, a full disk among them.
+    if (sqlite.isTransaction) sqlite.exec('ROLLBACK')
+    throw error
+  }
+}
+
+type ContentQueries = Pick<
+  Index,
+  'content' | 'contents' | 'addContent' | 'dropContent' | 'touchContents' | 'pins' | 'pin' | 'unpin'
+>
+
+function contentQueries(sqlite: DatabaseSync): ContentQueries {
+  const columns = 'media_type AS mediaType, size, mtime, created, accessed'
+  const get = sqlite.prepare(`SELECT ${columns} FROM content WHERE digest = ?`)
+  const all = sqlite.prepare(`SELECT digest, ${columns} FROM content ORDER BY digest`)
+  const put = sqlite.prepare(
+    `INSERT INTO content (digest, media_type, size, mtime, created, accessed) VALUES (?, ?, ?, ?, ?, ?)
+     ON CONFLICT DO UPDATE SET media_type = excluded.media_type, size = excluded.size,
+       mtime = excluded.mtime, accessed = max(accessed, excluded.accessed)`,
+  )
+  const drop = sqlite.prepare('DELETE FROM content WHERE digest = ?')
+  const touch = sqlite.prepare('UPDATE content SET accessed = max(accessed, ?) WHERE digest = ?')
+  const pins = sqlite.prepare('SELECT digest FROM pin ORDER BY digest')
+  const pin = sqlite.prepare('INSERT OR IGNORE INTO pin VALUES (?)')
+  const unpin = sqlite.prepare('DELETE FROM pin WHERE digest = ?')
+  return {
+    content: (digest) => get.get(digest) as ContentFacts | undefined,
+    contents: () => all.all() as unknown as (ContentFacts & { digest: Digest })[],
+    addContent: (digest, { mediaType, size, mtime }, at = Date.now()) =>
+      void put.run(digest, mediaType, size, mtime, at, at),
+    dropContent: (digest) => void drop.run(digest),
+    touchContents: (accessed) =>
+      runTransaction(sqlite, () => {
+        for (const [digest, at] of accessed) touch.run(at, digest)
+      }),
+    pins: () => pins.all().map((row) => row['digest'] as Digest),
+    pin: (digest) => void pin.run(digest),
+    unpin: (digest) => void unpin.run(digest),
+  }
+}
+
+type LinkQueries = Pick<Index, 'linkKinds' | 'links' | 'addLink' | 'dropLink' | 'repositories'>
+
+function linkQueries(sqlite: DatabaseSync): LinkQueries {
+  const kinds = sqlite.prepare(
+    'SELECT kind FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
+  )
+  const put = sqlite.prepare('INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)')
+  const drop = sqlite.prepare(
+    'DELETE FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
+  )
+  const find = sqlite.prepare(
+    `SELECT upstream, repository, digest, kind FROM link
+     WHERE (?1 IS NULL OR (upstream = ?1 AND repository = ?2)) AND (?3 IS NULL OR digest = ?3)`,
+  )
+  const repositories = sqlite.prepare(
+    `SELECT upstream, repository FROM link WHERE kind = 'manifest'
+     UNION SELECT upstream, repository FROM tag ORDER BY upstream, repository`,
+  )
+  return {
+    linkKinds: ({ upstream, repository }, digest) =>
+      kinds.all(upstream, repository, digest).map((row) => row['kind'] as LinkKind),
+    links: ({ place, digest } = {}) =>
+      find.all(
+        place?.upstream ?? null,
+        place?.repository ?? null,
+        digest ?? null,
+      ) as unknown as Link[],
+    addLink: ({ upstream, repository }, digest, kind) =>
+      void put.run(upstream, repository, digest, kind),
+    dropLink: ({ upstream, repository }, digest) => void drop.run(upstream, repository, digest),
+    repositories: () => repositories.all() as unknown as Place[],
+  }
+}
+
+type TagQueries = Pick<Index, 'tag' | 'tags' | 'tagsOf' | 'setTag' | 'dropTag'>
+
+function tagQueries(sqlite: DatabaseSync): TagQueries {
+  const where = 'WHERE upstream = ? AND repository = ? AND name = ?'
+  const get = sqlite.prepare(`SELECT digest, checked_at AS checkedAt FROM tag ${where}`)
+  const all = sqlite.prepare(
+    `SELECT upstream, repository, name, digest, checked_at AS checkedAt FROM tag
+     ORDER BY upstream, repository, name`,
+  )
+  const names = sqlite.prepare(
+    'SELECT name FROM tag WHERE upstream = ? AND repository = ? ORDER BY name',
+  )
+  const put = sqlite.prepare('INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?, ?)')
+  const drop = sqlite.prepare(`DELETE FROM tag ${where}`)
+  return {
+    tag: ({ upstream, repository }, name) =>
+      get.get(upstream, repository, name) as TagFacts | undefined,
+    tags: () => all.all() as unknown as (Place & TagFacts & { name: string })[],
+    tagsOf: ({ upstream, repository }) =>
+      names.all(upstream, repository).map((row) => row['name'] as string),
+    setTag: ({ upstream, repository }, name, digest, checkedAt = Date.now()) =>
+      void put.run(upstream, repository, name, digest, checkedAt),
+    dropTag: ({ upstream, repository }, name) => void drop.run(upstream, repository, name),
+  }
+}
+
+type EdgeQueries = Pick<Index, 'addEdges' | 'childrenOf' | 'parentsOf'>
+
+function edgeQueries(sqlite: DatabaseSync): EdgeQueries {
+  const put = sqlite.prepare('INSERT OR IGNORE INTO edge VALUES (?, ?, ?)')
+  const children = sqlite.prepare('SELECT child FROM edge WHERE parent = ? AND kind = ?')
+  const parents = sqlite.prepare('SELECT parent FROM edge WHERE child = ? AND kind = ?')
+  return {
+    addEdges(parent, digests, kind = 'child') {
+      for (const child of digests) put.run(parent, child, kind)
+    },
+    childrenOf: (parent, kind = 'child') =>
+      children.all(parent, kind).map((row) => row['child'] as Digest),
+    parentsOf: (child, kind = 'child') =>
+      parents.all(child, kind).map((row) => row['parent'] as Digest),
+  }
+}
+
+function referrersQueries(sqlite: DatabaseSync): Pick<Index, 'referrers' | 'setReferrers'> {
+  const get = sqlite.prepare(
+    `SELECT body, checked_at AS checkedAt FROM referrers
+     WHERE upstream = ? AND repository = ? AND digest = ?`,
+  )
+  const put = sqlite.prepare('INSERT OR REPLACE INTO referrers VALUES (?, ?, ?, ?, ?)')
+  return {
+    referrers: ({ upstream, repository }, digest) =>
+      get.get(upstream, repository, digest) as { body: string; checkedAt: number } | undefined,
+    setReferrers: ({ upstream, repository }, digest, body, checkedAt = Date.now()) =>
+      void put.run(upstream, repository, digest, body, checkedAt),
+  }
+}

@@ -1,0 +1,40 @@
+// What keeps the cache from storing: told in the log once a minute, and to whoever asks for it.
+import type { Logger } from 'pino'
+import { codeOf } from './disk/folder.ts'
+
+export interface StorageProblems {
+  /** Takes note that something could not be stored; the answer to the client does not suffer. */
+  note: (error: unknown, what: string) => void
+  /** Runs `work`; what it throws is noted. */
+  guard: (what: string, work: () => void) => void
+  /** A sentence about what failed within the last minute. */
+  recent: () => string | undefined
+}
+
+const minute = 60_000
+
+export function createStorageProblems(log: Logger): StorageProblems {
+  let toldAt = Number.NEGATIVE_INFINITY
+  let last: { at: number; text: string } | undefined
+
+  function note(error: unknown, what: string): void {
+    const at = performance.now()
+    last = { at, text: `${what} failed: ${codeOf(error)}` }
+    if (at - toldAt < minute) return
+    toldAt = at
+    log.error({ err: error }, `${what} failed: what is fetched is passed on without being kept`)
+  }
+
+  return {
+    note,
+    guard(what, work) {
+      try {
+        work()
+      } catch (error) {
+        note(error, what)
+      }
+    },
+    recent: () =>
+      last === undefined || performance.now() - last.at > minute ? undefined : last.text,
+  }
+}

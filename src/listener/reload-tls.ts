@@ -1,0 +1,84 @@
+// The certificates, authorities and revocation lists of a listener, replaced while it runs.
+import { setImmediate } from 'node:timers/promises'
+import type { TLSSocket } from 'node:tls'
+import type { ListenerTlsConfig } from '../config/schema.ts'
+import { verificationReason } from '../errors.ts'
+import { readCredentials, type Credentials } from './tls-files.ts'
+import type { Expiry } from './expiry.ts'
+import type { ReloadPart } from './reload.ts'
+import { connectionsOf, securedBy, type ListenerServer, type Secured } from './server.ts'
+
+/** Connections looked at before others get their turn. */
+const batch = 200
+
+/**
+ * The part of a reload that is this server's; undefined without TLS. `tls` is asked at each reload.
+ * `clientAuth` stays what it was at the start.
+ */
+export function listenerPart(
+  server: ListenerServer,
+  tls: () => ListenerTlsConfig,
+): ReloadPart | undefined {
+  const secured = securedBy(server)
+  if (secured === undefined) return undefined
+  const { section = 'listen' } = secured.options
+  return {
+    name: section,
+    files: () => filesOf(tls()),
+    prepare() {
+      const credentials = readCredentials(tls(), `${section}.tls`)
+      return { swap: () => replace(secured, credentials), facts: factsOf(credentials) }
+    },
+  }
+}
+
+/** When what the server uses ends; nothing without TLS. */
+export function expiriesInUse(server: ListenerServer): readonly Expiry[] {
+  return securedBy(server)?.credentials.expiries ?? []
+}
+
+function filesOf({ cert, key, clientCa, crl }: ListenerTlsConfig): string[] {
+  return [cert, key, ...clientCa, ...crl].filter((file) => file !== undefined)
+}
+
+function factsOf({ expiries: [leaf] }: Credentials) {
+  return leaf === undefined ? {} : { expires: new Date(leaf.expiresAt).toISOString() }
+}
+
+function replace(secured: Secured, credentials: Credentials): void {
+  const { server, guard, options } = secured
+  for (const warning of credentials.warnings) options.log.warn(warning)
+  server.setSecureContext(credentials.context)
+  guard.replace(credentials.trust)
+  secured.credentials = credentials
+  void closeRefused(secured)
+}
+
+/** Closes connections, idle or not, whose client would not be let in any more. */
+async function closeRefused(secured: Secured): Promise<void> {
+  const { credentials } = secured
+  let count = 0
+  for (const socket of [...connectionsOf(secured.server)] as TLSSocket[]) {
+    closeIfRefused(secured, socket)
+    count += 1
+    if (count % batch === 0) await setImmediate()
+    // The next reload has begun to look at all of them.
+    if (secured.credentials !== credentials) return
+  }
+}
+
+function closeIfRefused({ guard, options }: Secured, socket: TLSSocket): void {
+  if (socket.destroyed) return
+  const error = guard.check(socket)
+  const certificate = socket.getPeerX509Certificate()
+  if (error !== undefined) {
+    const reason = verificationReason(error)
+    const facts = { reason, subject: certificate?.subject, source: socket.remoteAddress }
+    options.log.warn(facts, 'connection closed: its client is refused now')
+    options.onRefusedCaller?.(reason)
+    socket.destroy()
+  } else if (certificate !== undefined && !socket.authorized) {
+    // Refused by the authorities of then, whom OpenSSL has asked: these may let it in.
+    socket.destroy()
+  }
+}

@@ -1,0 +1,147 @@
+// One request on its way through the registry: what becomes known of it, for the log and the metrics.
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Logger } from 'pino'
+import type { Source } from '../cache/cache.ts'
+import type { GatewayError } from '../errors.ts'
+import type { Identity } from '../identity/identity.ts'
+import type { Place } from '../oci/place.ts'
+import type { Resource } from '../oci/resource.ts'
+
+export interface Exchange {
+  req: IncomingMessage
+  res: ServerResponse
+  /** `performance.now()` when the headers had arrived. */
+  started: number
+  /** The same when the first byte of the answer was handed over; 0 before. */
+  firstByte: number
+  resource: Resource | undefined
+  place: Place | undefined
+  identity: Identity | undefined
+  source: Source | 'none'
+  stale: boolean
+  /** Bytes of body sent. */
+  bytes: number
+  error: GatewayError | undefined
+}
+
+/** What a request comes to, as the metrics take it; seconds. */
+export interface RequestSample {
+  kind: 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'base' | 'other'
+  status: number
+  source: Source | 'none'
+  bytes: number
+  seconds: number
+  firstByteSeconds?: number
+}
+
+/** Takes note of a request that is over. */
+export type Recorder = (exchange: Exchange) => void
+
+export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchange {
+  return {
+    req,
+    res,
+    started: performance.now(),
+    firstByte: 0,
+    resource: undefined,
+    place: undefined,
+    identity: undefined,
+    source: 'none',
+    stale: false,
+    bytes: 0,
+    error: undefined,
+  }
+}
+
+/** One log line and one sample per request. */
+export function createRecorder(log: Logger, sample: (sample: RequestSample) => void): Recorder {
+  return (exchange) => {
+    const seconds = (performance.now() - exchange.started) / 1000
+    const firstByteSeconds =
+      exchange.firstByte === 0 ? undefined : (exchange.firstByte - exchange.started) / 1000
+    const { resource, res, source, bytes } = exchange
+    const common = { kind: kindOf(resource), status: res.statusCode, source, bytes, seconds }
+    sample(firstByteSeconds === undefined ? common : { ...common, firstByteSeconds })
+    write(log, exchange, seconds, firstByteSeconds)
+  }
+}
+
+function kindOf(resource: Resource | undefined): RequestSample['kind'] {
+  return resource === undefined || resource.kind === 'upload' ? 'other' : resource.kind
+}
+
+function write(
+  log: Logger,
+  exchange: Exchange,
+  seconds: number,
+  firstByteSeconds: number | undefined,
+): void {
+  const { req, res, place, error, identity } = exchange
+  const level = res.statusCode >= 500 ? 'warn' : 'info'
+  if (!log.isLevelEnabled(level)) return
+  log[level](
+    {
+      client: req.socket.remoteAddress,
+      identity: identity === undefined ? undefined : nameOf(identity),
+      method: req.method,
+      upstream: place?.upstream,
+      repository: place?.repository,
+      reference: referenceOf(exchange),
+      status: res.statusCode,
+      bytes: exchange.bytes,
+      source: exchange.source,
+      stale: exchange.stale ? true : undefined,
+      ttfbMs: firstByteSeconds === undefined ? undefined : round(firstByteSeconds),
+      ms: round(seconds),
+      ...(error === undefined ? {} : failureOf(error)),
+    },
+    'request',
+  )
+}
+
+/** Such as `CN=edge-1`, `token alice of https://idp.example`, or both. */
+export function nameOf(identity: Identity): string {
+  switch (identity.kind) {
+    case 'anonymous':
+      return 'anonymous'
+    case 'certificate':
+      return identity.subject
+    case 'token':
+      return `token ${identity.subject} of ${identity.issuer}`
+    case 'certificate+token':
+    default:
+      return `${nameOf(identity.certificate)} with ${nameOf(identity.token)}`
+  }
+}
+
+function referenceOf({ resource, req }: Exchange): string | undefined {
+  if (resource === undefined) return req.url?.slice(0, 256)
+  if ('digest' in resource && resource.digest !== undefined) return resource.digest
+  return 'tag' in resource ? resource.tag : resource.kind
+}
+
+function failureOf(error: GatewayError) {
+  const { code, reason, message, cause } = error
+  const why = cause instanceof Error ? cause.message : undefined
+  // What is no failure of ours by name is a fault: its stack is wanted.
+  return { code, reason, message, why, ...(code === 'INTERNAL' ? { err: cause } : {}) }
+}
+
+function round(seconds: number): number {
+  return Math.round(seconds * 1e5) / 100
+}
+
+/** The audit line of a pull by tag. */
+export function tellTagPull(log: Logger, { req, identity, place, resource }: Exchange): void {
+  log.info(
+    {
+      audit: 'tag',
+      client: req.socket.remoteAddress,
+      who: identity === undefined ? undefined : nameOf(identity),
+      how: identity?.kind,
+      repository: place === undefined ? undefined : `${place.upstream}/${place.repository}`,
+      tag: resource !== undefined && 'tag' in resource ? resource.tag : undefined,
+    },
+    'audit',
+  )
+}

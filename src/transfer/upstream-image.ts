@@ -1,0 +1,120 @@
+// What an image of an upstream consists of: its manifests are pulled for it, its blobs are not.
+import type { Cache, Small } from '../cache/cache.ts'
+import { GatewayError } from '../errors.ts'
+import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
+import type { Place } from '../oci/place.ts'
+import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from './documents.ts'
+import type { ImageName } from './image-name.ts'
+import { deepestIndex, indexTypes, manifestTypes, platformOf } from './archive/oci-graph.ts'
+import { absentOf, wantedOf, type Platforms } from './platforms.ts'
+
+export interface Outline {
+  digest: Digest
+  /** The upstream could not be asked whether the tag still means this. */
+  isStale: boolean
+  /** The manifest or index itself, what it lists, and what refers to them. */
+  manifests: Digest[]
+  /** Configs and layers. */
+  blobs: Descriptor[]
+  /** Signatures, SBOMs and the like. */
+  referrers: Digest[]
+}
+
+/** Throws GatewayError as the cache does, or an Error where the image has not all `platforms`. */
+export async function outlineOf(
+  cache: Cache,
+  name: ImageName,
+  platforms: Platforms,
+): Promise<Outline> {
+  const { content, stale = false } = await rootOf(cache, name)
+  const walk = createWalk(cache, name)
+  await walk.add(content, platforms)
+  const referrers = await addReferrers(cache, name, walk)
+  return {
+    digest: content.digest,
+    isStale: stale,
+    manifests: [...walk.manifests],
+    blobs: [...walk.blobs.values()],
+    referrers,
+  }
+}
+
+function rootOf(cache: Cache, name: ImageName) {
+  return name.digest === undefined
+    ? cache.tag(name, name.tag ?? 'latest')
+    : cache.manifest(name, name.digest)
+}
+
+interface Walk {
+  manifests: Set<Digest>
+  blobs: Map<Digest, Descriptor>
+  /** Adds the manifest and all below it. */
+  add: (manifest: Small, platforms: Platforms, depth?: number) => Promise<void>
+}
+
+function createWalk(cache: Cache, place: Place): Walk {
+  const manifests = new Set<Digest>()
+  const blobs = new Map<Digest, Descriptor>()
+
+  async function add(manifest: Small, platforms: Platforms, depth = 0): Promise<void> {
+    const { digest, bytes, mediaType } = manifest
+    if (manifests.has(digest)) return
+    if (depth > deepestIndex) throw new Error(`${digest} is an index nested too deeply`)
+    manifests.add(digest)
+    if (indexTypes.includes(mediaType)) return addIndex(manifest, platforms, depth)
+    const { config, layers } = parseDocument(ManifestDocument, bytes, digest)
+    for (const blob of [config, ...layers]) blobs.set(blob.digest, blob)
+  }
+
+  async function addIndex({ digest, bytes }: Small, platforms: Platforms, depth: number) {
+    const { manifests: entries } = parseDocument(IndexDocument, bytes, digest)
+    const hasPlatforms = entries.some(({ platform }) => platform !== undefined)
+    const absent = hasPlatforms ? absentOf(entries, platforms) : []
+    if (absent.length > 0) {
+      const there = entries.filter(({ platform }) => platform !== undefined).map(platformOf)
+      throw new Error(`has no ${absent.join(', ')}; there are ${there.join(', ')}`)
+    }
+    for (const entry of wantedOf(entries, platforms)) {
+      if ([...indexTypes, ...manifestTypes].includes(entry.mediaType)) {
+        const { content } = await cache.manifest(place, entry.digest)
+        await add(content, platforms, depth + 1)
+      } else blobs.set(entry.digest, entry)
+    }
+  }
+
+  return { manifests, blobs, add }
+}
+
+/** Adds what refers to the manifests of `walk`, and to that: an SBOM may be signed. */
+async function addReferrers(cache: Cache, place: Place, walk: Walk): Promise<Digest[]> {
+  const tags = await tagsOf(cache, place)
+  const referrers = new Set<Digest>()
+  for (const subject of walk.manifests) {
+    const { entries } = await cache.referrers(place, subject)
+    const byTag = tags.filter((tag) => tag.startsWith(`${algorithmOf(subject)}-${hexOf(subject)}`))
+    const found = [
+      ...entries.map(
+        ({ digest }) =>
+          async () =>
+            cache.manifest(place, digest),
+      ),
+      ...byTag.map((tag) => async () => cache.tag(place, tag)),
+    ]
+    for (const pull of found) {
+      const { content } = await pull()
+      if (!walk.manifests.has(content.digest)) referrers.add(content.digest)
+      await walk.add(content, 'all')
+    }
+  }
+  return [...referrers]
+}
+
+/** For the signatures that cosign keeps under tags; there are registries that list none. */
+async function tagsOf(cache: Cache, place: Place): Promise<readonly string[]> {
+  try {
+    return (await cache.tags(place)).entries
+  } catch (error) {
+    if (error instanceof GatewayError) return []
+    throw error
+  }
+}

@@ -1,0 +1,138 @@
+// One request for a token, by the distribution token specification: GET, with a password where there
+// is one, or POST with an identity token (its OAuth 2 form).
+import { text } from 'node:stream/consumers'
+import { request, type Dispatcher } from 'undici'
+import type { Credentials } from './credentials.ts'
+import {
+  failureFor,
+  failureOfAnswer,
+  failureOfError,
+  type Failure,
+  type Subject,
+} from '../failure.ts'
+
+export interface TokenQuestion {
+  realm: URL
+  service: string | undefined
+  scope: string | undefined
+  credentials: Credentials | undefined
+}
+
+export interface Token {
+  kind: 'token'
+  value: string
+  /** Milliseconds from the answer on. */
+  lifetime: number
+}
+
+export interface TokenContext {
+  dispatcher: Dispatcher
+  userAgent: string
+  /** For the whole of it, ms. */
+  timeout: number
+  subject: Subject
+  now: () => number
+}
+
+/** What the specification says where the answer does not. */
+const shortestLifetime = 60
+const largestAnswer = 1024 * 1024
+
+/** Never rejects. */
+export async function requestToken(
+  question: TokenQuestion,
+  context: TokenContext,
+): Promise<Token | Failure> {
+  const { dispatcher, userAgent, timeout, subject, now } = context
+  try {
+    const { url, ...options } = requestFor(question)
+    const { statusCode, headers, body } = await request(url, {
+      ...options,
+      headers: { 'user-agent': userAgent, accept: 'application/json', ...options.headers },
+      dispatcher,
+      signal: AbortSignal.timeout(timeout),
+    })
+    const answer = await text(limited(body))
+    if (statusCode === 200) return tokenIn(answer) ?? failureFor(subject, 'bad_response')
+    const retryAfter = headers['retry-after']
+    return failureOfAnswer(
+      subject,
+      {
+        kind: 'answer',
+        // Some answer 400 to a wrong password or an outdated identity token.
+        status: statusCode === 400 ? 401 : statusCode,
+        headers: typeof retryAfter === 'string' ? { 'retry-after': retryAfter } : {},
+        // It might repeat what was sent, and what was sent is secret.
+        body: '',
+      },
+      now(),
+    )
+  } catch (error) {
+    if (error instanceof Error && error.name === 'TimeoutError') {
+      return failureFor(subject, 'timeout', { cause: error, isTransient: true })
+    }
+    return failureOfError(subject, error)
+  }
+}
+
+interface TokenHttpRequest {
+  url: URL
+  method: 'GET' | 'POST'
+  headers: Record<string, string>
+  body?: string
+}
+
+function requestFor({ realm, service, scope, credentials }: TokenQuestion): TokenHttpRequest {
+  const parameters = Object.entries({ service, scope }).filter(([, value]) => value !== undefined)
+  if (credentials?.kind === 'identity') {
+    const form = new URLSearchParams({
+      grant_type: 'refresh_token',
+      refresh_token: credentials.token,
+      client_id: 'portcullis',
+    })
+    for (const [name, value] of parameters) form.set(name, value ?? '')
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
+    return { url: realm, method: 'POST', headers, body: form.toString() }
+  }
+  const url = new URL(realm)
+  url.hash = ''
+  // Several scopes come as one text, and are asked for one by one.
+  for (const [name, value] of parameters) {
+    for (const part of name === 'scope' ? (value ?? '').split(' ') : [value ?? '']) {
+      url.searchParams.append(name, part)
+    }
+  }
+  const headers: Record<string, string> =
+    credentials === undefined ? {} : { authorization: basicAuthorization(credentials) }
+  return { url, method: 'GET', headers }
+}
+
+/** RFC 7617. */
+export function basicAuthorization(credentials: Credentials & { kind: 'password' }): string {
+  const { username, password } = credentials
+  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
+}
+
+async function* limited(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let size = 0
+  for await (const chunk of body) {
+    size += chunk.length
+    if (size > largestAnswer) throw new Error('the answer of the token service is too large')
+    yield chunk
+  }
+}
+
+function tokenIn(answer: string): Token | undefined {
+  let document: unknown
+  try {
+    document = JSON.parse(answer)
+  } catch {
+    return undefined
+  }
+  const { token, access_token, expires_in } = (document ?? {}) as Record<string, unknown>
+  const value = token ?? access_token
+  // What is no token68 (RFC 7235) could smuggle in a header of its own.
+  if (typeof value !== 'string' || !/^[\w.~+/-]+=*$/.test(value)) return undefined
+  const seconds = typeof expires_in === 'number' ? expires_in : 0
+  return { kind: 'token', value, lifetime: Math.max(seconds, shortestLifetime) * 1000 }
+}

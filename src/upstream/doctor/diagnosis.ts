@@ -1,0 +1,133 @@
+// What is right and wrong with one upstream, from its name to a part of a blob.
+import type { ManifestFacts } from '../../oci/manifest.ts'
+import { checkAccess } from './access-check.ts'
+import { checkBase } from './base-check.ts'
+import type { ChainCertificate } from './certificate-chain.ts'
+import { checkManifest, checkRange } from './content-check.ts'
+import type { Upstream } from '../exchange.ts'
+import type { Image } from './image.ts'
+import { createLine } from './connection-check.ts'
+import { modeOf, tryModes, type Mode, type ModeResult } from './tls-modes.ts'
+import { createRedaction } from './redaction.ts'
+import { findImage } from './find-image.ts'
+import { failed, passed, skipped, walk, type Stage, type Step, type StepName } from './step.ts'
+import { createUpstream, userAgent, type Prepared } from '../upstreams.ts'
+
+export interface Diagnosis {
+  upstream: string
+  url: string
+  proxy?: string
+  /** What the config asks for; `plain` where the URL says http. */
+  mode: Mode | 'plain'
+  /** No step failed. */
+  ok: boolean
+  steps: Step[]
+  /** As presented, leaf first; empty where there was no handshake. */
+  certificates: readonly ChainCertificate[]
+  /** Empty for plain HTTP, and where there was no connection. */
+  modes: ModeResult[]
+  /** What works and should not be left so, each with its config key. */
+  warnings: string[]
+}
+
+/**
+ * Looks at one upstream with the gateway's own client. Credentials are sent only as the gateway sends
+ * them: over connections whose certificate passes the check, unless `verify` is false in the config.
+ * @param image what to ask for; where there is none, the upstream's catalog is searched
+ */
+export async function diagnose(prepared: Prepared, image?: Image): Promise<Diagnosis> {
+  const { name, config, tls, credentials } = prepared
+  const client = createUpstream(prepared, {
+    metrics: { attempt() {}, insecureUpstreams() {} },
+    logFailure() {},
+    userAgent: userAgent(),
+    now: Date.now,
+  })
+  const { authorizer, redact } = createRedaction(credentials, client.authorizer)
+  const upstream = { ...client, authorizer }
+  const line = createLine({
+    url: upstream.url,
+    proxy: config.proxy === undefined ? undefined : new URL(config.proxy),
+    tls: tls.own,
+    subject: upstream.subject,
+    timeout: config.connectTimeout,
+    now: Date.now,
+  })
+  const isPlain = upstream.url.protocol === 'http:'
+  try {
+    const steps = await walk([
+      ...line.stages,
+      ...registryStages(upstream, image, credentials !== undefined),
+    ])
+    const isReached = steps.every(({ step, outcome }) => outcome !== 'failed' || !isBelowTls(step))
+    const modes = isPlain || !isReached ? [] : await tryModes(upstream, config, tls)
+    return {
+      upstream: name,
+      url: config.url,
+      ...(config.proxy === undefined ? {} : { proxy: config.proxy }),
+      mode: isPlain ? 'plain' : modeOf(tls.hasClientCertificate, config.tls.verify),
+      ok: steps.every(({ outcome }) => outcome !== 'failed'),
+      steps: steps.map((step) => ({ ...step, detail: redact(step.detail) })),
+      certificates: line.certificates(),
+      modes,
+      warnings: warningsOf(prepared, modes),
+    }
+  } finally {
+    line.close()
+    await upstream.agents.close()
+  }
+}
+
+function isBelowTls(step: StepName): boolean {
+  return step === 'dns' || step === 'tcp' || step === 'proxy'
+}
+
+/** What is asked of the registry, each by what the one before has found. */
+function registryStages(
+  upstream: Upstream,
+  given: Image | undefined,
+  hasCredentials: boolean,
+): Stage[] {
+  let image = given
+  let facts: ManifestFacts | undefined
+  return [
+    {
+      step: 'http',
+      run: async () => {
+        const { result, ms } = await checkBase(upstream)
+        if (result.kind === 'failure') return failed(result, ms)
+        return passed(`GET /v2/ is answered ${result.status}`, ms)
+      },
+    },
+    { step: 'auth', run: () => checkAccess(upstream, image, hasCredentials) },
+    {
+      step: 'manifest',
+      run: async () => {
+        image ??= await findImage(upstream)
+        if (image === undefined) return skipped('it lists no image: name one with --image')
+        return checkManifest(upstream, image, (found) => {
+          facts = found
+        })
+      },
+    },
+    {
+      step: 'range',
+      run: async () => {
+        if (image === undefined || facts === undefined) return skipped('without a manifest')
+        return checkRange(upstream, image.repository, facts)
+      },
+    },
+  ]
+}
+
+function warningsOf({ name, config, tls }: Prepared, modes: readonly ModeResult[]): string[] {
+  const secure = modeOf(tls.hasClientCertificate, true)
+  const isNeedless =
+    !config.tls.verify && modes.some(({ mode, outcome }) => mode === secure && outcome === 'works')
+  return [
+    ...tls.warnings.map(({ path, message }) => `${path} ${message}`),
+    ...(isNeedless
+      ? [`upstreams.${name}.tls.verify can be true: its certificate passes the check`]
+      : []),
+  ]
+}

@@ -1,0 +1,42 @@
+// Content as the gateway's own client gets it, collected: with authorization, redirects and retries.
+import type { GatewayError } from '../../errors.ts'
+import type { OriginRequest, OriginResponse } from '../../oci/origin.ts'
+import { openExchange, type Upstream } from '../exchange.ts'
+
+export interface Retrieved extends OriginResponse {
+  kind: 'retrieved'
+  body: Buffer
+}
+
+/** The answer with as much of its body as `limit` bytes; more than that is not waited for. */
+export function retrieve(
+  upstream: Upstream,
+  request: Omit<OriginRequest, 'upstream'>,
+  limit: number,
+): Promise<Retrieved | GatewayError> {
+  return new Promise((resolve) => {
+    const chunks: Buffer[] = []
+    let size = 0
+    let response: OriginResponse = { status: 0, headers: {} }
+    const finish = () =>
+      resolve({ kind: 'retrieved', ...response, body: Buffer.concat(chunks).subarray(0, limit) })
+    const { flow } = openExchange(
+      upstream,
+      { ...request, upstream: upstream.name },
+      {
+        start: (given) => {
+          response = given
+        },
+        data(chunk) {
+          chunks.push(Buffer.from(chunk))
+          size += chunk.length
+          if (size < limit) return
+          finish()
+          flow.abort()
+        },
+        end: finish,
+        fail: resolve,
+      },
+    )
+  })
+}

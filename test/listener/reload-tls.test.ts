@@ -1,0 +1,201 @@
+// A listener whose files are replaced while clients are connected.
+import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { connect, type TLSSocket } from 'node:tls'
+import t, { type Test } from 'tap'
+import type { ListenerTlsConfig } from '../../src/config/schema.ts'
+import { callerOf } from '../../src/identity/certificate.ts'
+import { createReloader, type ReloadResult } from '../../src/listener/reload.ts'
+import { expiriesInUse, listenerPart } from '../../src/listener/reload-tls.ts'
+import { makeCertificate, type TestCertificate } from '../helpers/certificates.ts'
+import { makeCrl } from '../helpers/crl.ts'
+import { makeSite, noTls, startListener, type Site } from '../helpers/listener.ts'
+import { swapLoop } from './swap-loop.ts'
+
+/** A listener of `site` with a revocation list, its reloader, and clients that stay connected. */
+async function rig(t: Test, clientAuth: ListenerTlsConfig['clientAuth'] = 'required') {
+  const site = await makeSite(t, { clientAuth })
+  const crl = join(site.folder, 'ca.crl')
+  const revoke = async (...revoked: TestCertificate[]) => {
+    writeFileSync(crl, (await makeCrl({ issuer: site.ca, revoked })).pem)
+  }
+  await revoke()
+  const begun: ServerResponse[] = []
+  const listener = await startListener(t, { tls: { ...site.tls, crl: [crl] } }, (req, res) => {
+    const caller = callerOf(req.socket)
+    if (req.url === '/slow') {
+      res.writeHead(200, { 'content-length': 8 }).write('half')
+      begun.push(res)
+    } else {
+      res.end(caller.kind === 'refused' ? caller.reason : caller.kind)
+    }
+  })
+  const part = listenerPart(listener.server, () => ({ ...site.tls, crl: [crl] }))
+  const results: ReloadResult[] = []
+  const waiting: (() => void)[] = []
+  const reloader = createReloader({
+    parts: part === undefined ? [] : [part],
+    log: listener.log,
+    onResult(result) {
+      results.push(result)
+      waiting.shift()?.()
+    },
+  })
+  t.teardown(() => reloader.close())
+  const reloaded = () => new Promise<void>((resolve) => waiting.push(resolve))
+  const client = (certificate?: TestCertificate) => stay(t, listener.port, site, certificate)
+  return { ...listener, site, crl, revoke, reloader, reloaded, results, begun, client }
+}
+
+/** A connection that is kept; `ask` sends a request and returns what comes next. */
+async function stay(t: Test, port: number, site: Site, client?: TestCertificate) {
+  const socket: TLSSocket = connect({
+    port,
+    host: '127.0.0.1',
+    servername: 'localhost',
+    ca: site.ca.certificatePem,
+    ...(client && { cert: client.certificatePem, key: client.keyPem }),
+  })
+  socket.on('error', () => undefined)
+  t.teardown(() => socket.destroy())
+  const closed = once(socket, 'close')
+  await once(socket, 'secureConnect')
+  const ask = async (path = '/') => {
+    socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    const [chunk] = (await once(socket, 'data')) as [Buffer]
+    return chunk.toString().split('\r\n\r\n')[1]
+  }
+  return { socket, closed, ask }
+}
+
+const anotherClient = ({ ca }: Site) =>
+  makeCertificate({ subject: 'CN=edge-2', issuer: ca, purposes: ['client'] })
+
+t.test('no handshake fails while certificate and key are replaced one by one', async (t) => {
+  const { failures, handshakes, results, seen, last } = await swapLoop(100)
+  t.same(failures, [])
+  t.ok(handshakes > 100, `${handshakes} handshakes`)
+  t.ok(results.some(({ result }) => result === 'ok'))
+  t.ok(seen.has(last), 'the last certificate is in use')
+})
+
+t.test('the connections of a revoked client are closed, those of others are not', async (t) => {
+  const { site, client, revoke, reloaded, begun, lines, refused } = await rig(t)
+  const bad = await anotherClient(site)
+  const idle = await client(bad)
+  t.equal(await idle.ask(), 'certificate')
+  const silent = await client(bad)
+  const busy = await client(bad)
+  t.equal(await busy.ask('/slow'), 'half')
+  const other = await client(site.client)
+  t.equal(await other.ask('/slow'), 'half')
+  const done = reloaded()
+  await revoke(bad)
+  await done
+  await Promise.all([idle.closed, silent.closed, busy.closed])
+  begun[1]?.end('half')
+  t.equal((await once(other.socket, 'data')).toString(), 'half', 'the transfer has gone on')
+  t.equal(await other.ask(), 'certificate')
+  t.equal(await (await client(bad)).ask(), 'revoked')
+  t.same(refused, ['revoked', 'revoked', 'revoked'])
+  t.match(
+    lines.find(({ reason }) => reason === 'revoked'),
+    { level: 40, subject: 'CN=edge-2', source: '127.0.0.1' },
+  )
+})
+
+t.test('a revocation that is lifted again', async (t) => {
+  const { site, client, revoke, reloader } = await rig(t)
+  await revoke(site.client)
+  await reloader.reload()
+  const refused = await client(site.client)
+  t.equal(await refused.ask(), 'revoked')
+  await revoke()
+  await reloader.reload()
+  t.equal(await refused.ask(), 'certificate', 'on the same connection')
+})
+
+t.test('an authority that is no longer trusted, and one that is new', async (t) => {
+  const { site, crl, client, reloader, begun } = await rig(t, 'optional')
+  const next = await makeCertificate({ subject: 'CN=Next CA', ca: true })
+  const early = await makeCertificate({ subject: 'CN=early', issuer: next, purposes: ['client'] })
+  const anonymous = await client()
+  t.equal(await anonymous.ask(), 'anonymous')
+  const before = await client(early)
+  t.equal(await before.ask(), 'unknown_ca')
+  const old = await client(site.client)
+  t.equal(await old.ask('/slow'), 'half')
+
+  writeFileSync(join(site.folder, 'ca.crt'), next.certificatePem)
+  writeFileSync(crl, (await makeCrl({ issuer: next })).pem)
+  t.equal(await reloader.reload(), true)
+  await Promise.all([before.closed, old.closed])
+  t.equal(begun.length, 1)
+  t.equal(await anonymous.ask(), 'anonymous')
+  t.equal(await (await client(early)).ask(), 'certificate')
+  t.equal(await (await client(site.client)).ask(), 'unknown_ca')
+})
+
+t.test('a twin with another key does not pass for the authority that was removed', async (t) => {
+  const { site, crl, client, reloader } = await rig(t)
+  const open = await client(site.client)
+  t.equal(await open.ask(), 'certificate')
+  const twin = await makeCertificate({ subject: 'CN=Test CA', ca: true })
+  writeFileSync(join(site.folder, 'ca.crt'), twin.certificatePem)
+  writeFileSync(crl, (await makeCrl({ issuer: twin })).pem)
+  t.equal(await reloader.reload(), true)
+  await open.closed
+})
+
+t.test('a bad set changes nothing and is told with every problem', async (t) => {
+  const { site, crl, client, reloader, results, lines, server } = await rig(t)
+  const before = expiriesInUse(server)
+  const open = await client(site.client)
+  const other = await makeCertificate({ subject: 'CN=Test CA', ca: true })
+  writeFileSync(crl, (await makeCrl({ issuer: site.ca, signer: other })).pem)
+  writeFileSync(site.tls.key ?? '', site.client.keyPem)
+  t.equal(await reloader.reload(), false)
+  t.equal(await open.ask(), 'certificate')
+  t.equal(await (await client(site.client)).ask(), 'certificate')
+  t.equal(expiriesInUse(server), before)
+  t.match(results, [{ part: 'listen', result: 'refused' }])
+  t.match(
+    lines.find(({ level }) => level === 50),
+    { problems: [{ path: 'listen.tls.key' }, { path: 'listen.tls.crl.0' }] },
+  )
+})
+
+t.test('the settings of the server outlive a reload', async (t) => {
+  const { site, client, reloader, port } = await rig(t)
+  await reloader.reload()
+  const { socket } = await client(site.client)
+  t.equal(socket.getProtocol(), 'TLSv1.3')
+  const old = connect({
+    port,
+    host: '127.0.0.1',
+    minVersion: 'TLSv1.1',
+    maxVersion: 'TLSv1.1',
+    ciphers: 'ALL@SECLEVEL=0',
+  })
+  const [error] = (await once(old, 'error')) as [NodeJS.ErrnoException]
+  t.match(error.code, /PROTOCOL_VERSION/)
+  const nobody = connect({
+    port,
+    host: '127.0.0.1',
+    ca: site.ca.certificatePem,
+    servername: 'localhost',
+  })
+  const [refusal] = (await once(nobody, 'error')) as [NodeJS.ErrnoException]
+  t.match(refusal.code, /CERTIFICATE_REQUIRED/)
+})
+
+t.test('without TLS there is nothing to reload', async (t) => {
+  const { server } = await startListener(t, { insecureHttp: true, tls: noTls }, () => undefined)
+  t.equal(
+    listenerPart(server, () => noTls),
+    undefined,
+  )
+  t.same(expiriesInUse(server), [])
+})
