@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
-import { createChooser } from '../config/upstream-names.ts'
+import { createChooser, createUpstreamFinder } from '../config/upstream-names.ts'
 import { diagnose, type Diagnosis } from '../upstream/doctor/diagnosis.ts'
 import { parseImage, type Image } from '../upstream/doctor/image.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
@@ -48,15 +48,18 @@ export const command: Command = {
 /** All upstreams, or those that are named. Throws UsageError with every name that is none. */
 function chosenNames({ upstreams }: Config, given: readonly string[]): ReadonlySet<string> {
   const known = Object.keys(upstreams)
+  const findUpstream = createUpstreamFinder(known)
+  const found = given.map((name) => ({ name, upstream: findUpstream(name) }))
   const there = known.length === 0 ? 'the config has none' : `there are ${known.join(', ')}`
-  const problems = given
-    .filter((name) => !known.includes(name))
-    .map((path) => ({ path, message: `is no configured upstream; ${there}` }))
+  const problems = found
+    .filter(({ upstream }) => upstream === undefined)
+    .map(({ name }) => ({ path: name, message: `is no configured upstream; ${there}` }))
   if (known.length === 0 && given.length === 0) {
     problems.push({ path: 'upstreams', message: 'is empty: there is nothing to ask' })
   }
   if (problems.length > 0) throw new UsageError(problems)
-  return new Set(given.length === 0 ? known : given)
+  const chosen = found.flatMap(({ upstream }) => upstream ?? [])
+  return new Set(given.length === 0 ? known : chosen)
 }
 
 /** The image as its one upstream knows it: Docker Hub's `alpine` is `library/alpine`. */

@@ -1,5 +1,5 @@
-// Which upstream a request means. Pure, and a closed look-up: what a client sends is compared with
-// the configured names and nothing else.
+// Says which upstream a name means, in a request and on a command line. Pure, and a closed look-up: a
+// name is compared with the configured ones and nothing else.
 import type { Config } from './schema.ts'
 import { isDockerHub } from './registries.ts'
 import { GatewayError } from '../errors.ts'
@@ -17,20 +17,19 @@ type Upstreams = Pick<Config, 'upstreams' | 'defaultUpstream'>
 
 /**
  * Chooses by `ns`, the header, a leading path segment that names an upstream, the default, in this
- * order. A name comes without a port in a path, because image references allow none there: it
- * means the upstream of that host, if there is only one. Throws GatewayError NAME_UNKNOWN.
+ * order. Throws GatewayError NAME_UNKNOWN.
  */
 export function createChooser(config: Upstreams): (asked: Asked & { name: string }) => Place {
   const named = createLookup(config)
-  const byPath = pathNames(config)
+  const findUpstream = createUpstreamFinder(Object.keys(config.upstreams))
 
   return (asked) => {
     const upstream = named(asked)
-    if (upstream !== undefined) return placeOf(upstream, asked.name)
+    if (upstream !== undefined) return placeAt(upstream, asked.name)
     const slash = asked.name.indexOf('/')
-    const leading = byPath.get(asked.name.slice(0, Math.max(slash, 0)))
-    if (leading !== undefined) return placeOf(leading, asked.name.slice(slash + 1))
-    if (config.defaultUpstream !== undefined) return placeOf(config.defaultUpstream, asked.name)
+    const leading = findUpstream(asked.name.slice(0, Math.max(slash, 0)))
+    if (leading !== undefined) return placeAt(leading, asked.name.slice(slash + 1))
+    if (config.defaultUpstream !== undefined) return placeAt(config.defaultUpstream, asked.name)
     throw unknown('the request names no upstream, and there is no defaultUpstream')
   }
 }
@@ -40,8 +39,32 @@ export function createUpstreamChooser(config: Upstreams): (asked: Asked) => stri
   return createLookup(config)
 }
 
-function createLookup({ upstreams }: Upstreams): (asked: Asked) => string | undefined {
+/**
+ * Finds the upstream that the first part of a path or of an image's name means; undefined: none. A
+ * name comes without a port in a path, because image references allow none there: it means the
+ * upstream of that host, if there is only one.
+ */
+export function createUpstreamFinder(
+  upstreams: readonly string[],
+): (name: string) => string | undefined {
   const names = namesOf(upstreams)
+  const hosts = hostsOf(upstreams)
+  return (name) => {
+    const known = names.get(name) ?? hosts.get(name)
+    if (known !== undefined || name === '') return known
+    const plain = name.toLowerCase()
+    return names.get(canonical(plain)) ?? hosts.get(plain)
+  }
+}
+
+/** The place of a repository; Docker Hub's one-part names are those of its official images. */
+export function placeAt(upstream: string, name: string): Place {
+  const isOfficial = canonical(upstream) === 'docker.io' && !name.includes('/')
+  return { upstream, repository: isOfficial ? `library/${name}` : name }
+}
+
+function createLookup({ upstreams }: Upstreams): (asked: Asked) => string | undefined {
+  const names = namesOf(Object.keys(upstreams))
   return ({ ns, header }) => {
     const asked = [ns, header].find((text) => text !== undefined && text !== '')
     if (asked === undefined) return undefined
@@ -52,33 +75,25 @@ function createLookup({ upstreams }: Upstreams): (asked: Asked) => string | unde
 }
 
 /** Configured names by what clients may call them. */
-function namesOf(upstreams: Config['upstreams']): Map<string, string> {
-  const configured = Object.keys(upstreams).map((name) => [name, name] as const)
+function namesOf(upstreams: readonly string[]): Map<string, string> {
+  const configured = upstreams.map((name) => [name, name] as const)
   return new Map([...configured.map(([name]) => [canonical(name), name] as const), ...configured])
 }
 
-/** What a path may begin with; a host with several configured ports stands for none of them. */
-function pathNames({ upstreams }: Upstreams): Map<string, string> {
-  const names = namesOf(upstreams)
-  const hosts = Map.groupBy(Object.keys(upstreams), (name) => name.replace(/:\d+$/, ''))
-  for (const [host, [only, ...others]] of hosts) {
-    if (only !== undefined && others.length === 0 && !names.has(host)) names.set(host, only)
-  }
-  const hub = names.get('docker.io')
-  if (hub === undefined) return names
-  return new Map([...names, ['index.docker.io', hub], ['registry-1.docker.io', hub]])
+/** Configured names by host; a host with several configured ports stands for none of them. */
+function hostsOf(upstreams: readonly string[]): Map<string, string> {
+  const hosts = Map.groupBy(upstreams, (name) => name.replace(/:\d+$/, ''))
+  return new Map(
+    [...hosts].flatMap(([host, [only, ...others]]) =>
+      only === undefined || others.length > 0 ? [] : [[host, only] as const],
+    ),
+  )
 }
 
 /** Lower-case, without the default port; one name for all of Docker Hub's. */
 function canonical(name: string): string {
   const bare = name.toLowerCase().replace(/:443$/, '')
   return isDockerHub(bare) ? 'docker.io' : bare
-}
-
-/** Docker Hub's one-part names are those of its official images. */
-function placeOf(upstream: string, name: string): Place {
-  const isOfficial = canonical(upstream) === 'docker.io' && !name.includes('/')
-  return { upstream, repository: isOfficial ? `library/${name}` : name }
 }
 
 function unknown(what: string): GatewayError {

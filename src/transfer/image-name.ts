@@ -1,7 +1,7 @@
 // Names of images as people and archives write them, and the place that each of them means.
 import { UsageError } from '../errors.ts'
-import { isDockerHub } from '../config/registries.ts'
 import type { Config } from '../config/schema.ts'
+import { createUpstreamFinder, placeAt } from '../config/upstream-names.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import { isRepositoryName, isTag } from '../oci/resource.ts'
@@ -74,8 +74,7 @@ export function parseDestination(text: string, naming: Naming): Destination {
   const { repository = '', tag } = splitName(rest.join('/'))
   const problem = wrongWith(repository, tag)
   if (problem !== undefined) throw fail(problem)
-  const full = fullRepository(upstream, repository)
-  return { upstream, repository: full, ...(tag === undefined ? {} : { tag }) }
+  return { ...placeAt(upstream, repository), ...(tag === undefined ? {} : { tag }) }
 }
 
 /** `a/b:c@d` without its digest in two parts; a colon before the last slash is a host's port. */
@@ -115,8 +114,7 @@ function placeOfGiven(
   }
   if (as === undefined) return placeOf(repository, naming)
   const { rest } = hostIn(repository, naming)
-  const problem = wrongWith(rest, undefined)
-  return problem ?? { upstream: as.upstream, repository: fullRepository(as.upstream, rest) }
+  return wrongWith(rest, undefined) ?? placeAt(as.upstream, rest)
 }
 
 /** The place of a name with or without a registry's host, or a sentence about what is wrong. */
@@ -128,7 +126,7 @@ function placeOf(name: string, naming: Naming): Place | string {
       ? `${name} names no upstream and there is no defaultUpstream; ${known(naming)}`
       : `${host} is no upstream; ${known(naming)}`
   }
-  return wrongWith(rest, undefined) ?? { upstream, repository: fullRepository(upstream, rest) }
+  return wrongWith(rest, undefined) ?? placeAt(upstream, rest)
 }
 
 /** By docker's rule a first part with a dot or a port, or `localhost`, is a host; so is an upstream. */
@@ -139,14 +137,9 @@ function hostIn(name: string, naming: Naming): { host?: string; rest: string } {
   return isHost ? { host: first, rest: name.slice(slash + 1) } : { rest: name }
 }
 
-/** The configured upstream that `host` means: the names of Docker Hub are one registry. */
+/** The upstream that `host` means, as it does in a request's path. */
 function configured(host: string, { upstreams }: Naming): string | undefined {
-  const isSame = (name: string) => name === host || (isDockerHub(name) && isDockerHub(host))
-  return upstreams.find(isSame)
-}
-
-function fullRepository(upstream: string, repository: string): string {
-  return isDockerHub(upstream) && !repository.includes('/') ? `library/${repository}` : repository
+  return createUpstreamFinder(upstreams)(host)
 }
 
 function wrongWith(repository: string, tag: string | undefined): string | undefined {

@@ -1,4 +1,6 @@
 import t from 'tap'
+import type { Config } from '../../src/config/schema.ts'
+import { createChooser } from '../../src/config/upstream-names.ts'
 import { UsageError } from '../../src/errors.ts'
 import {
   destinationOf,
@@ -20,6 +22,8 @@ t.test('images of a command line', async (t) => {
     'team/app:1': 'docker.io/team/app:1',
     'docker.io/alpine:3': 'docker.io/library/alpine:3',
     'index.docker.io/library/alpine:3': 'docker.io/library/alpine:3',
+    'registry.local/foo:1': 'registry.local:5000/foo:1',
+    'QUAY.io:443/app:1': 'quay.io/app:1',
     'registry.local:5000/a/b/c': 'registry.local:5000/a/b/c:latest',
     [`quay.io/app@${digest}`]: `quay.io/app@${digest}`,
     [`quay.io/app:1@${digest}`]: `quay.io/app:1@${digest}`,
@@ -33,6 +37,7 @@ t.test('images of a command line', async (t) => {
 t.test('wrong images say what is wrong', async (t) => {
   const cases: Record<string, RegExp> = {
     'ghcr.io/org/app': /ghcr\.io is no upstream; there are docker\.io, registry\.local:5000, quay/,
+    'registry.local:443/app': /registry\.local:443 is no upstream/,
     'localhost/app': /localhost is no upstream/,
     'Team/App': /Team\/App is no repository name/,
     'app:-bad': /-bad is no valid tag/,
@@ -57,6 +62,11 @@ t.test('--as: as much of a destination as is given', async (t) => {
     upstream: 'docker.io',
     repository: 'library/alpine',
     tag: '3',
+  })
+  t.same(parseDestination('registry.local', naming), { upstream: 'registry.local:5000' })
+  t.same(parseDestination('index.docker.io/alpine', naming), {
+    upstream: 'docker.io',
+    repository: 'library/alpine',
   })
   t.throws(() => parseDestination('nope/app', naming), UsageError)
   t.throws(() => parseDestination('nope/app', naming), {
@@ -87,4 +97,33 @@ t.test('what --as leaves open comes from the archive', async (t) => {
   t.match(where({ repository: 'ghcr.io/org/app' }), /ghcr\.io is no upstream/)
   t.match(where({ repository: 'a', tag: 'not a tag' }), /no valid tag/)
   t.match(where({ repository: 'quay.io/UPPER' }, quay), /no repository name/)
+})
+
+t.test('a command means the place that a request of the same name means', async (t) => {
+  const configs = [
+    { upstreams: ['docker.io', 'registry.local:5000', 'quay.io'], defaultUpstream: 'quay.io' },
+    { upstreams: ['index.docker.io', 'registry.local:443'], defaultUpstream: 'index.docker.io' },
+    {
+      upstreams: ['docker.io:443', 'registry.local', 'registry.local:5000'],
+      defaultUpstream: 'docker.io:443',
+    },
+  ]
+  const heads = ['', 'docker.io/', 'index.docker.io/', 'registry-1.docker.io/', 'registry.local/']
+  for (const names of configs) {
+    const upstreams = Object.fromEntries(
+      names.upstreams.map((name) => [name, {} as Config['upstreams'][string]] as const),
+    )
+    const choose = createChooser({ ...names, upstreams })
+    for (const head of heads) {
+      for (const name of [`${head}foo`, `${head}team/foo`]) {
+        const what = `${name} of ${names.upstreams.join(' ')}`
+        const asked = choose({ name })
+        const { tag: _, ...place } = parseImage(`${name}:1`, names)
+        t.same(place, asked, what)
+        if (head === '') continue
+        t.same(parseDestination(name, names), asked, `--as ${what}`)
+        t.same(destinationOf({ repository: name }, undefined, names), asked, `archive: ${what}`)
+      }
+    }
+  }
 })
