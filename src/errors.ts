@@ -39,6 +39,15 @@ export interface GatewayErrorOptions {
   headers?: Record<string, string>
   /** The short machine-readable cause that metrics count by, such as `unknown_ca`. */
   reason?: string
+  blame?: Blame
+}
+
+/** Who failed where the gateway asked somebody: what need not be asked for a while. */
+export interface Blame {
+  /** HTTP status of the answer; absent where there was none. */
+  status?: number
+  /** `host[:port]` of a token service or of the target of a redirect; absent: the registry itself. */
+  host?: string
 }
 
 /** A failure with a code of the table above. The message tells its reader what to do next. */
@@ -48,6 +57,8 @@ export class GatewayError extends Error {
   readonly detail: unknown
   readonly headers: Record<string, string>
   readonly reason: string | undefined
+  /** Never sent to a client. */
+  readonly blame: Blame
 
   constructor(code: ErrorCode, message: string, options: GatewayErrorOptions = {}) {
     super(message, options.cause === undefined ? {} : { cause: options.cause })
@@ -55,6 +66,7 @@ export class GatewayError extends Error {
     this.detail = options.detail
     this.headers = options.headers ?? {}
     this.reason = options.reason
+    this.blame = options.blame ?? {}
   }
 
   get status(): number {

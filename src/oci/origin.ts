@@ -2,6 +2,7 @@
 // fake in tests. Push-style on purpose: bytes go from the socket to the receiver without a stream
 // in between (a fetch body costs 2.4 times as much CPU per byte).
 import type { GatewayError } from '../errors.ts'
+import type { Digest } from './digest.ts'
 
 export interface OriginRequest {
   /** The configured name of the upstream, such as `docker.io`. */
@@ -15,11 +16,13 @@ export interface OriginRequest {
   accept?: string
   /** Ask for the bytes from this offset on (`Range: bytes=N-`). */
   from?: number
+  /** The content that is known: 304 says that it is still the same (`If-None-Match`). */
+  unless?: Digest
 }
 
 /** The final response, after authentication, redirects and retries. Header names are lower-case. */
 export interface OriginResponse {
-  /** 200, 206, 404, 405 or 416: everything else arrives as `fail`. */
+  /** 200, 206, 304, 404, 405 or 416: everything else arrives as `fail`. */
   status: number
   headers: Readonly<Record<string, string>>
 }
@@ -40,7 +43,8 @@ export interface Receiver {
   end(): void
   /**
    * Codes: UPSTREAM_FAILED (502), UPSTREAM_TIMEOUT (504), TOOMANYREQUESTS (429) mean that the
-   * upstream could not be asked; DENIED (403) that it refuses the gateway. `reason` says why.
+   * upstream could not be asked, or that its answer is of no use; DENIED (403) that it refuses the
+   * gateway. `reason` says why, `blame` who and with which status.
    */
   fail(error: GatewayError): void
 }

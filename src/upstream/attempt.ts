@@ -12,7 +12,7 @@ export type Outcome =
   /** `hasBegun`: the receiver has been told of a response already. */
   | { kind: 'broken'; error: unknown; hasBegun: boolean }
 
-const contentStatuses: ReadonlySet<number> = new Set([200, 206, 404, 405, 416])
+const contentStatuses: ReadonlySet<number> = new Set([200, 206, 304, 404, 405, 416])
 
 /** Of an answer that is no content this much is of interest, bytes. */
 const largestAnswer = 16 * 1024

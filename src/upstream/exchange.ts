@@ -112,7 +112,7 @@ async function exchange(
 
 function dispatchOptions(
   { userAgent }: Upstream,
-  { method, accept, from }: OriginRequest,
+  { method, accept, from, unless }: OriginRequest,
   { url, hasLeft, authorization }: Progress,
 ): Dispatcher.DispatchOptions {
   return {
@@ -123,6 +123,7 @@ function dispatchOptions(
       'user-agent': userAgent,
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-` }),
+      ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
       ...(authorization === undefined || hasLeft ? {} : { authorization }),
     },
     // undici would close the connection after each HEAD, and a tag costs one every few minutes.
@@ -131,13 +132,14 @@ function dispatchOptions(
 }
 
 function judge(upstream: Upstream, progress: Progress, outcome: Outcome): Step {
-  const { subject } = upstream
+  const subject = subjectAt(upstream, progress)
   if (outcome.kind === 'delivered') return { kind: 'done' }
   if (outcome.kind === 'broken') return failureOfError(subject, outcome.error, outcome.hasBegun)
   if (isRedirect(outcome.status)) return judgeRedirect(upstream, progress, outcome)
   if (progress.hasLeft && (outcome.status === 401 || outcome.status === 403)) {
     // A download host that refuses its own signed address says nothing of the gateway's rights.
-    return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, outcome.status) })
+    const { status } = outcome
+    return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, status), status })
   }
   if (outcome.status === 401 && !progress.isAnswered) {
     return { kind: 'authorize', challenge: outcome.headers['www-authenticate'] }
@@ -145,14 +147,20 @@ function judge(upstream: Upstream, progress: Progress, outcome: Outcome): Step {
   return failureOfAnswer(subject, outcome, upstream.now())
 }
 
-function judgeRedirect(upstream: Upstream, progress: Progress, { headers }: Answer): Step {
+/** Who answers at the address that the exchange has come to. */
+function subjectAt({ subject }: Upstream, { hasLeft, url }: Progress): Subject {
+  return hasLeft ? { ...subject, host: url.host } : subject
+}
+
+function judgeRedirect(upstream: Upstream, progress: Progress, answer: Answer): Step {
   const { url, allowedRedirect, subject } = upstream
+  const { status, headers } = answer
   const rules = { upstream: url, allowed: allowedRedirect }
   const target = redirectTarget(headers['location'], progress.url, rules)
   if (target !== undefined && progress.redirects < mostRedirects) {
     return { kind: 'redirect', url: target }
   }
-  return failureFor(subject, 'bad_response', { cause: strayRedirect(headers['location']) })
+  return failureFor(subject, 'bad_response', { cause: strayRedirect(headers['location']), status })
 }
 
 function follow(progress: Progress, url: URL): void {

@@ -23,6 +23,8 @@ export interface Subject {
   at: string
   hasProxy: boolean
   hasClientCertificate: boolean
+  /** Where it is not the registry itself: the host of its token service, or of a redirect. */
+  host?: string
 }
 
 /** An answer that is no content: its status, lower-case headers, and the beginning of its body. */
@@ -37,15 +39,21 @@ interface Details {
   cause?: unknown
   isTransient?: boolean
   retryAfter?: number | undefined
+  /** HTTP status of the answer. */
+  status?: number
 }
 
 export function failureFor(subject: Subject, reason: Reason, details: Details = {}): Failure {
-  const { cause, isTransient = false, retryAfter } = details
+  const { cause, isTransient = false, retryAfter, status } = details
   const seconds = Math.ceil((retryAfter ?? 0) / 1000)
   const message = messageFor(reason, subject.title, subject.at)
   const error = new GatewayError(codeOf(reason), message, {
     reason,
     cause,
+    blame: {
+      ...(status === undefined ? {} : { status }),
+      ...(subject.host === undefined ? {} : { host: subject.host }),
+    },
     ...(seconds > 0 ? { headers: { 'retry-after': String(seconds) } } : {}),
   })
   return { kind: 'failure', reason, error, isTransient, retryAfter }
@@ -148,10 +156,20 @@ export function failureOfAnswer(subject: Subject, answer: Answer, now: number): 
   const reason = reasonOfAnswer(status, body)
   const cause = new Error(`status ${status}: ${body.slice(0, 300).replaceAll(/\s+/g, ' ')}`)
   if (reason === 'rate_limited') {
-    return failureFor(subject, reason, { cause, retryAfter, isTransient: retryAfter !== undefined })
+    return failureFor(subject, reason, {
+      cause,
+      status,
+      retryAfter,
+      isTransient: retryAfter !== undefined,
+    })
   }
   const isTransient = status === 502 || status === 503 || status === 504
-  return failureFor(subject, reason, { cause, isTransient, ...(isTransient ? { retryAfter } : {}) })
+  return failureFor(subject, reason, {
+    cause,
+    status,
+    isTransient,
+    ...(isTransient ? { retryAfter } : {}),
+  })
 }
 
 function reasonOfAnswer(status: number, body: string): Reason {

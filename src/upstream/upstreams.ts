@@ -128,7 +128,11 @@ export function createUpstream(
         dispatcher: isOwn ? agents.own : agents.foreign,
         userAgent,
         timeout: config.headersTimeout,
-        subject: { ...subject, title: `the token service of the upstream ${name}` },
+        subject: {
+          ...subject,
+          title: `the token service of the upstream ${name}`,
+          ...(isOwn ? {} : { host: question.realm.host }),
+        },
         now,
       })
     },

@@ -18,21 +18,22 @@ export function createOrigin(urls: Record<string, string>, stallTimeout = 1000):
       isOver = true
       req.destroy()
     }
-    const broken = (error: Error) => fail(failed('UPSTREAM_FAILED', error.message))
+    const broken = (error: Error & { code?: string }) =>
+      fail(failed('UPSTREAM_FAILED', error.code === 'ECONNREFUSED' ? 'refused' : 'reset'))
     const req = request(urlOf(urls, asked), {
       agent,
       method: asked.method,
       headers: headersOf(asked),
     })
     req.setTimeout(stallTimeout, () => {
-      if (!isPaused) fail(failed('UPSTREAM_TIMEOUT', 'stalled'))
+      if (!isPaused) fail(failed('UPSTREAM_TIMEOUT', 'timeout'))
     })
     req.on('error', broken)
     req.on('response', (res) => {
       response = res
       const status = res.statusCode ?? 0
-      if (![200, 206, 404, 405, 416].includes(status)) {
-        fail(failed(codeOf(status), `status_${status}`))
+      if (![200, 206, 304, 404, 405, 416].includes(status)) {
+        fail(failed(codeOf(status), reasonOf(status), status))
         return
       }
       receiver.start({ status, headers: res.headers as Record<string, string> })
@@ -69,10 +70,11 @@ function urlOf(urls: Record<string, string>, { upstream, repository, resource }:
   return `${urls[upstream] ?? 'http://127.0.0.1:1'}/v2/${repository}/${resource}`
 }
 
-function headersOf({ accept, from }: OriginRequest): Record<string, string> {
+function headersOf({ accept, from, unless }: OriginRequest): Record<string, string> {
   return {
     ...(accept === undefined ? {} : { accept }),
     ...(from === undefined ? {} : { range: `bytes=${from}-` }),
+    ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
   }
 }
 
@@ -81,9 +83,21 @@ function codeOf(status: number) {
   return status === 429 ? 'TOOMANYREQUESTS' : 'UPSTREAM_FAILED'
 }
 
+/** As the real client has it. */
+function reasonOf(status: number): string {
+  if (status === 401 || status === 403) return 'denied'
+  if (status === 429) return 'rate_limited'
+  if (status >= 500) return 'http_5xx'
+  return status >= 400 ? 'http_4xx' : 'bad_response'
+}
+
 function failed(
   code: 'DENIED' | 'TOOMANYREQUESTS' | 'UPSTREAM_FAILED' | 'UPSTREAM_TIMEOUT',
   reason: string,
+  status?: number,
 ) {
-  return new GatewayError(code, `the upstream cannot be asked: ${reason}`, { reason })
+  return new GatewayError(code, `the upstream cannot be asked: ${reason}`, {
+    reason,
+    blame: status === undefined ? {} : { status },
+  })
 }

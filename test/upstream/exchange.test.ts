@@ -65,6 +65,27 @@ t.test('404 and 416 are answers', async (t) => {
   t.equal(beyond.response?.status, 416)
 })
 
+t.test('what is known already is asked for by If-None-Match, and 304 is an answer', async (t) => {
+  const { upstream, client } = await start(t, [faults.status(304)])
+  const { response, order } = await ask(client.open, { unless: digest })
+  t.equal(response?.status, 304)
+  t.same(order, ['start', 'end'])
+  t.equal(upstream.requests[0]?.headers['if-none-match'], `"${digest}"`)
+})
+
+t.test('who failed, and with which status', async (t) => {
+  const { client, upstream } = await start(t, [faults.status(451)])
+  t.same((await ask(client.open, {})).error?.blame, { status: 451 })
+  const cdn = await faults.startUpstream(t, { repositories: {}, faults: [faults.status(500)] })
+  const host = `127.0.0.1:${cdn.port}`
+  const redirected = startUpstreams(t, { url: upstream.url, redirects: [host] })
+  upstream.fail(faults.status(307, { location: `${cdn.url}/signed` }))
+  t.same((await ask(redirected.open, {})).error?.blame, { status: 500, host })
+  t.same((await ask(client.open, {})).error?.blame, { status: 307 }, 'a redirect not followed')
+  await upstream.close()
+  t.same((await ask(client.open, {})).error?.blame, {}, 'nobody')
+})
+
 t.test('a URL with a path is kept', async (t) => {
   const { upstream } = await start(t)
   const client = startUpstreams(t, { url: `${upstream.url}/registry` })
