@@ -32,6 +32,8 @@ export interface Metrics {
   registry: Registry
   request: (sample: RequestSample) => void
   attempt: (sample: AttemptSample) => void
+  /** What an upstream sent as content is of no use; the attempt itself went well. */
+  badAnswer: (upstream: string, reason: string) => void
   lookup: (result: 'hit' | 'miss') => void
   /** A client was served by a download that another one had started. */
   coalesced: () => void
@@ -57,7 +59,7 @@ export function createMetrics(): Metrics {
   return {
     registry,
     request: requestMetrics(registry),
-    attempt: attemptMetrics(registry),
+    ...attemptMetrics(registry),
     ...cacheMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),
@@ -108,7 +110,7 @@ function requestMetrics(registry: Registry): Metrics['request'] {
   }
 }
 
-function attemptMetrics(registry: Registry): Metrics['attempt'] {
+function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswer'> {
   const attempts = tally(registry, {
     name: 'portcullis_upstream_attempts_total',
     help: 'HTTP requests to upstreams, by outcome.',
@@ -116,7 +118,7 @@ function attemptMetrics(registry: Registry): Metrics['attempt'] {
   })
   const errors = tally(registry, {
     name: 'portcullis_upstream_errors_total',
-    help: 'Failed HTTP requests to upstreams, by cause.',
+    help: 'Failed HTTP requests to upstreams, and answers of no use, by cause.',
     labelNames: ['upstream', 'cause'],
   })
   const duration = new Histogram({
@@ -126,10 +128,15 @@ function attemptMetrics(registry: Registry): Metrics['attempt'] {
     buckets: durationBuckets,
     registers: [registry],
   })
-  return ({ upstream, outcome, status, reason, seconds }) => {
-    attempts(upstream, outcome).total += 1
-    if (outcome === 'error') errors(upstream, reason ?? `status_${status ?? 'none'}`).total += 1
-    duration.labels(upstream).observe(seconds)
+  return {
+    attempt({ upstream, outcome, status, reason, seconds }) {
+      attempts(upstream, outcome).total += 1
+      if (outcome === 'error') errors(upstream, reason ?? `status_${status ?? 'none'}`).total += 1
+      duration.labels(upstream).observe(seconds)
+    },
+    badAnswer(upstream, reason) {
+      errors(upstream, reason).total += 1
+    },
   }
 }
 

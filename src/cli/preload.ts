@@ -82,7 +82,7 @@ async function preload(
 /** As the gateway does it, but for what is counted. */
 function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
   const ignore = () => undefined
-  const metrics = { attempt: ignore, insecureUpstreams: ignore }
+  const metrics = { attempt: ignore, badAnswer: ignore, insecureUpstreams: ignore }
   const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
   const cache = openCache({
     ...config.cache,

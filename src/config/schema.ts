@@ -95,6 +95,11 @@ const Upstream = Type.Object(
       default: '30d',
       description: 'How long a tag may be served when the upstream cannot be asked.',
     }),
+    staleIfDenied: duration({
+      default: '30d',
+      description:
+        'The same while the upstream refuses the credentials of the gateway, as after they have expired; `0s`: not at all.',
+    }),
     redirects: Type.Optional(
       hostPatterns('Hosts that a blob may be redirected to, without credentials.', {
         defaultText: 'none; the well-known registries have their own',

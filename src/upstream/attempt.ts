@@ -76,7 +76,8 @@ function flatHeaders(headers: Record<string, string | string[] | undefined>) {
   return Object.fromEntries(
     Object.entries(headers).map(([name, value]) => [
       name,
-      Array.isArray(value) ? value.join(', ') : (value ?? ''),
+      // What is said twice in the same words is said once.
+      Array.isArray(value) ? [...new Set(value)].join(', ') : (value ?? ''),
     ]),
   )
 }

@@ -15,7 +15,7 @@ import {
   type Subject,
 } from './failure.ts'
 import { createFlow, type ExchangeFlow } from './flow.ts'
-import { isRedirect, mostRedirects, redirectTarget } from './redirect.ts'
+import { isRedirect, mostRedirects, redirectProblem, redirectTarget } from './redirect.ts'
 import type { AttemptSample } from './failure-log.ts'
 import { retryDelay } from './retry.ts'
 
@@ -121,6 +121,8 @@ function dispatchOptions(
     method,
     headers: {
       'user-agent': userAgent,
+      // Bytes are wanted as they hash; without this header some compress what they send.
+      'accept-encoding': 'identity',
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-` }),
       ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
@@ -149,7 +151,9 @@ function judge(upstream: Upstream, progress: Progress, outcome: Outcome): Step {
 
 /** Who answers at the address that the exchange has come to. */
 function subjectAt({ subject }: Upstream, { hasLeft, url }: Progress): Subject {
-  return hasLeft ? { ...subject, host: url.host } : subject
+  if (!hasLeft) return subject
+  const title = `the download host ${url.host} of ${subject.title}`
+  return { ...subject, title, host: url.host, hasClientCertificate: false }
 }
 
 function judgeRedirect(upstream: Upstream, progress: Progress, answer: Answer): Step {
@@ -160,7 +164,11 @@ function judgeRedirect(upstream: Upstream, progress: Progress, answer: Answer): 
   if (target !== undefined && progress.redirects < mostRedirects) {
     return { kind: 'redirect', url: target }
   }
-  return failureFor(subject, 'bad_response', { cause: strayRedirect(headers['location']), status })
+  return failureFor(subject, 'bad_response', {
+    cause: strayRedirect(headers['location']),
+    message: redirectProblem(headers['location'], progress.url, subject),
+    status,
+  })
 }
 
 function follow(progress: Progress, url: URL): void {

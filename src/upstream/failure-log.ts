@@ -1,7 +1,7 @@
 // Tells of failures: each one to the metrics, the same reason of the same upstream once a minute to
 // the log.
 import type { Logger } from 'pino'
-import type { Failure } from './failure.ts'
+import type { GatewayError } from '../errors.ts'
 
 /** One HTTP request to an upstream. */
 export interface AttemptSample {
@@ -19,7 +19,7 @@ const quiet = 60_000
 export function createFailureLog(
   log: Logger,
   now: () => number,
-): (upstream: string, failure: Failure) => void {
+): (upstream: string, failure: { reason: string; error: GatewayError }) => void {
   const seen = new Map<string, { until: number; suppressed: number }>()
   return (upstream, { reason, error }) => {
     const key = `${upstream} ${reason}`

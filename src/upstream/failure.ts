@@ -15,7 +15,7 @@ export interface Failure {
   retryAfter: number | undefined
 }
 
-/** Who failed: an upstream, or its token service. */
+/** Who failed: an upstream, its token service, or a host that it redirects downloads to. */
 export interface Subject {
   /** As in `the upstream quay.io`. */
   title: string
@@ -41,12 +41,14 @@ interface Details {
   retryAfter?: number | undefined
   /** HTTP status of the answer. */
   status?: number
+  /** One sentence in the place of the reason's own. */
+  message?: string
 }
 
 export function failureFor(subject: Subject, reason: Reason, details: Details = {}): Failure {
   const { cause, isTransient = false, retryAfter, status } = details
   const seconds = Math.ceil((retryAfter ?? 0) / 1000)
-  const message = messageFor(reason, subject.title, subject.at)
+  const message = details.message ?? messageFor(reason, subject.title, subject.at)
   const error = new GatewayError(codeOf(reason), message, {
     reason,
     cause,
@@ -108,10 +110,15 @@ function reasonOfError(subject: Subject, error: unknown, hasBegun: boolean): Rea
   if (code.startsWith('ERR_SSL_')) return reasonOfAlert(code, subject.hasClientCertificate)
   if (code === 'UND_ERR_SOCKET') return hasBegun ? 'truncated' : 'reset'
   if (isProxyRefusal(error)) return 'proxy'
-  return reasonOfCertificate(code)
+  return reasonOfCertificate(code, error)
 }
 
-function reasonOfCertificate(code: string): Reason {
+function reasonOfCertificate(code: string, error: unknown): Reason {
+  // Node has no name for what OpenSSL's security level refuses, only its words.
+  if (code === 'UNSPECIFIED' && error instanceof Error) {
+    if (error.message.includes('digest algorithm too weak')) return 'weak_algorithm'
+    if (error.message.includes('key too weak')) return 'weak_key'
+  }
   if (code === 'HOSTNAME_MISMATCH' || code === 'IP_ADDRESS_MISMATCH') return 'wrong_name'
   const word = verificationReason(code)
   if (isReason(word)) return word

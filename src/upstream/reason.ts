@@ -20,6 +20,11 @@ const meanings = {
     what: 'wants a client certificate',
     keys: ['tls.cert', 'tls.key', 'tls.pfx'],
   },
+  credentials_refused: {
+    code: 'DENIED',
+    what: 'does not take the credentials of the gateway: they may have expired',
+    keys: ['auth'],
+  },
   denied: { code: 'DENIED', what: 'refuses the gateway this repository', keys: ['auth'] },
   dns: { what: 'has a name that does not resolve', keys: ['url'] },
   error: { what: 'cannot be asked', keys: ['url'] },
@@ -50,6 +55,14 @@ const meanings = {
     keys: ['tls.ca'],
   },
   unreachable: { what: 'is not reachable: there is no route', keys: ['url'] },
+  weak_algorithm: {
+    what: 'has a certificate signed with an outdated algorithm such as SHA-1: it must be issued anew there, with SHA-256',
+    keys: [],
+  },
+  weak_key: {
+    what: 'has a certificate whose key is too short: it must be issued anew there, with P-256 or RSA from 2048 bits',
+    keys: [],
+  },
   wrong_name: {
     what: 'has a certificate for another name',
     keys: ['url', 'tls.serverName'],

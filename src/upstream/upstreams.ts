@@ -19,6 +19,8 @@ export interface UpstreamsOptions {
   log: Logger
   metrics: {
     attempt: (sample: AttemptSample) => void
+    /** An answer that was passed on as content is of no use. */
+    badAnswer: (upstream: string, reason: string) => void
     /** The upstreams whose certificate is not checked. */
     insecureUpstreams: (names: readonly string[]) => void
   }
@@ -27,6 +29,11 @@ export interface UpstreamsOptions {
 
 export interface Upstreams {
   open: OpenUpstream
+  /**
+   * Counts and logs what is wrong with an answer that was passed on as content, such as a body that
+   * is no manifest: only its receiver can tell.
+   */
+  report(upstream: string, error: GatewayError): void
   /** Closes the connections once what is under way has ended. */
   close(): Promise<void>
 }
@@ -61,6 +68,11 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       const error = new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured')
       queueMicrotask(() => receiver.fail(error))
       return { pause() {}, resume() {}, abort() {} }
+    },
+    report(upstream, error) {
+      const { reason = 'error' } = error
+      metrics.badAnswer(upstream, reason)
+      context.logFailure(upstream, { reason, error })
     },
     close: () => (closing ??= close()),
   }
@@ -132,6 +144,7 @@ export function createUpstream(
           ...subject,
           title: `the token service of the upstream ${name}`,
           ...(isOwn ? {} : { host: question.realm.host }),
+          hasClientCertificate: isOwn && subject.hasClientCertificate,
         },
         now,
       })

@@ -37,6 +37,7 @@ t.test('fills in defaults, also inside the values of `upstreams`', async (t) => 
     redirects: [],
     tagTtl: 300_000,
     staleIfError: 30 * 86_400_000,
+    staleIfDenied: 30 * 86_400_000,
     connectTimeout: 5000,
   })
 })

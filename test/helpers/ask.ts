@@ -19,6 +19,7 @@ export function upstreamConfig({ tls, auth, ...others }: Overrides): UpstreamCon
     auth: { realms: [], ...auth },
     tagTtl: 300_000,
     staleIfError: 86_400_000,
+    staleIfDenied: 86_400_000,
     redirects: [],
     connectTimeout: 2000,
     headersTimeout: 2000,
@@ -30,6 +31,8 @@ export function upstreamConfig({ tls, auth, ...others }: Overrides): UpstreamCon
 export interface RunningUpstreams extends Upstreams {
   lines: Record<string, unknown>[]
   attempts: AttemptSample[]
+  /** Answers that were reported as of no use. */
+  badAnswers: [upstream: string, reason: string][]
   insecure: readonly string[]
   /** Moves the clock that they see. */
   forward(ms: number): void
@@ -43,6 +46,7 @@ export function startUpstreams(t: Pick<Test, 'teardown'>, overrides: Overrides):
 function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): RunningUpstreams {
   const { log, lines } = recordingLog()
   const attempts: AttemptSample[] = []
+  const badAnswers: [upstream: string, reason: string][] = []
   let insecure: readonly string[] = []
   let ahead = 0
   const client = createUpstreams({
@@ -50,6 +54,7 @@ function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): Ru
     log,
     metrics: {
       attempt: (sample) => attempts.push(sample),
+      badAnswer: (...told) => badAnswers.push(told),
       insecureUpstreams: (names) => {
         insecure = names
       },
@@ -61,6 +66,7 @@ function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): Ru
     ...client,
     lines,
     attempts,
+    badAnswers,
     insecure,
     forward: (ms) => {
       ahead += ms

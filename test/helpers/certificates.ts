@@ -26,6 +26,8 @@ export interface TestCertificateOptions {
   uris?: string[]
   notBefore?: Date
   notAfter?: Date
+  /** What the signature is made over; SHA-256 when absent. */
+  hash?: 'SHA-1' | 'SHA-256'
 }
 
 const purposeOids = {
@@ -41,7 +43,7 @@ export async function makeCertificate(options: TestCertificateOptions): Promise<
     issuer: issuer?.certificate.subject ?? subject,
     publicKey: keys.publicKey,
     signingKey: (issuer?.keys ?? keys).privateKey,
-    signingAlgorithm: algorithm,
+    signingAlgorithm: { ...algorithm, hash: options.hash ?? algorithm.hash },
     notBefore: options.notBefore ?? new Date(Date.now() - day),
     notAfter: options.notAfter ?? new Date(Date.now() + day),
     serialNumber: `01${randomBytes(8).toString('hex')}`,

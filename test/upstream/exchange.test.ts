@@ -31,7 +31,12 @@ t.test('content arrives as it is, with lower-case headers', async (t) => {
   t.match(client.attempts, [{ upstream: 'up', method: 'GET', outcome: 'ok', status: 200 }])
   const [request] = upstream.requests
   t.match(request?.headers['user-agent'], /^portcullis\/\d/)
-  t.same(Object.keys(request?.headers ?? {}).sort(), ['connection', 'host', 'user-agent'])
+  t.same(Object.keys(request?.headers ?? {}).sort(), [
+    'accept-encoding',
+    'connection',
+    'host',
+    'user-agent',
+  ])
 })
 
 t.test('HEAD, Accept and Range reach the upstream', async (t) => {

@@ -11,6 +11,8 @@ import { UsageError } from '../../src/errors.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { createUpstreams } from '../../src/upstream/upstreams.ts'
 import { ask, startUpstreams, upstreamConfig, type Overrides } from '../helpers/ask.ts'
+import { makeCertificate } from '../helpers/certificates.ts'
+import { diagnoseUpstream, failureIn } from '../helpers/diagnosis.ts'
 import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
 import { startUpstream, status } from '../helpers/upstream.ts'
@@ -83,6 +85,23 @@ t.test('certificates of the upstream that are wrong', async (t) => {
   t.match(expired.error, { code: 'UPSTREAM_FAILED', reason: 'expired' })
   const other = { cert: pki.client.certificatePem, key: pki.client.keyPem }
   t.match((await askOver(t, other, { ca })).error?.reason, /^wrong_(?:name|purpose)$/)
+})
+
+t.test('a certificate that is signed with SHA-1 has a reason of its own', async (t) => {
+  const authority = await makeCertificate({ subject: 'CN=Old CA', ca: true })
+  const names = { dnsNames: ['localhost'], purposes: ['server' as const] }
+  const leaf = await makeCertificate({
+    subject: 'CN=localhost',
+    issuer: authority,
+    hash: 'SHA-1',
+    ...names,
+  })
+  const { ca } = files(t, { ca: authority.certificatePem })
+  const server = { cert: leaf.certificatePem, key: leaf.keyPem, ciphers: 'DEFAULT@SECLEVEL=0' }
+  const { error } = await askOver(t, server, { ca })
+  t.match(error, { code: 'UPSTREAM_FAILED', reason: 'weak_algorithm', message: /SHA-1/ })
+  const { diagnosis } = await diagnoseUpstream(t, { server, config: { tls: { ca } } })
+  t.match(failureIn(diagnosis), { step: 'tls', reason: 'weak_algorithm', message: /SHA-1/ })
 })
 
 t.test('serverName is what is asked for and expected', async (t) => {
@@ -329,7 +348,7 @@ t.test('each connection is a handshake of its own: no session is carried over', 
 /** Paths and messages of what is wrong with `tls`. */
 function problemsOf(tls: Overrides['tls']): string[] {
   try {
-    const metrics = { attempt() {}, insecureUpstreams() {} }
+    const metrics = { attempt() {}, badAnswer() {}, insecureUpstreams() {} }
     const config = upstreamConfig({
       url: 'https://localhost',
       ...(tls === undefined ? {} : { tls }),

@@ -1,6 +1,6 @@
 // The Authorization header for the repositories of one upstream: learnt from its challenges, shared
 // between requests, renewed before it runs out.
-import { parseChallenge, trustedRealm, type Challenge } from './challenge.ts'
+import { parseChallenge, realmProblem, trustedRealm, type Challenge } from './challenge.ts'
 import type { Credentials } from './credentials.ts'
 import { failureFor, type Failure, type Subject } from '../failure.ts'
 import { basicAuthorization, type Token, type TokenQuestion } from './token-request.ts'
@@ -65,7 +65,10 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   ): Promise<Authorization | Failure> {
     const url = trustedRealm(realm, upstream, allowedRealm)
     if (url === undefined) {
-      return failureFor(subject, 'bad_response', { cause: strangeRealm(realm) })
+      return failureFor(subject, 'bad_response', {
+        cause: strangeRealm(realm),
+        message: realmProblem(realm, upstream, subject),
+      })
     }
     const token = await options.requestToken({ realm: url, service, scope, credentials })
     if (token.kind === 'failure') return token
@@ -99,7 +102,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
           ? 'no challenge that is known'
           : 'it wants a password, and none is set',
       )
-      return failureFor(subject, 'denied', { cause })
+      return failureFor(subject, 'denied', { cause, status: 401 })
     },
   }
 }

@@ -54,6 +54,22 @@ export function trustedRealm(
   return isKnown ? url : undefined
 }
 
+/** Why a realm is not asked, and what helps; `title` and `at` are the upstream's. */
+export function realmProblem(
+  realm: string,
+  upstream: URL,
+  { title, at }: { title: string; at: string },
+): string {
+  const url = URL.parse(realm)
+  if (url === null || !/^https?:$/.test(url.protocol) || url.username !== '') {
+    return `${title} names a token service whose address is not usable; check ${at}.url`
+  }
+  if (url.protocol === 'http:' && upstream.protocol === 'https:') {
+    return `${title} names the token service http://${url.host}, and credentials are not sent without TLS: it must name an https realm (behind a TLS proxy it needs X-Forwarded-Proto)`
+  }
+  return `${title} names the token service ${url.host}: if it can be trusted, add it to ${at}.auth.realms`
+}
+
 /** Only below suffixes that are known: below `svc.cluster.local` the neighbours are strangers. */
 function isSameDomain(one: string, other: string): boolean {
   const { domain, isIcann, isPrivate } = parse(one, { allowPrivateDomains: true })

@@ -48,7 +48,12 @@ export async function requestToken(
     const { url, ...options } = requestFor(question)
     const { statusCode, headers, body } = await request(url, {
       ...options,
-      headers: { 'user-agent': userAgent, accept: 'application/json', ...options.headers },
+      headers: {
+        'user-agent': userAgent,
+        accept: 'application/json',
+        'accept-encoding': 'identity',
+        ...options.headers,
+      },
       dispatcher,
       signal: AbortSignal.timeout(timeout),
     })

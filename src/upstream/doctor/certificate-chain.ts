@@ -12,6 +12,8 @@ export interface ChainCertificate {
   validTo: string
   /** Whole days; negative once it has expired. */
   daysLeft: number
+  /** As OpenSSL calls it, such as `ecdsa-with-SHA256`. */
+  signatureAlgorithm: string
   /** SHA-256, in hex with colons. */
   fingerprint: string
 }
@@ -45,6 +47,7 @@ function describe(certificate: X509Certificate, now: number): ChainCertificate {
     validFrom: validFromDate.toISOString(),
     validTo: validToDate.toISOString(),
     daysLeft: Math.floor((validToDate.getTime() - now) / day),
+    signatureAlgorithm: certificate.signatureAlgorithm ?? '',
     fingerprint: certificate.fingerprint256,
   }
 }

@@ -168,9 +168,16 @@ function describe(socket: TLSSocket): { description: string; error: string | und
 
 /** Node's own error is not made where the certificate is not demanded. */
 function verificationError(code: string, leaf: ChainCertificate | undefined): Error {
+  if (code === 'UNSPECIFIED') return errorOf(code, wordsForWeak(leaf))
   if (code !== 'ERR_TLS_CERT_ALTNAME_INVALID') return errorOf(code)
   const names = leaf?.names.join(', ') ?? ''
   return errorOf(code, `it is for ${names === '' ? 'no name' : names}`)
+}
+
+/** OpenSSL's words for what its security level refuses: only they tell, and here they are lost. */
+function wordsForWeak(leaf: ChainCertificate | undefined): string {
+  const isOld = /sha1|md5/i.test(leaf?.signatureAlgorithm ?? '')
+  return isOld ? 'CA signature digest algorithm too weak' : 'certificate key too weak'
 }
 
 async function within<Value>(timeout: number, promise: Promise<Value>): Promise<Value> {

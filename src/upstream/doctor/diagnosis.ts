@@ -38,7 +38,7 @@ export interface Diagnosis {
 export async function diagnose(prepared: Prepared, image?: Image): Promise<Diagnosis> {
   const { name, config, tls, credentials } = prepared
   const client = createUpstream(prepared, {
-    metrics: { attempt() {}, insecureUpstreams() {} },
+    metrics: { attempt() {}, badAnswer() {}, insecureUpstreams() {} },
     logFailure() {},
     userAgent: userAgent(),
     now: Date.now,

@@ -46,6 +46,7 @@ export async function inquire(upstream: Upstream, question: Question): Promise<R
     method,
     headers: {
       'user-agent': upstream.userAgent,
+      'accept-encoding': 'identity',
       ...(accept === undefined ? {} : { accept }),
       ...(authorization === undefined ? {} : { authorization }),
     },
