@@ -20,6 +20,7 @@ export function checkAccess(
   if (
     auth.tokenService !== undefined &&
     auth.tokenService.htpasswd === undefined &&
+    auth.issuers.length === 0 &&
     !certificates
   ) {
     const message =

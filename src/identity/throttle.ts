@@ -1,12 +1,16 @@
 // Slows down who fails again and again: a few failures are free, each further one has to be waited
-// for. Memory is bounded however many sources there are.
+// for. Memory is bounded however many keys there are, and however long.
+import { hash } from 'node:crypto'
 import { isIPv6 } from 'node:net'
+import { LRUCache } from 'lru-cache'
 
 export interface Throttle {
-  /** Milliseconds until `source` (an IP address) may try again; 0: now. */
-  wait(source: string): number
-  /** Takes note of a failure. */
-  fail(source: string): void
+  /** Milliseconds until the next attempt under `key` is listened to; 0: now. */
+  wait(key: string): number
+  /** Takes note of a failure, or of an attempt whose outcome is not known yet. */
+  fail(key: string): void
+  /** Takes back what was counted by one `fail`: the attempt was none. */
+  forgive(key: string): void
 }
 
 export interface ThrottleOptions {
@@ -14,33 +18,56 @@ export interface ThrottleOptions {
   burst: number
   /** Milliseconds after which one more is. */
   refill: number
-  /** Sources remembered; the one that failed longest ago is forgotten first. */
-  sources?: number
+  /** Keys remembered; the one that failed longest ago is forgotten first. */
+  keys?: number
   now?: () => number
 }
 
-/** For each source the time at which all its failures are forgiven (the GCRA form of a bucket). */
+/** Characters of a key that is kept as it is; of a longer one its hash is. */
+const longestKey = 64
+
+/** For each key the time at which all its failures are forgiven (the GCRA form of a bucket). */
 export function createThrottle(options: ThrottleOptions): Throttle {
-  const { burst, refill, sources = 10_000, now = Date.now } = options
-  const forgivenAt = new Map<string, number>()
+  const { burst, refill, keys = 10_000, now = Date.now } = options
+  const forgivenAt = new LRUCache<string, number>({ max: keys })
 
   return {
-    wait(source) {
-      const time = forgivenAt.get(networkOf(source))
+    wait(key) {
+      const time = forgivenAt.peek(boundedKey(key))
       return time === undefined ? 0 : Math.max(0, time - now() - (burst - 1) * refill)
     },
-    fail(source) {
-      const network = networkOf(source)
-      const time = Math.max(forgivenAt.get(network) ?? 0, now()) + refill
-      forgivenAt.delete(network)
-      if (forgivenAt.size >= sources) forgivenAt.delete(forgivenAt.keys().next().value ?? '')
+    fail(key) {
+      const bounded = boundedKey(key)
+      const time = Math.max(forgivenAt.peek(bounded) ?? 0, now()) + refill
       // Many failures at once, begun before the first was counted, do not lock out for ever.
-      forgivenAt.set(network, Math.min(time, now() + burst * refill + 60_000))
+      forgivenAt.set(bounded, Math.min(time, now() + burst * refill + 60_000))
+    },
+    forgive(key) {
+      const bounded = boundedKey(key)
+      const time = (forgivenAt.peek(bounded) ?? 0) - refill
+      if (time <= now()) forgivenAt.delete(bounded)
+      else forgivenAt.set(bounded, time)
     },
   }
 }
 
-/** An IPv4 address, or the /64 that one holder of IPv6 addresses has at least. */
+function boundedKey(key: string): string {
+  return key.length <= longestKey ? key : hash('sha256', key, 'base64url')
+}
+
+/**
+ * Whom failures are counted for: the holder of a certificate as such, so that nobody behind the
+ * same address can have it refused; anybody else by address, IPv6 by the /64 that one holder of
+ * addresses has at least.
+ */
+export function sourceOf(
+  address: string | undefined,
+  certificate: { thumbprint: string } | undefined,
+): string {
+  if (certificate !== undefined) return `certificate ${certificate.thumbprint}`
+  return networkOf(address ?? '')
+}
+
 function networkOf(address: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
   if (mapped?.[1] !== undefined) return mapped[1]

@@ -5,7 +5,8 @@ import { GatewayError } from '../errors.ts'
 import { isBound, type BearerVerifier } from '../identity/bearer.ts'
 import type { Caller } from '../identity/certificate.ts'
 import type { CertificateIdentity, Identity, TokenIdentity } from '../identity/identity.ts'
-import type { Throttle } from '../identity/throttle.ts'
+import { sourceOf, type Throttle } from '../identity/throttle.ts'
+import type { AuthConfig } from '../config/access-schema.ts'
 import type { Shown } from '../policy/verdict.ts'
 
 export interface Presented {
@@ -19,6 +20,7 @@ export interface CredentialsOptions {
   callerOf: (socket: Socket) => Caller
   /** Absent where no token is accepted: one that comes all the same is not looked at. */
   verifier: BearerVerifier | undefined
+  require: AuthConfig['require']
   /** Slows down who brings token after token that is not accepted. */
   throttle: Throttle
 }
@@ -33,7 +35,8 @@ const anonymous: Presented = {
  *   rejects with, GatewayError DENIED for a certificate that is not accepted, TOOMANYREQUESTS, and
  *   UNAVAILABLE where the keys to verify a token with cannot be had.
  */
-export function createCredentials({ callerOf, verifier, throttle }: CredentialsOptions) {
+export function createCredentials(options: CredentialsOptions) {
+  const { callerOf, verifier, require, throttle } = options
   /** The same object for the same certificate, and for the same pair. */
   const ofCertificate = new WeakMap<CertificateIdentity, Presented>()
 
@@ -54,7 +57,8 @@ export function createCredentials({ callerOf, verifier, throttle }: CredentialsO
     reason: string,
     source: string,
   ): Presented {
-    throttle.fail(source)
+    // Who signed a token that has expired is known: it is no guess, and a whole site's may expire.
+    if (reason !== 'expired') throttle.fail(source)
     const { identity, shown } = withoutToken(certificate)
     return { identity, shown: { ...shown, token: 'invalid' }, invalid: reason }
   }
@@ -87,17 +91,39 @@ export function createCredentials({ callerOf, verifier, throttle }: CredentialsO
     return refusedToken(certificate, outcome.reason, source)
   }
 
+  /** A token beside a certificate that decides alone: what it says counts, its faults do not. */
+  async function verifyBeside(
+    certificate: CertificateIdentity,
+    text: string,
+    by: BearerVerifier,
+  ): Promise<Presented> {
+    const outcome = await by.verify(text)
+    return outcome.kind === 'token' && isBound(outcome, certificate.thumbprint)
+      ? withToken(certificate, outcome, '')
+      : withoutToken(certificate)
+  }
+
   return ({ socket, headers }: IncomingMessage): Presented | Promise<Presented> => {
     const caller = callerOf(socket)
     if (caller.kind === 'refused') throw certificateRefused(caller.reason)
     const certificate = caller.kind === 'certificate' ? caller : undefined
     const text = verifier === undefined ? undefined : bearerIn(headers.authorization)
     if (verifier === undefined || text === undefined) return withoutToken(certificate)
-    const source = socket.remoteAddress ?? ''
+    if (certificate !== undefined && require !== 'token' && require !== 'all') {
+      // Some clients always send a placeholder that is no token of anybody.
+      if (!isTokenLike(text)) return withoutToken(certificate)
+      if (require === 'certificate') return verifyBeside(certificate, text, verifier)
+    }
+    const source = sourceOf(socket.remoteAddress, certificate)
     const known = verifier.known(text)
     if (known !== undefined) return withToken(certificate, known, source)
     return verify(certificate, text, source, verifier)
   }
+}
+
+/** Whether a text is meant as a JWT at all (RFC 7515, section 3.1). */
+function isTokenLike(text: string): boolean {
+  return text.split('.', 4).length === 3
 }
 
 /** RFC 6750, section 2.1. Basic credentials belong to the token endpoint. */
@@ -116,7 +142,7 @@ function slowDown(wait: number): GatewayError {
   })
 }
 
-function keysUnavailable(): GatewayError {
+export function keysUnavailable(): GatewayError {
   return new GatewayError(
     'UNAVAILABLE',
     'the keys of the token issuer cannot be had now: try again',

@@ -27,7 +27,10 @@ export interface AuthorizationOptions {
   onRefusal: (reason: string) => void
 }
 
-/** Wrong tokens and passwords from one address that cost nothing, and how long one more takes, ms. */
+/**
+ * Wrong tokens and passwords of one source, or for one account, that cost nothing, and how long one
+ * more takes, ms.
+ */
 const failures = { burst: 10, refill: 6000 }
 
 /** Throws UsageError where a file that `auth` names cannot be used. */
@@ -37,6 +40,7 @@ export function createAuthorization(
 ): Authorization {
   const throttle = createThrottle(failures)
   const { tokenService } = auth
+  const hasIssuers = auth.issuers.length > 0
   const service =
     tokenService === undefined
       ? undefined
@@ -44,7 +48,8 @@ export function createAuthorization(
           config: tokenService,
           require: auth.require,
           log,
-          throttle,
+          throttles: { sources: throttle, accounts: createThrottle(failures) },
+          verifyToken: hasIssuers ? async (token) => verifier.verify(token) : undefined,
           mayPull: (identity, name) => {
             const place = placeNamed(choose, name)
             return place !== undefined && access.mayHaveToken(identity, place)
@@ -55,10 +60,12 @@ export function createAuthorization(
     keys: createKeySource(issuer, { at: `auth.issuers.${index}`, log }),
   }))
   const trusted = service === undefined ? issuers : [...issuers, service.issuer]
+  const verifier = createBearerVerifier(trusted)
   const access = createAccess({
     presented: createCredentials({
       callerOf,
-      verifier: trusted.length === 0 ? undefined : createBearerVerifier(trusted),
+      verifier: trusted.length === 0 ? undefined : verifier,
+      require: auth.require,
       throttle,
     }),
     subjectOf: createSubjects((name) => {
@@ -69,7 +76,7 @@ export function createAuthorization(
     hasAdminRules: policy.rules.some(({ actions }) => actions.includes('admin')),
     setting: {
       require: auth.require,
-      tokens: auth.issuers.length > 0 || tokenService?.htpasswd !== undefined,
+      tokens: hasIssuers || tokenService?.htpasswd !== undefined,
       tokensForCertificates: service !== undefined,
     },
     challenge: {

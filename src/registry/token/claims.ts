@@ -49,9 +49,17 @@ export function refreshAudience({ service }: Pick<Setting, 'service'>): string {
 }
 
 /** The applicant as the policy sees who holds the token, without the token's own access list. */
-export function identityOf({ user, certificate }: Applicant, issuer: string): Identity {
-  if (user === undefined) return certificate ?? { kind: 'anonymous' }
-  const token: TokenIdentity = {
+export function identityOf(
+  { user, certificate, token: shown }: Applicant,
+  issuer: string,
+): Identity {
+  const token = shown?.identity ?? (user === undefined ? undefined : identityOfUser(user, issuer))
+  if (token === undefined) return certificate ?? { kind: 'anonymous' }
+  return certificate === undefined ? token : { kind: 'certificate+token', certificate, token }
+}
+
+function identityOfUser(user: string, issuer: string): TokenIdentity {
+  return {
     kind: 'token',
     id: `password:${user}`,
     issuer,
@@ -60,7 +68,6 @@ export function identityOf({ user, certificate }: Applicant, issuer: string): Id
     claims: { iss: issuer, sub: user },
     expiresAt: 0,
   }
-  return certificate === undefined ? token : { kind: 'certificate+token', certificate, token }
 }
 
 function commonClaims(

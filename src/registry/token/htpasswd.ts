@@ -1,7 +1,8 @@
 // Users and their passwords, from a file of `user:bcrypt` lines as `htpasswd -B` writes them.
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { compare, truncates } from 'bcryptjs'
+import { compare as bcryptCompare, truncates } from 'bcryptjs'
+import { LRUCache } from 'lru-cache'
 import { GatewayError, UsageError, type Problem } from '../../errors.ts'
 
 export interface Passwords {
@@ -21,12 +22,15 @@ const longestQueue = 16
 /** Right passwords remembered, so that not every token costs a check. */
 const remembered = 1024
 
+/** One check of bcrypt: whether `hash` is that of `password`. */
+export type Compare = (password: string, hash: string) => Promise<boolean>
+
 /** Throws UsageError with every line that is wrong. */
-export function readPasswords(file: string): Passwords {
+export function readPasswords(file: string, compare: Compare = bcryptCompare): Passwords {
   const hashes = parse(read(file))
   const highest = Math.max(10, ...[...hashes.values()].map(costOf))
   const secret = randomBytes(32)
-  const right = new Set<string>()
+  const right = new LRUCache<string, true>({ max: remembered })
   let queue: Promise<unknown> = Promise.resolve()
   let waiting = 0
 
@@ -57,10 +61,7 @@ export function readPasswords(file: string): Passwords {
       queue = turn.catch(() => undefined)
       try {
         const matches = await turn
-        if (matches) {
-          if (right.size >= remembered) right.clear()
-          right.add(keyOf(user, password))
-        }
+        if (matches) right.set(keyOf(user, password), true)
         return matches
       } finally {
         waiting -= 1

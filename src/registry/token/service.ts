@@ -4,13 +4,18 @@ import { jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose'
 import type { Logger } from 'pino'
 import type { AuthConfig, TokenServiceConfig } from '../../config/access-schema.ts'
 import { GatewayError } from '../../errors.ts'
-import type { TrustedIssuer } from '../../identity/bearer.ts'
-import type { Identity } from '../../identity/identity.ts'
-import type { Throttle } from '../../identity/throttle.ts'
+import type { InvalidToken, TrustedIssuer } from '../../identity/bearer.ts'
+import type { Identity, TokenIdentity } from '../../identity/identity.ts'
 import { accessClaims, identityOf, refreshAudience, refreshClaims } from './claims.ts'
 import { readPasswords } from './htpasswd.ts'
 import { openTokenKeys, type TokenKeys } from './keys.ts'
-import { createLogin, type Applicant, type TokenRequest } from './login.ts'
+import {
+  createLogin,
+  credentialsOf,
+  type Applicant,
+  type LoginThrottles,
+  type TokenRequest,
+} from './login.ts'
 import { formatScopes, grant, parseScopes } from './scope.ts'
 
 export interface TokenAnswer {
@@ -27,6 +32,8 @@ export interface TokenService {
    *   help; DENIED where only a certificate can; TOOMANYREQUESTS; REQUEST_INVALID
    */
   handle: (request: TokenRequest) => Promise<TokenAnswer>
+  /** The user whom a request names, where there is one: what else stands there may be a secret. */
+  userIn: (request: TokenRequest) => string | undefined
   /** The public keys as a JSON Web Key Set. */
   jwks: () => JSONWebKeySet
   /** What makes the gateway accept the tokens that it signs. */
@@ -37,8 +44,10 @@ export interface TokenServiceOptions {
   config: TokenServiceConfig
   require: AuthConfig['require']
   log: Logger
-  /** Slows down wrong passwords. */
-  throttle: Throttle
+  /** Slow down wrong passwords and refresh tokens. */
+  throttles: LoginThrottles
+  /** Verifies a token of another issuer, which may be shown as the password; absent: there is none. */
+  verifyToken?: ((token: string) => Promise<TokenIdentity | InvalidToken>) | undefined
   /** Whether the policy gives `identity` a token to pull `name`, which is as the client says it. */
   mayPull: (identity: Identity, name: string) => boolean
   now?: () => number
@@ -51,13 +60,23 @@ const refreshType = 'refresh+jwt'
 
 /** Throws UsageError where the key or the password file cannot be used. */
 export function createTokenService(options: TokenServiceOptions): TokenService {
-  const { config, throttle, now = Date.now } = options
+  const { config, throttles, verifyToken, now = Date.now } = options
   const keys = openTokenKeys({ ...options, file: config.key, rotateEvery: config.rotateEvery })
   const passwords = config.htpasswd === undefined ? undefined : readPasswords(config.htpasswd)
   const login = createLogin({
     passwords,
     both: options.require === 'all',
-    throttle,
+    throttles,
+    verifyToken:
+      verifyToken === undefined
+        ? undefined
+        : async (token) => {
+            const outcome = await verifyToken(token)
+            // A token of our own gets no other: it would never end.
+            return outcome.kind === 'token' && outcome.issuer === config.issuer
+              ? { kind: 'invalid', reason: 'unknown_issuer' }
+              : outcome
+          },
     refreshClaims: async (token) => verifyRefresh(token, config, keys, now()),
   })
 
@@ -77,18 +96,29 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       const access = grant(parseScopes(params.getAll('scope')), (name) =>
         options.mayPull(identity, name),
       )
-      const token = await keys.sign(accessClaims(config, applicant, access, now()), tokenType)
       const granted = formatScopes(access)
+      const given =
+        applicant.token === undefined
+          ? {
+              token: await keys.sign(accessClaims(config, applicant, access, now()), tokenType),
+              seconds: Math.ceil(config.ttl / 1000),
+            }
+          : handedBack(applicant.token, now())
+      const refreshable = applicant.token === undefined && wantsRefresh(params)
       const body = {
-        token,
-        access_token: token,
+        token: given.token,
+        access_token: given.token,
         token_type: 'Bearer',
-        expires_in: Math.ceil(config.ttl / 1000),
+        expires_in: given.seconds,
         issued_at: new Date(now()).toISOString(),
         ...(request.method === 'POST' ? { scope: granted } : {}),
-        ...(wantsRefresh(params) ? { refresh_token: await refreshToken(applicant) } : {}),
+        ...(refreshable ? { refresh_token: await refreshToken(applicant) } : {}),
       }
       return { identity, granted, body }
+    },
+    userIn(request) {
+      const user = credentialsOf(request)?.user
+      return user !== undefined && passwords?.fingerprint(user) !== undefined ? user : undefined
     },
     jwks: keys.jwks,
     issuer: {
@@ -102,6 +132,16 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       own: true,
     },
   }
+}
+
+/**
+ * Another issuer's token opens what it opens by itself: given back, it says who its holder is, in
+ * which groups and until when, and nothing of ours outlives it.
+ */
+function handedBack({ text, identity }: NonNullable<Applicant['token']>, now: number) {
+  const { exp } = identity.claims
+  const left = typeof exp === 'number' ? exp - Math.floor(now / 1000) : 0
+  return { token: text, seconds: Math.max(left, 1) }
 }
 
 async function verifyRefresh(

@@ -7,7 +7,9 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs'
+import { once } from 'node:events'
 import { join } from 'node:path'
+import { Worker } from 'node:worker_threads'
 import { generateKeyPairSync } from 'node:crypto'
 import { calculateJwkThumbprint, decodeProtectedHeader, jwtVerify } from 'jose'
 import { pino } from 'pino'
@@ -98,12 +100,29 @@ t.test('a file that is no key is told', async (t) => {
 })
 
 t.test('a key that others can read is warned about', async (t) => {
-  const file = join(t.testdir(), 'token.key')
-  open(t, file)
-  chmodSync(file, 0o644)
-  const lines: string[] = []
-  const loud = pino({}, { write: (line: string) => void lines.push(line) })
-  const keys = openTokenKeys({ file, rotateEvery: day, log: loud })
-  t.teardown(async () => keys.source.close())
-  t.match(lines.join(''), /others can read/)
+  for (const [mode, isWarned] of Object.entries({ 600: false, 640: true, 604: true })) {
+    const file = join(t.testdir(), 'token.key')
+    open(t, file)
+    chmodSync(file, Number.parseInt(mode, 8))
+    const lines: string[] = []
+    const loud = pino({}, { write: (line: string) => void lines.push(line) })
+    const keys = openTokenKeys({ file, rotateEvery: day, log: loud })
+    t.teardown(async () => keys.source.close())
+    t.equal(/others can read/.test(lines.join('')), isWarned, mode)
+  }
+})
+
+t.test('gateways that start at once on one file have one key', async (t) => {
+  const folder = t.testdir()
+  const rounds = 20
+  const gates = new Int32Array(new SharedArrayBuffer(4 * rounds))
+  const workers = Array.from({ length: 4 }, () => {
+    const workerData = { folder, gates, rounds, count: 4 }
+    return new Worker(new URL('../../helpers/key-race.ts', import.meta.url), { workerData })
+  })
+  const found = await Promise.all(
+    workers.map(async (worker) => (await once(worker, 'message'))[0] as string[]),
+  )
+  t.same(found, Array(4).fill(found[0]))
+  t.equal(new Set(found[0]).size, rounds)
 })

@@ -7,13 +7,16 @@ import { pino } from 'pino'
 import t, { type Test } from 'tap'
 import type { TokenServiceConfig } from '../../../src/config/access-schema.ts'
 import { GatewayError, UsageError } from '../../../src/errors.ts'
-import { createBearerVerifier } from '../../../src/identity/bearer.ts'
+import { createBearerVerifier, type TrustedIssuer } from '../../../src/identity/bearer.ts'
 import type {
   CertificateIdentity,
   Identity,
   TokenIdentity,
 } from '../../../src/identity/identity.ts'
-import { createThrottle } from '../../../src/identity/throttle.ts'
+import { createThrottle, type ThrottleOptions } from '../../../src/identity/throttle.ts'
+import { createKeySource } from '../../../src/identity/jwks.ts'
+import { openTokenKeys } from '../../../src/registry/token/keys.ts'
+import { createIssuer } from '../../helpers/tokens.ts'
 import { readPasswords } from '../../../src/registry/token/htpasswd.ts'
 import type { TokenRequest } from '../../../src/registry/token/login.ts'
 import {
@@ -35,6 +38,11 @@ const certificate: CertificateIdentity = {
   expiresAt: Number.MAX_SAFE_INTEGER,
 }
 
+const throttlesOf = (options: ThrottleOptions) => ({
+  sources: createThrottle(options),
+  accounts: createThrottle(options),
+})
+
 const other = { ...certificate, commonName: 'edge-2', thumbprint: 'thumbprint-of-edge-2' }
 
 function service(
@@ -48,10 +56,11 @@ function service(
     writeFileSync(htpasswd, `# users\nalice:${hashSync(password, 4)}\n\nbob:${hashSync('b', 4)}\n`)
   }
   write('secret')
-  const open = () =>
+  const key = join(folder, 'token.key')
+  const open = (changed: Partial<TokenServiceOptions> = {}) =>
     createTokenService({
       config: {
-        key: join(folder, 'token.key'),
+        key,
         issuer: 'portcullis',
         service: 'portcullis',
         ttl: 300_000,
@@ -63,11 +72,12 @@ function service(
       },
       require: 'token',
       log,
-      throttle: createThrottle({ burst: 3, refill: 10_000 }),
+      throttles: throttlesOf({ burst: 3, refill: 10_000 }),
       mayPull: (_identity, name) => name !== 'denied',
       ...options,
+      ...changed,
     })
-  return { ...open(), open, write }
+  return { ...open(), open, write, key }
 }
 
 function get(
@@ -169,7 +179,7 @@ t.test('password and certificate together', async (t) => {
 })
 
 t.test('wrong passwords, and nothing at all', async (t) => {
-  const { handle } = service(t, {}, { throttle: createThrottle({ burst: 99, refill: 1 }) })
+  const { handle } = service(t, {}, { throttles: throttlesOf({ burst: 99, refill: 1 }) })
   const wrong = [
     basic('alice', 'wrong'),
     basic('alice', ''),
@@ -220,7 +230,7 @@ t.test('without a password file only a certificate helps', async (t) => {
     },
     require: 'token',
     log,
-    throttle: createThrottle({ burst: 1, refill: 1 }),
+    throttles: throttlesOf({ burst: 1, refill: 1 }),
     mayPull: () => true,
   })
   t.equal(await codeOf(handle(get({}))), '403 no_certificate')
@@ -228,23 +238,172 @@ t.test('without a password file only a certificate helps', async (t) => {
   t.equal(await codeOf(handle(get({}, { certificate }))), 'answered')
 })
 
-t.test('after some failures a source has to wait, also with the right password', async (t) => {
+t.test('right and wrong passwords are under the same limits', async (t) => {
   let time = 0
-  const throttle = createThrottle({ burst: 3, refill: 10_000, now: () => time })
-  const { handle } = service(t, {}, { throttle })
-  await handle(get({}, basic('bob', 'b')))
-  for (let i = 0; i < 3; i += 1) {
-    t.equal(await codeOf(handle(get({}, basic('alice', 'wrong')))), '401 login')
-  }
-  t.equal(await codeOf(handle(get({}, basic('alice', 'secret')))), '429 throttled')
-  t.equal(await codeOf(handle(get({}, basic('bob', 'b')))), 'answered', 'who logged in before may')
-  t.equal(
-    await codeOf(handle({ ...get({}, basic('alice', 'secret')), source: '10.0.0.2' })),
-    'answered',
-    'and so may others',
+  const { handle } = service(
+    t,
+    {},
+    { throttles: throttlesOf({ burst: 3, refill: 10_000, now: () => time }) },
   )
+  const from = async (source: string, user: string, password: string) =>
+    codeOf(handle({ ...get({}, basic(user, password)), source }))
+  t.equal(await from('10.0.0.9', 'alice', 'secret'), 'answered')
+  for (let i = 0; i < 10; i += 1) {
+    t.equal(await from('10.0.0.8', 'bob', 'b'), 'answered', 'who is right waits for nothing')
+  }
+  for (const password of ['x', 'y', 'z']) {
+    t.equal(await from('10.0.0.1', 'alice', password), '401 login')
+  }
+  t.equal(await from('10.0.0.1', 'alice', 'secret'), '429 throttled', 'right, and known to be')
+  t.equal(await from('10.0.0.1', 'alice', 'other'), '429 throttled')
+  t.equal(await from('10.0.0.1', 'bob', 'b'), '429 throttled', 'whatever the account')
+  t.equal(await from('10.0.0.2', 'alice', 'secret'), '429 throttled', 'whatever the address')
+  t.equal(await from('10.0.0.2', 'alice', 'other'), '429 throttled')
+  t.equal(await from('10.0.0.9', 'alice', 'secret'), 'answered', 'nobody locks out who is at work')
+  t.equal(await from('10.0.0.2', 'bob', 'b'), 'answered', 'and no other account')
   time += 10_000
+  t.equal(await from('10.0.0.2', 'alice', 'secret'), 'answered')
+})
+
+t.test('an account that there is not is throttled like one that there is', async (t) => {
+  const { handle } = service(t)
+  for (const user of ['alice', 'nobody']) {
+    const codes: string[] = []
+    for (const source of ['1', '2', '3', '4']) {
+      codes.push(await codeOf(handle({ ...get({}, basic(user, `x${source}`)), source })))
+    }
+    t.same(codes, ['401 login', '401 login', '401 login', '429 throttled'], user)
+  }
+})
+
+t.test('many guesses at once are no more than one after the other', async (t) => {
+  const { handle } = service(t)
+  const guesses = Array.from({ length: 10 }, (_, i) => `guess${i}`)
+  const codes = await Promise.all(
+    [...guesses, 'secret'].map(async (guess) => codeOf(handle(get({}, basic('alice', guess))))),
+  )
+  t.equal(codes.filter((code) => code === '401 login').length, 3)
+  t.equal(codes.filter((code) => code === '429 throttled').length, 8)
+})
+
+t.test('the same login many times at once is one attempt', async (t) => {
+  const { handle } = service(t)
+  const codes = await Promise.all(
+    Array.from({ length: 40 }, async () => codeOf(handle(get({}, basic('alice', 'secret'))))),
+  )
+  t.same([...new Set(codes)], ['answered'])
+})
+
+t.test(
+  'failures count for a certificate, and not for who is behind the same address',
+  async (t) => {
+    const { handle } = service(t)
+    for (const password of ['x', 'y', 'z']) await codeOf(handle(get({}, basic('alice', password))))
+    const bob = basic('bob', 'b')
+    t.equal(await codeOf(handle(get({}, bob))), '429 throttled')
+    t.equal(await codeOf(handle(get({}, { certificate, ...bob }))), 'answered')
+    for (const password of ['x', 'y', 'z']) {
+      await codeOf(handle(get({}, { certificate, ...basic('carol', password) })))
+    }
+    t.equal(await codeOf(handle(get({}, { certificate, ...bob }))), '429 throttled')
+    t.equal(await codeOf(handle(get({}, { certificate: other, ...bob }))), 'answered')
+  },
+)
+
+t.test('a password that was right lately opens no other account', async (t) => {
+  const { handle } = service(t)
   t.equal(await codeOf(handle(get({}, basic('alice', 'secret')))), 'answered')
+  t.equal(await codeOf(handle(get({}, basic('bob', 'secret')))), '401 login')
+  t.equal(await codeOf(handle(get({}, basic('alice\0secret', '')))), '401 login')
+})
+
+t.test("another issuer's token as the password", async (t) => {
+  const idp = await createIssuer()
+  const folder = t.testdir({ 'jwks.json': JSON.stringify(idp.jwks) })
+  const issuer: TrustedIssuer = {
+    issuer: idp.issuer,
+    audience: [idp.audience],
+    algorithms: ['ES256'],
+    clockSkew: 0,
+    groupsClaim: 'groups',
+    keys: createKeySource(
+      { issuer: idp.issuer, jwks: join(folder, 'jwks.json') },
+      { at: 'issuer', log },
+    ),
+  }
+  const asked: Identity[] = []
+  const own: TrustedIssuer[] = []
+  const { handle, issuer: ours } = service(
+    t,
+    {},
+    {
+      mayPull: (identity) => asked.push(identity) > 0,
+      verifyToken: async (token) => createBearerVerifier([issuer, ...own]).verify(token),
+    },
+  )
+  own.push(ours)
+  const jwt = await idp.sign({ groups: ['ci'] })
+  const given = await handle(get({ scope, offline_token: 'true' }, basic('whoever', jwt)))
+  t.match(given, { granted: scope, body: { token: jwt, access_token: jwt, token_type: 'Bearer' } })
+  const left = given.body['expires_in']
+  t.ok(typeof left === 'number' && left > 200 && left <= 300, 'it ends when it ends')
+  t.notOk('refresh_token' in given.body, 'and nothing of ours outlives it')
+  t.match(asked, [{ kind: 'token', issuer: idp.issuer, groups: ['ci'] }])
+  const both = await handle(get({ scope }, { certificate, ...basic('x', jwt) }))
+  t.match(both.identity, { kind: 'certificate+token', token: { issuer: idp.issuer } })
+
+  const alice = await handle(get({ scope }, { source: '10.9.0.1', ...basic('alice', 'secret') }))
+  const now = Math.floor(Date.now() / 1000)
+  const wrong = [
+    await idp.sign({ exp: now - 60 }),
+    await idp.sign({ aud: 'elsewhere' }),
+    await idp.sign({ cnf: { 'x5t#S256': 'of another' } }),
+    String(alice.body['token']),
+    `${jwt.slice(0, -6)}AAAAAA`,
+  ]
+  for (const [index, password] of wrong.entries()) {
+    const request = get({}, { source: `10.8.0.${index}`, ...basic('whoever', password) })
+    t.equal(await codeOf(handle(request)), '401 login', String(index))
+  }
+})
+
+t.test('nobody gets past require: all with one of the two', async (t) => {
+  const { handle, open } = service(t)
+  const { body } = await handle(get({ offline_token: 'true' }, { certificate }))
+  const form = { grant_type: 'refresh_token', refresh_token: String(body['refresh_token']) }
+  t.equal(await codeOf(handle(post(form, { certificate }))), 'answered')
+  const strict = open({ require: 'all' })
+  t.equal(await codeOf(strict.handle(post(form, { certificate }))), '401 login')
+})
+
+t.test('a refresh token got by a certificate alone is bound to it, whatever is said', async (t) => {
+  const { handle } = service(t, { bindToCertificate: false })
+  const { body } = await handle(get({ offline_token: 'true' }, { certificate }))
+  t.match(decodeJwt(String(body['refresh_token'])), {
+    cnf: { 'x5t#S256': certificate.thumbprint },
+  })
+})
+
+t.test('a refresh token of ours without an end, or of great length, is none', async (t) => {
+  const { handle, key } = service(t)
+  const keys = openTokenKeys({ file: key, rotateEvery: 90 * 86_400_000, log })
+  t.teardown(async () => keys.source.close())
+  const now = Math.floor(Date.now() / 1000)
+  const claims = {
+    iss: 'portcullis',
+    aud: 'portcullis/token',
+    sub: 'x',
+    exp: now + 60,
+    cnf: { 'x5t#S256': certificate.thumbprint },
+  }
+  const status = async (more: object, source: string) => {
+    const refresh_token = await keys.sign({ ...claims, ...more }, 'refresh+jwt')
+    const form = { grant_type: 'refresh_token', refresh_token }
+    return codeOf(handle(post(form, { certificate, source })))
+  }
+  t.equal(await status({}, '10.2.0.1'), 'answered')
+  t.equal(await status({ exp: undefined }, '10.2.0.2'), '401 login')
+  t.equal(await status({ filler: 'x'.repeat(9000) }, '10.2.0.3'), '401 login')
 })
 
 t.test('POST: by password, then by refresh token', async (t) => {
