@@ -26,4 +26,5 @@ for (let round = 0; round < rounds; round += 1) {
   found.push(jwks().keys[0]?.kid)
   await source.close()
 }
+// oxlint-disable-next-line unicorn/require-post-message-target-origin -- that is for windows
 parentPort?.postMessage(found)
