@@ -1,7 +1,6 @@
 // Short exchanges with an upstream: answers that are wanted as a whole, or for their headers alone.
 import { GatewayError } from '../errors.ts'
-import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
-import { openAttempt } from './fill/relay.ts'
+import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
 
 export interface Answer extends OriginResponse {
   /** Empty unless the status is 200. */
@@ -23,16 +22,16 @@ export async function ask(
   let length = 0
   let answer: OriginResponse | undefined
 
-  openAttempt(openUpstream, request, (flow) => ({
+  const flow = openUpstream(request, {
     start(response) {
       answer = response
       if (request.method === 'HEAD' || response.status !== 200) return
-      if (isEncoded(response)) refuse(flow, badResponse('an encoded body'))
-      else if ((lengthOf(response) ?? 0) > limit) refuse(flow, tooLong(limit))
+      if (isEncoded(response)) refuse(badResponse('an encoded body'))
+      else if ((lengthOf(response) ?? 0) > limit) refuse(tooLong(limit))
     },
     data(chunk) {
       length += chunk.length
-      if (length > limit) refuse(flow, tooLong(limit))
+      if (length > limit) refuse(tooLong(limit))
       else if (answer?.status === 200) chunks.push(Buffer.from(chunk))
     },
     end() {
@@ -40,10 +39,10 @@ export async function ask(
       else resolve({ ...answer, body: Buffer.concat(chunks) })
     },
     fail: reject,
-  }))
+  })
   return promise
 
-  function refuse(flow: Flow, error: GatewayError): void {
+  function refuse(error: GatewayError): void {
     flow.abort()
     reject(error)
   }

@@ -1,9 +1,10 @@
 // Blobs: from memory, from disk, from a download that is joined or started; never without a link.
 import { GatewayError } from '../errors.ts'
-import type { Digest } from '../oci/digest.ts'
+import { isDigestOfNothing, type Digest } from '../oci/digest.ts'
+import type { OriginResponse } from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
 import type { Cache, Content, Found, Source } from './cache.ts'
-import { ask, askHeaders, badResponse, lengthOf } from './ask.ts'
+import { ask, askHeaders, badResponse, digestMismatch, lengthOf } from './ask.ts'
 import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
 import { linkKey, placeKey } from './memory.ts'
@@ -115,8 +116,11 @@ function createConfirmation({ memory, openUpstream }: Context): Confirm {
     const { upstream, repository } = place
     const request = { upstream, repository, resource: `blobs/${digest}` }
     const answer =
-      (await askUnlessRefused(async () => ask(openUpstream, { ...request, method: 'HEAD' }, 0))) ??
-      (await askHeaders(openUpstream, { ...request, method: 'GET' }))
+      (await askUnlessRefused(async () => {
+        const head = await ask(openUpstream, { ...request, method: 'HEAD' }, 0)
+        return isWrongLength(head, digest) ? { ...head, status: 405 } : head
+      })) ?? (await askHeaders(openUpstream, { ...request, method: 'GET' }))
+    if (isWrongLength(answer, digest)) throw digestMismatch()
     if (answer.status === 404) {
       throw new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob in this repository')
     }
@@ -126,6 +130,11 @@ function createConfirmation({ memory, openUpstream }: Context): Confirm {
   }
 
   return async (place, digest) => share(linkKey(place, digest), async () => askOne(place, digest))
+}
+
+/** Some answer HEAD with a length of 0; of a GET it means that the blob is wrong. */
+function isWrongLength(answer: OriginResponse, digest: Digest): boolean {
+  return answer.status === 200 && lengthOf(answer) === 0 && !isDigestOfNothing(digest)
 }
 
 /** undefined: HEAD is refused, as some registries do although GET works. */

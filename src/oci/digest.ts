@@ -33,3 +33,8 @@ export function hasherFor(digest: Digest): Hash {
 export function digestOf(bytes: Buffer | string, algorithm: DigestAlgorithm = 'sha256'): Digest {
   return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}`
 }
+
+/** Whether it is the digest of no bytes at all: of every other blob, no bytes are wrong bytes. */
+export function isDigestOfNothing(digest: Digest): boolean {
+  return digestOf('', algorithmOf(digest)) === digest
+}

@@ -49,5 +49,8 @@ export interface Receiver {
   fail(error: GatewayError): void
 }
 
-/** Starts one exchange with an upstream. Never throws; what goes wrong reaches `receiver.fail`. */
+/**
+ * Starts one exchange with an upstream. Never throws: what goes wrong reaches `receiver.fail`. The
+ * receiver is never called before this has returned, so it may use the flow wherever it is called.
+ */
 export type OpenUpstream = (request: OriginRequest, receiver: Receiver) => Flow

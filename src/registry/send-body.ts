@@ -101,7 +101,7 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
   function wrote(error?: Error | null): void {
     busy = false
     if (over) give(buffer)
-    else if (error) finish(error)
+    else if (error) closed()
     else if (position === to) end()
     else next()
   }
@@ -117,8 +117,12 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
   }
 
   res.once('close', closed)
-  if (from === to) got(0)
-  else next()
+  if (res.destroyed) {
+    closed()
+    return
+  }
+  // Also where no byte is wanted: only a read tells that an empty body is right.
+  next()
 }
 
 /** The head goes out with the first byte, or when that takes long. */

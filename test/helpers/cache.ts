@@ -87,6 +87,7 @@ export async function readAll(
   { content }: Found,
   from = 0,
   chunkBytes = 256 * 1024,
+  onRead: (bytes: number) => void = () => undefined,
 ): Promise<Buffer> {
   if (content.kind === 'small') return content.bytes.subarray(from)
   const chunks: Buffer[] = []
@@ -95,6 +96,7 @@ export async function readAll(
     for (let position = from; ;) {
       const bytes = await content.read(buffer, position)
       if (bytes === 0) return Buffer.concat(chunks)
+      onRead(bytes)
       chunks.push(Buffer.from(buffer.subarray(0, bytes)))
       position += bytes
     }

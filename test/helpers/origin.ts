@@ -30,6 +30,7 @@ export function createOrigin(urls: Record<string, string>, stallTimeout = 1000):
     })
     req.on('error', broken)
     req.on('response', (res) => {
+      if (isOver) return
       response = res
       const status = res.statusCode ?? 0
       if (![200, 206, 304, 404, 405, 416].includes(status)) {
@@ -41,6 +42,8 @@ export function createOrigin(urls: Record<string, string>, stallTimeout = 1000):
       res.on('error', broken)
       res.on('data', (chunk: Buffer) => {
         if (!isOver) receiver.data(chunk)
+        // As a socket's buffer may be: whoever keeps the chunk must have copied it.
+        chunk.fill(0)
       })
       res.on('end', () => {
         if (!isOver) receiver.end()

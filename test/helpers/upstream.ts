@@ -110,6 +110,16 @@ export function flipByte(offset: number): Fault {
   }
 }
 
+/** Sends other bytes, which belong to no length that was announced. */
+export function replaceBody(bytes: Buffer): Fault {
+  return (_req, res) => {
+    interceptBody(res, () => () => true)
+    const end = res.end.bind(res) as (chunk: Buffer) => ServerResponse
+    res.end = (() => end(bytes)) as typeof res.end
+    return false
+  }
+}
+
 /** Answers 200 with everything where a part was asked for. */
 export function ignoreRange(): Fault {
   return (req) => {

@@ -1,11 +1,10 @@
 // One blob from its upstream, whatever happens on the way: goes on where a connection broke.
-import { GatewayError } from '../../errors.ts'
+import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
-import { badResponse, digestMismatch, isOutage } from '../ask.ts'
-import { createRelay, openAttempt } from './relay.ts'
-import { judge } from './resumption.ts'
+import { badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
+import { endedEarly, judge } from './resumption.ts'
 
 /** Told: `begin` once, `data` in order and each byte once, then `end` or `fail`. */
 export interface Target {
@@ -28,90 +27,129 @@ export interface DownloadOptions {
   retryDelay: number
 }
 
-/** Starts the download. It may fail before this returns. */
+/**
+ * Starts the download; `target` hears nothing before this has returned. States: asked (nothing has
+ * begun), flowing, waiting to try again, over.
+ */
 export function startDownload(options: DownloadOptions): Flow {
   const { openUpstream, place, digest, target } = options
   const backoff = createBackoff(options.retryDelay)
-  const all = createRelay()
-  let timer: NodeJS.Timeout | undefined
+  const connection = createConnection()
+  const state = { size: undefined as number | undefined, received: 0, usesRange: true }
   let hasBegun = false
-  let size: number | undefined
-  let received = 0
-  let usesRange = true
+  let hasLabel = false
   /** What was there when the upstream ended a body whose size it had not told. */
   let mismatchAt = -1
 
+  const mismatch = () => (hasLabel ? badResponse('an encoded blob') : digestMismatch())
+
   function fail(error: GatewayError): void {
-    all.abort()
+    connection.abort()
     target.fail(error)
   }
 
-  function retry(error: GatewayError, flow: Flow): void {
-    flow.abort()
-    const delay = backoff(received)
+  function retry(error: GatewayError): void {
+    const delay = backoff(state.received)
     if (delay === undefined) fail(error)
-    else timer = setTimeout(attempt, delay)
+    else connection.replace(delay, attempt)
   }
 
-  function start(
-    response: OriginResponse,
-    from: number | undefined,
-    flow: Flow,
-  ): Prefix | undefined {
-    const verdict = judge(response, { from, received, size })
+  function start(response: OriginResponse, from: number | undefined): Prefix | undefined {
+    const verdict = judge(response, { digest, from, ...state })
     if (verdict.kind === 'fail') fail(verdict.error)
+    if (verdict.kind === 'wrong') fail(mismatch())
     if (verdict.kind === 'retry') {
-      usesRange = false
-      retry(verdict.error, flow)
+      state.usesRange = false
+      retry(verdict.error)
     }
     if (verdict.kind !== 'body') return undefined
-    size = verdict.size
-    if (!hasBegun) target.begin(size)
+    state.size = verdict.size
+    hasLabel = isEncoded(response)
+    if (!hasBegun) target.begin(verdict.size)
     hasBegun = true
-    return verdict.startsOver ? createPrefix(digest, received) : undefined
+    return verdict.startsOver ? createPrefix(digest, state.received) : undefined
   }
 
   function take(chunk: Buffer): void {
-    received += chunk.length
-    if (size !== undefined && received > size) fail(badResponse('more bytes than it announced'))
+    state.received += chunk.length
+    const isTooLong = state.size !== undefined && state.received > state.size
+    if (isTooLong) fail(badResponse('more bytes than it announced'))
     else if (chunk.length > 0) target.data(chunk)
   }
 
-  function end(isWhole: boolean, flow: Flow): void {
-    if (!isWhole || (size !== undefined && received < size)) retry(endedEarly(), flow)
+  function end(isWhole: boolean): void {
+    const { received, size } = state
+    if (!isWhole || (size !== undefined && received < size)) retry(endedEarly())
     else if (target.end()) return
     else if (size === undefined && received > mismatchAt) {
       // Without a length nobody can tell a body that was cut off from one that is wrong.
       mismatchAt = received
-      retry(digestMismatch(), flow)
-    } else fail(digestMismatch())
+      retry(mismatch())
+    } else fail(mismatch())
   }
 
-  function attempt(): void {
-    const from = usesRange && received > 0 ? received : undefined
-    const flow = openAttempt(openUpstream, requestFor(place, digest, from), (flow) => {
-      let prefix: Prefix | undefined
-      return {
-        start: (response) => void (prefix = start(response, from, flow)),
-        data(chunk) {
-          if (prefix === undefined || prefix.isComplete()) return take(chunk)
-          const rest = prefix.skip(chunk)
-          if (!prefix.isComplete()) return undefined
-          return prefix.hash() === target.hashSoFar() ? take(rest) : fail(digestMismatch())
-        },
-        end: () => end(prefix?.isComplete() ?? true, flow),
-        fail: (error) => (isOutage(error) && hasBegun ? retry(error, flow) : fail(error)),
-      }
+  function attempt(): Flow {
+    const from = state.usesRange && state.received > 0 ? state.received : undefined
+    let prefix: Prefix | undefined
+    return openUpstream(requestFor(place, digest, from), {
+      start: (response) => void (prefix = start(response, from)),
+      data(chunk) {
+        if (prefix === undefined) return take(chunk)
+        const rest = prefix.skip(chunk)
+        if (!prefix.isComplete()) return undefined
+        if (prefix.hash() !== target.hashSoFar()) return fail(mismatch())
+        prefix = undefined
+        return take(rest)
+      },
+      end: () => end(prefix === undefined),
+      fail(error) {
+        // A refusal of a part says nothing of the whole.
+        if (!isOutage(error)) state.usesRange = false
+        if (hasBegun && (isOutage(error) || from !== undefined)) retry(error)
+        else fail(error)
+      },
     })
-    all.use(flow)
   }
 
-  attempt()
+  connection.use(attempt())
+  return connection
+}
+
+interface Connection extends Flow {
+  /** From now on `flow` is meant: it is paused if the one before was. */
+  use: (flow: Flow) => void
+  /** Ends what is under way; opens another after `delay` ms. */
+  replace: (delay: number, open: () => Flow) => void
+}
+
+/** The one hand on exchanges that follow each other. */
+function createConnection(): Connection {
+  let current: Flow | undefined
+  let timer: NodeJS.Timeout | undefined
+  let isPaused = false
+
+  function use(flow: Flow): void {
+    current = flow
+    if (isPaused) flow.pause()
+  }
+
   return {
-    ...all,
+    use,
+    replace(delay, open) {
+      current?.abort()
+      timer = setTimeout(() => use(open()), delay)
+    },
+    pause() {
+      isPaused = true
+      current?.pause()
+    },
+    resume() {
+      isPaused = false
+      current?.resume()
+    },
     abort() {
       clearTimeout(timer)
-      all.abort()
+      current?.abort()
     },
   }
 }
@@ -127,12 +165,11 @@ function requestFor(place: Place, digest: Digest, from: number | undefined): Ori
   return from === undefined ? request : { ...request, from }
 }
 
-function endedEarly(): GatewayError {
-  return new GatewayError('UPSTREAM_FAILED', 'the upstream ended the blob too early; ask again', {
-    reason: 'ended_early',
-  })
-}
-
+/**
+ * In a row, without a byte of progress. Each of these attempts may be up to four requests within ten
+ * seconds (`upstream/retry.ts`): an upstream that is down while a blob comes is asked twenty-four
+ * times within about a minute and a half before its readers are told; before the first byte, four.
+ */
 const maxFailures = 5
 
 /**

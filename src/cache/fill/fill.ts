@@ -7,7 +7,6 @@ import type { Large } from '../cache.ts'
 import { startDownload } from './download.ts'
 import { createReaders } from './readers.ts'
 import { createGrowingFile, type GrowingFile } from './growing-file.ts'
-import { createRelay } from './relay.ts'
 import type { Draft, Stored } from '../store.ts'
 
 export interface Fill {
@@ -44,7 +43,6 @@ export function startFill(options: FillOptions): Fill {
   const started = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   started.promise.catch(() => undefined)
-  const download = createRelay()
   let file: GrowingFile | undefined
   let size: number | undefined
   let isVerified = false
@@ -113,7 +111,7 @@ export function startFill(options: FillOptions): Fill {
   }
 
   const target = { begin, data, hashSoFar: () => file?.hashSoFar() ?? '', end, fail }
-  download.use(startDownload({ openUpstream, place, digest, target, retryDelay }))
+  const download = startDownload({ openUpstream, place, digest, target, retryDelay })
   return {
     place,
     started: started.promise,

@@ -1,9 +1,11 @@
-// Pure: what the headers of a blob's response mean for a download that may have begun before.
+// Judges what the headers of a blob's response mean for a download that may have begun before. Pure.
 import { GatewayError } from '../../errors.ts'
+import { isDigestOfNothing, type Digest } from '../../oci/digest.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
-import { badResponse, digestMismatch, isEncoded, lengthOf } from '../ask.ts'
+import { badResponse, digestMismatch, lengthOf } from '../ask.ts'
 
 export interface Progress {
+  digest: Digest
   /** The offset that was asked for; undefined: all of it was. */
   from: number | undefined
   /** Bytes that are there. */
@@ -12,49 +14,79 @@ export interface Progress {
   size: number | undefined
 }
 
+interface Body {
+  size: number | undefined
+  /** It begins at the beginning although something is there: that has to come again. */
+  startsOver: boolean
+}
+
 export type Verdict =
-  /** The body follows, from the beginning or from `received` on. */
-  | { kind: 'body'; size: number | undefined; startsOver: boolean }
+  | ({ kind: 'body' } & Body)
   /** Worth another attempt, without asking for a part. */
   | { kind: 'retry'; error: GatewayError }
   | { kind: 'fail'; error: GatewayError }
+  /** All is there already, and does not hash to the digest. */
+  | { kind: 'wrong' }
 
 /** No layer has so many bytes: 1 TiB. */
 const largest = 2 ** 40
 
+/**
+ * What does not fit a download that has begun is worth asking for the whole once more: a signed
+ * address may be good for no part, or no longer. A label such as `Content-Encoding: x-gzip` is no
+ * reason to refuse: the digest says better what the bytes are.
+ */
 export function judge(response: OriginResponse, progress: Progress): Verdict {
-  const { status } = response
-  if (status === 404) return fail(new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob'))
-  if (status === 416 && progress.size === undefined) return fail(digestMismatch())
-  if (status !== 200 && status !== 206) return fail(badResponse(`status ${status} to a blob`))
-  if (isEncoded(response)) return fail(badResponse('an encoded blob, which cannot be verified'))
-  return status === 200 ? whole(response, progress) : part(response, progress)
+  const { digest, from, received, size } = progress
+  if (response.status === 416 && from !== undefined && size === undefined) {
+    return { kind: 'wrong' }
+  }
+  const body = read(response, progress)
+  const found = body instanceof GatewayError ? body : (tooOdd(body.size, digest) ?? body)
+  if (!(found instanceof GatewayError)) return { kind: 'body', ...found }
+  return { kind: received > 0 ? 'retry' : 'fail', error: found }
 }
 
-function whole(response: OriginResponse, { received, size }: Progress): Verdict {
+function read(response: OriginResponse, progress: Progress): Body | GatewayError {
+  const { status } = response
+  if (status === 200) return readWhole(response, progress)
+  if (status === 206) return readPart(response, progress)
+  if (status === 404) return new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob')
+  return badResponse(`status ${status} to a blob`)
+}
+
+function readWhole(response: OriginResponse, { received, size }: Progress): Body | GatewayError {
   const length = lengthOf(response)
   if (size !== undefined && length !== undefined && length !== size) {
-    return fail(badResponse(`a blob of ${length} bytes, which had ${size} before`))
+    return badResponse(`a blob of ${length} bytes, which had ${size} before`)
   }
-  if ((length ?? 0) > largest) return fail(badResponse(`a blob of ${length} bytes, beyond reason`))
-  return { kind: 'body', size: size ?? length, startsOver: received > 0 }
+  return { size: size ?? length, startsOver: received > 0 }
 }
 
-function part({ headers }: OriginResponse, { from, size }: Progress): Verdict {
+/** Also where nobody asked for a part: it may be the whole, and if not, the rest can be asked for. */
+function readPart(
+  { headers }: OriginResponse,
+  { from, received, size }: Progress,
+): Body | GatewayError {
   const match = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(headers['content-range'] ?? '')
-  const total = match?.[2] === '*' ? size : Number(match?.[2])
-  if (from === undefined || match === null || Number(match[1]) !== from) {
-    return { kind: 'retry', error: badResponse('another part than was asked for') }
+  if (match === null || Number(match[1]) !== (from ?? 0)) {
+    return badResponse('another part than was asked for')
   }
+  const total = match[2] === '*' ? size : Number(match[2])
   if (size !== undefined && total !== size) {
-    return {
-      kind: 'retry',
-      error: badResponse(`a part of ${total} bytes, which were ${size} before`),
-    }
+    return badResponse(`a part of ${total} bytes, which were ${size} before`)
   }
-  return { kind: 'body', size: total, startsOver: false }
+  return { size: total, startsOver: from === undefined && received > 0 }
 }
 
-function fail(error: GatewayError): Verdict {
-  return { kind: 'fail', error }
+function tooOdd(size: number | undefined, digest: Digest): GatewayError | undefined {
+  if (size === 0 && !isDigestOfNothing(digest)) return digestMismatch()
+  if ((size ?? 0) > largest) return badResponse(`a blob of ${size} bytes, beyond reason`)
+  return undefined
+}
+
+export function endedEarly(): GatewayError {
+  return new GatewayError('UPSTREAM_FAILED', 'the upstream ended the blob too early; ask again', {
+    reason: 'ended_early',
+  })
 }

@@ -1,7 +1,9 @@
 // What an upstream can do wrong in the middle of a blob: nobody completes a wrong body.
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
 import t from 'tap'
+import { buildSampleImage } from '../../../src/demo/sample-image.ts'
 import {
   addBlob,
   app,
@@ -14,7 +16,14 @@ import {
 } from '../../helpers/cache.ts'
 import * as faults from '../../helpers/upstream.ts'
 
+const image = buildSampleImage({ layerBytes: 2_000_000 })
+const encoded = gzipSync(largest(image)[1])
+
 const onGet = (...list: faults.Fault[]) => faults.on(/^GET .*blobs/, ...list)
+
+function forPart(fault: faults.Fault): faults.Fault {
+  return (req, res) => req.headers.range !== undefined && fault(req, res)
+}
 
 /** Each breaks the first two connections; the download goes on or starts over, and is right. */
 const survived: Record<string, faults.Fault[]> = {
@@ -36,12 +45,25 @@ const survived: Record<string, faults.Fault[]> = {
     faults.ignoreRange(),
     faults.times(1, faults.closeAfter(700_000)),
   ],
+  ...Object.fromEntries(
+    [401, 403, 404, 416].map((code) => [
+      `a part answered ${code}`,
+      [faults.times(1, faults.closeAfter(700_000)), forPart(faults.status(code))],
+    ]),
+  ),
+  'a part of no bytes': [
+    faults.times(1, faults.closeAfter(700_000)),
+    forPart(faults.status(206, { 'content-range': 'bytes 0-0/0' })),
+  ],
+  'an encoding that is only a label': [
+    faults.withHeaders({ 'content-encoding': 'x-gzip' }),
+    faults.times(2, faults.closeAfter(700_000)),
+  ],
   'a 503 in between': [
     faults.times(1, faults.closeAfter(700_000)),
-    (req, res) => req.headers.range !== undefined && once503(req, res),
+    forPart(faults.times(1, faults.status(503))),
   ],
 }
-const once503 = faults.times(1, faults.status(503))
 
 for (const [name, list] of Object.entries(survived)) {
   t.test(`survived: ${name}`, async (t) => {
@@ -55,31 +77,29 @@ for (const [name, list] of Object.entries(survived)) {
   })
 }
 
-/** Each cannot be survived; `sent` bytes at most reach the client. */
-const failing: Record<string, { list: faults.Fault[]; reason: string | RegExp; early?: boolean }> =
-  {
-    'an altered byte': { list: [faults.flipByte(1_000_000)], reason: 'digest_mismatch' },
-    'an altered last byte': { list: [faults.flipByte(2_000_000)], reason: 'digest_mismatch' },
-    'altered without a length': {
-      list: [faults.chunked(), faults.flipByte(1_000_000)],
-      reason: 'digest_mismatch',
-    },
-    'another beginning after a cut': {
-      list: [
-        faults.ignoreRange(),
-        faults.times(1, faults.closeAfter(700_000)),
-        faults.flipByte(10),
-      ],
-      reason: 'digest_mismatch',
-    },
-    'always cut before the first byte': { list: [faults.closeAfter(0)], reason: /./ },
-    'an encoded body': { list: [faults.gzipEncoded()], reason: 'bad_response', early: true },
-    'a web page': { list: [faults.htmlPage()], reason: 'digest_mismatch' },
-    'no bytes at all': { list: [faults.status(200)], reason: 'digest_mismatch' },
-    'errors only': { list: [faults.status(503)], reason: 'status_503', early: true },
-  }
+/** Each cannot be survived, and never do all bytes reach the client. */
+const failing: Record<
+  string,
+  { list: faults.Fault[]; reason: string | RegExp; early?: boolean; sent?: number }
+> = {
+  'an altered byte': { list: [faults.flipByte(1_000_000)], reason: 'digest_mismatch' },
+  'an altered last byte': { list: [faults.flipByte(2_000_000)], reason: 'digest_mismatch' },
+  'altered without a length': {
+    list: [faults.chunked(), faults.flipByte(1_000_000)],
+    reason: 'digest_mismatch',
+  },
+  'another beginning after a cut': {
+    list: [faults.ignoreRange(), faults.times(1, faults.closeAfter(700_000)), faults.flipByte(10)],
+    reason: 'digest_mismatch',
+  },
+  'always cut before the first byte': { list: [faults.closeAfter(0)], reason: /./ },
+  'an encoded body': { list: [faults.gzipEncoded()], reason: 'bad_response', sent: encoded.length },
+  'a web page': { list: [faults.htmlPage()], reason: 'digest_mismatch' },
+  'no bytes at all': { list: [faults.status(200)], reason: 'digest_mismatch', early: true },
+  'errors only': { list: [faults.status(503)], reason: 'status_503', early: true },
+}
 
-for (const [name, { list, reason, early }] of Object.entries(failing)) {
+for (const [name, { list, reason, early, sent }] of Object.entries(failing)) {
   t.test(`failing: ${name}`, async (t) => {
     const { image, cache, upstream, dir, counts } = await startSite(t, { faults: [onGet(...list)] })
     const [digest, bytes] = largest(image)
@@ -87,7 +107,10 @@ for (const [name, { list, reason, early }] of Object.entries(failing)) {
     if (early === true) await t.rejects(async () => cache.blob(app, digest), expected)
     else {
       const found = await cache.blob(app, digest)
-      await t.rejects(readAll(found), expected)
+      let received = 0
+      const counting = readAll(found, 0, 64 * 1024, (count) => (received += count))
+      await t.rejects(counting, expected)
+      t.ok(received < (sent ?? bytes.length), `${received} of ${bytes.length} bytes`)
     }
     await until(() => counts.fills === 0)
     t.same(storedIn(dir), [])
