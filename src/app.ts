@@ -1,4 +1,5 @@
 // The gateway, wired: read it from top to bottom as a request flows. The only place that knows every folder.
+import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { certificateProblems } from './admin/certificates.ts'
@@ -35,10 +36,10 @@ export interface Gateway {
   /** Reads everything anew, as for SIGHUP. Resolves to whether it was taken into use. */
   reload: () => Promise<boolean>
   /**
-   * Takes no more connections, lets transfers end for `graceMs` milliseconds at most, and lets go of
-   * everything. Resolves to whether all of them could.
+   * Takes no more connections, lets transfers end for `graceMs` milliseconds at most (`listen.grace`
+   * unless told), and lets go of everything. Resolves to the number of transfers that were cut.
    */
-  close: (graceMs: number) => Promise<boolean>
+  close: (graceMs?: number) => Promise<number>
 }
 
 export interface GatewayOptions {
@@ -82,13 +83,14 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
         ...(imports?.problems() ?? []),
       ]),
   })
-  const letGo = async (graceMs: number): Promise<boolean> => {
-    const complete = await drain(registry.server, graceMs)
+  const letGo = async (graceMs: number): Promise<number> => {
+    const cut = await drain(registry.server, graceMs)
     await drain(admin.server, 0)
     await Promise.all([registry.close(), admin.close(), imports?.close()])
     await cache.close()
-    await current.live.close()
-    return complete
+    // What nobody waits for any more may take an upstream's time limits to end.
+    await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
+    return cut
   }
 
   try {
@@ -106,7 +108,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
       port,
       adminPort,
       reload: renewal.reload,
-      async close(graceMs) {
+      async close(graceMs = current.live.config.listen.grace) {
         renewal.close()
         return letGo(graceMs)
       },
@@ -116,6 +118,9 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     throw error
   }
 }
+
+/** How long the end waits for connections to upstreams, ms. */
+const lastMs = 2000
 
 /** An upstream that a reload took away, while something of it is under way. */
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -114,12 +115,14 @@ t.test('a download goes on over a reload', async (t) => {
   )
 })
 
-t.test('serve reloads at SIGHUP, and ends in order at SIGTERM', async (t) => {
+/** `portcullis serve` without TLS, as a process of its own. */
+async function serve(t: Test, { url, grace = '25s' }: { url: string; grace?: string }) {
   const folder = t.testdir({
-    'gateway.yaml': `listen: { insecureHttp: true, host: 127.0.0.1, port: 0 }
+    'gateway.yaml': `listen: { insecureHttp: true, host: 127.0.0.1, port: 0, grace: ${grace} }
 admin: { port: 0 }
 cache: { dir: cache }
-upstreams: { registry.test: { url: 'http://127.0.0.1:9' } }
+upstreams: { registry.test: { url: '${url}' } }
+defaultUpstream: registry.test
 `,
   })
   const main = join(import.meta.dirname, '../src/main.ts')
@@ -131,12 +134,36 @@ upstreams: { registry.test: { url: 'http://127.0.0.1:9' } }
     while (!output.includes(text)) await once(child.stdout, 'data')
   }
   await told('"listening"')
+  return { child, told, output: () => output, port: Number(/"port":(\d+)/.exec(output)?.[1]) }
+}
+
+t.test('serve reloads at SIGHUP, and ends in order at SIGTERM', async (t) => {
+  const { child, told, output } = await serve(t, { url: 'http://127.0.0.1:9' })
   child.kill('SIGHUP')
   await told('"reloaded"')
   child.kill('SIGTERM')
   const [code] = (await once(child, 'exit')) as [number]
   t.equal(code, 0)
-  t.match(output, '"msg":"ended"')
+  t.match(output(), '"msg":"ended"')
+})
+
+t.test('serve ends with 1 and a number where its grace has cut transfers', async (t) => {
+  const upstream = await faults.startUpstream(t, {
+    repositories: { app: image },
+    faults: [faults.on(/blobs/, faults.stallAfter(1000))],
+  })
+  const { child, output, port } = await serve(t, { url: upstream.url, grace: '300ms' })
+  const requests = ['GET /v2/', `GET /v2/app/blobs/${large}`].map((line) => {
+    const client = connect(port, '127.0.0.1')
+    client.on('error', () => undefined)
+    client.write(`${line} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+    return once(client, 'readable')
+  })
+  await Promise.all(requests)
+  child.kill('SIGTERM')
+  const [code] = (await once(child, 'exit')) as [number]
+  t.equal(code, 1)
+  t.match(output(), /"cut":1,"msg":"ended: transfers were cut/)
 })
 
 t.test('who may use the admin listener, where a rule is about it', async (t) => {

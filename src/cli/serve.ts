@@ -7,8 +7,8 @@ import { createLog } from '../log.ts'
 import type { Command } from './command.ts'
 import { configFile } from './config-file.ts'
 
-/** How long transfers may go on after a signal, ms; Kubernetes kills after 30 s by default. */
-const grace = 25_000
+/** What is open still when all is done keeps the process no longer than this, ms. */
+const lastMs = 1000
 
 export const command: Command = {
   usage: 'serve [--config FILE]',
@@ -31,9 +31,12 @@ export const command: Command = {
       const signal = await firstSignal()
       log.logger.info({ signal }, 'ending: running transfers may go on for a while')
       log.flush()
-      const complete = await gateway.close(grace)
-      log.logger.info({ complete }, 'ended')
-      return 0
+      const cut = await gateway.close()
+      if (cut === 0) log.logger.info('ended')
+      else log.logger.warn({ cut }, 'ended: transfers were cut, because listen.grace was over')
+      const code = cut === 0 ? 0 : 1
+      setTimeout(() => process.exit(code), lastMs).unref()
+      return code
     } finally {
       log.close()
     }

@@ -138,6 +138,11 @@ export const ConfigSchema = Type.Object(
           default: false,
           description: 'Serve plain HTTP, without any TLS. Warned about at every start.',
         }),
+        grace: duration({
+          default: '25s',
+          description:
+            'How long transfers may go on after SIGTERM. What is cut then makes the exit code 1. Kubernetes kills after 30 s unless told.',
+        }),
         tls: ListenerTls,
       },
       section('The listener that clients pull from.'),

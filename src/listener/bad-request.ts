@@ -5,12 +5,21 @@ import type { Duplex } from 'node:stream'
 import { GatewayError } from '../errors.ts'
 import { errorBody } from '../oci/error-body.ts'
 
+/** How long an answer may take that says why a connection is closed. */
+const lingerMs = 5000
+
 /** A listener for `clientError`: an OCI body where one can still be sent, then the end. */
 export function refuseUnparsable(error: Error, socket: Duplex): void {
   const code = 'code' in error ? String(error.code) : ''
-  // Refused already, and the answer may be on its way still.
-  if (socket.writableEnded) return
-  if (!socket.writable || code === 'ECONNRESET' || responseOn(socket)?.headersSent === true) {
+  if (socket.writableEnded) {
+    // Refused already, and the answer may be on its way still: what else comes is of no interest.
+    socket.pause()
+    return
+  }
+  const response = responseOn(socket)
+  // Behind a request that is complete and unanswered, this answer would be taken for that one's.
+  const isLate = response !== undefined && (response.headersSent || response.req.complete)
+  if (!socket.writable || code === 'ECONNRESET' || isLate) {
     socket.destroy()
     return
   }
@@ -25,6 +34,12 @@ export function responseOn(socket: Duplex): ServerResponse | undefined {
   return (socket as { _httpMessage?: ServerResponse | null })._httpMessage ?? undefined
 }
 
+/** Whether a response is being made, so that the connection is quiet because of us. */
+export function isOurTurn(socket: Duplex): boolean {
+  const response = responseOn(socket)
+  return response !== undefined && !response.writableEnded && socket.writableLength === 0
+}
+
 /** Writes a whole response to a socket that has no HTTP response object, and closes it. */
 export function refuseRaw(socket: Duplex, error: GatewayError): void {
   const body = errorBody(error)
@@ -34,6 +49,7 @@ export function refuseRaw(socket: Duplex, error: GatewayError): void {
       `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
     () => socket.destroy(),
   )
+  endSoon(socket)
 }
 
 /** Answers by an OCI body; the connection is closed because its next bytes cannot be trusted. */
@@ -45,6 +61,13 @@ export function refuse(res: ServerResponse, error: GatewayError): void {
     'content-length': Buffer.byteLength(body),
   })
   res.end(body)
+  endSoon(res.req.socket)
+}
+
+/** Gives the client a while to read why it is refused, and no longer. */
+function endSoon(socket: Duplex): void {
+  const end = setTimeout(() => socket.destroy(), lingerMs).unref()
+  socket.once('close', () => clearTimeout(end))
 }
 
 /**

@@ -1,8 +1,8 @@
 // Why a connection came to nothing: one word for metrics, one log line per reason and source.
-import type { Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import { verificationReason } from '../errors.ts'
+import { transportOf } from './connections.ts'
 
 /** Sources remembered at once; beyond that lines may repeat, memory does not grow. */
 const remembered = 1000
@@ -28,7 +28,6 @@ const reasons: Readonly<Record<string, string>> = {
   ERR_SSL_UNSUPPORTED_PROTOCOL: 'unsupported_protocol',
   ERR_SSL_VERSION_TOO_LOW: 'unsupported_protocol',
   ERR_SSL_WRONG_VERSION_NUMBER: 'not_tls',
-  ERR_TLS_HANDSHAKE_TIMEOUT: 'timeout',
 }
 
 const hints: Readonly<Record<string, string>> = {
@@ -36,7 +35,9 @@ const hints: Readonly<Record<string, string>> = {
   no_certificate: 'the client must present a certificate',
   not_tls: 'the client must speak https',
   refused_by_client: "the client must trust the CA of the gateway's certificate",
+  timeout: 'the client did not finish the handshake in time',
   too_many_connections: 'the limit of open connections is reached',
+  too_many_requests: 'the client sent requests without waiting for answers',
   unknown_ca: 'the client certificate must come from an authority in clientCa',
   unsupported_protocol: 'the client offers only TLS versions below minVersion',
   wrong_purpose: 'the client certificate must have the extended key usage clientAuth',
@@ -53,6 +54,8 @@ function handshakeReason(error: Error, socket: TLSSocket): string {
 export interface ConnectionReporter {
   /** For `tlsClientError`. */
   handshakeFailed: (error: Error, socket: TLSSocket) => void
+  /** A connection was ended before it could carry a request. */
+  ended: (reason: string, source: string) => void
   /** For `drop`: the limit of connections is reached. */
   dropped: (connection?: { remoteAddress?: string }) => void
 }
@@ -89,15 +92,15 @@ export function createConnectionReporter(options: {
   return {
     handshakeFailed: (error, socket) =>
       report(handshakeReason(error, socket), sourceOf(socket), error),
+    ended: (reason, source) => report(reason, source),
     dropped: (connection) => report('too_many_connections', connection?.remoteAddress ?? 'unknown'),
   }
 }
 
 /**
  * A reset TLS socket has forgotten its peer. The TCP socket below it knows, if it was asked while
- * it was connected, which the server does; Node has no public name for it.
+ * it was connected, which the server does.
  */
 function sourceOf(socket: TLSSocket): string {
-  const below = (socket as { _parent?: Socket | null })._parent
-  return socket.remoteAddress ?? below?.remoteAddress ?? 'unknown'
+  return socket.remoteAddress ?? transportOf(socket).remoteAddress ?? 'unknown'
 }

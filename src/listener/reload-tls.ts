@@ -6,7 +6,8 @@ import { verificationReason } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import type { Expiry } from './expiry.ts'
 import type { ReloadPart } from './reload.ts'
-import { connectionsOf, securedBy, type ListenerServer, type Secured } from './server.ts'
+import { connectionsOf } from './connections.ts'
+import { securedBy, type ListenerServer, type Secured } from './server.ts'
 
 /** Connections looked at before others get their turn. */
 const batch = 200
@@ -58,7 +59,7 @@ function replace(secured: Secured, credentials: Credentials): void {
 async function closeRefused(secured: Secured): Promise<void> {
   const { credentials } = secured
   let count = 0
-  for (const socket of [...connectionsOf(secured.server)] as TLSSocket[]) {
+  for (const socket of [...connectionsOf(secured.server).ready] as TLSSocket[]) {
     closeIfRefused(secured, socket)
     count += 1
     if (count % batch === 0) await setImmediate()

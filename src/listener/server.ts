@@ -15,11 +15,11 @@ import { GatewayError, UsageError } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
 import { createConnectionReporter, type ConnectionReporter } from './handshake-log.ts'
-import { frameProblem, refuse, refuseRaw, refuseUnparsable } from './bad-request.ts'
+import { frameProblem, isOurTurn, refuse, refuseRaw, refuseUnparsable } from './bad-request.ts'
+import { connectionsOf, trackConnections, transportOf } from './connections.ts'
+import { inTurn } from './pipeline.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
-
-const connections = Symbol('connections')
 
 const secured = Symbol('secured')
 
@@ -34,11 +34,6 @@ export interface Secured {
 /** Undefined for a server without TLS. */
 export function securedBy(server: ListenerServer & { [secured]?: Secured }): Secured | undefined {
   return server[secured]
-}
-
-/** The connections of a server of `createServer` that may carry requests. */
-export function connectionsOf(server: ListenerServer & { [connections]?: Set<Socket> }) {
-  return (server[connections] ??= new Set())
 }
 
 export interface ServerOptions {
@@ -57,16 +52,17 @@ export interface ServerOptions {
 const limits = {
   /** Room for a large bearer token. */
   maxHeaderSize: 32 * 1024,
-  handshakeTimeout: 10_000,
-  headersTimeout: 15_000,
-  requestTimeout: 30_000,
+  headersTimeout: 10_000,
+  requestTimeout: 15_000,
   connectionsCheckingInterval: 2000,
   /** Between requests; above the 60 s after which most proxies and load balancers let go. */
   keepAliveTimeout: 75_000,
-  /** Without a byte in either direction, as when a client stops reading. */
-  idleTimeout: 300_000,
+  /** Without a byte in either direction while it is the client's turn, as when it stops reading. */
+  idleTimeout: 60_000,
   maxConnections: 20_000,
   keepAliveInitialDelay: 30_000,
+  /** Sent ahead of their answers. */
+  requestsPerConnection: 100,
 } as const
 
 /**
@@ -79,18 +75,24 @@ export function createServer(
 ): ListenerServer {
   const plain = isPlain(config)
   const reporter = createConnectionReporter(options)
-  const server = plain ? createPlain(options) : createSecure(config, options, reporter)
+  const server = plain ? createPlain(options, reporter) : createSecure(config, options, reporter)
   server.on('drop', reporter.dropped)
-  const open = connectionsOf(server)
-  server.on(plain ? 'connection' : 'secureConnection', (socket: Socket) => {
-    open.add(socket)
-    socket.once('close', () => open.delete(socket))
-  })
+  trackConnections(server, { secure: !plain, onEnded: reporter.ended })
+  const { ready } = connectionsOf(server)
   server.maxConnections = limits.maxConnections
   // One connection may carry any number of requests: identity and revocation are checked on each.
   server.maxRequestsPerSocket = 0
   server.setTimeout(limits.idleTimeout)
-  server.on('clientError', refuseUnparsable)
+  server.on('timeout', (socket: Socket) => {
+    // An upstream is waited for, within time limits of its own.
+    if (isOurTurn(socket)) socket.setTimeout(limits.idleTimeout)
+    else socket.destroy()
+  })
+  server.on('clientError', (error, socket) => {
+    // A handshake that failed is told here, too: there is nobody yet to whom to answer.
+    if (ready.has(socket as Socket)) refuseUnparsable(error, socket)
+    else socket.destroy()
+  })
   server.on('connect', (_req, socket) => refuseRaw(socket, noTunnel()))
   server.on('checkExpectation', (_req, res) => refuse(res, unknownExpectation()))
   return server
@@ -135,14 +137,17 @@ function httpOptions() {
   }
 }
 
-function createPlain({ handler, log, section = 'listen' }: ServerOptions): HttpServer {
+function createPlain(
+  { handler, log, section = 'listen' }: ServerOptions,
+  reporter: ConnectionReporter,
+): HttpServer {
   if (section === 'listen') {
     log.warn(
       { insecureHttp: true },
       'serving plain HTTP: nothing is encrypted and nobody is identified; set listen.tls',
     )
   }
-  return createHttpServer(httpOptions(), guarded(handler))
+  return createHttpServer(httpOptions(), guarded(handler, reporter))
 }
 
 function createSecure(
@@ -159,7 +164,8 @@ function createSecure(
     {
       ...httpOptions(),
       ...credentials.context,
-      handshakeTimeout: limits.handshakeTimeout,
+      // `trackConnections` ends handshakes: Node only tells of them.
+      handshakeTimeout: 0,
       requestCert: tls.clientAuth !== 'none',
       // In `optional` a bad certificate is answered with 403 by whoever asks for the caller.
       rejectUnauthorized: tls.clientAuth === 'required',
@@ -168,21 +174,29 @@ function createSecure(
     guarded((req, res) => {
       guard.check(req.socket as TLSSocket)
       handler(req, res)
-    }),
+    }, reporter),
   )
   server[secured] = { server, guard, credentials, options }
   // Asked now, the address is known to the report of a handshake that fails later.
   server.on('connection', (socket: Socket) => void socket.remoteAddress)
-  server.on('tlsClientError', reporter.handshakeFailed)
+  server.on('tlsClientError', (error, socket) => {
+    // What was ended by us has been told.
+    if (connectionsOf(server).ended.has(transportOf(socket))) return
+    reporter.handshakeFailed(error, socket)
+  })
   return server
 }
 
-function guarded(handler: RequestListener): RequestListener {
-  return (req: IncomingMessage, res: ServerResponse) => {
+function guarded(handler: RequestListener, reporter: ConnectionReporter): RequestListener {
+  const sound = (req: IncomingMessage, res: ServerResponse) => {
     const problem = frameProblem(req)
     if (problem === undefined) handler(req, res)
     else refuse(res, problem)
   }
+  return inTurn(sound, {
+    limit: () => limits.requestsPerConnection,
+    onExcess: (source) => reporter.ended('too_many_requests', source),
+  })
 }
 
 function noTunnel(): GatewayError {

@@ -81,7 +81,7 @@ export async function startListener(
   const refused: string[] = []
   const waiting: ((reason: string) => void)[] = []
   const server = createServer(
-    { host: '127.0.0.1', port: 0, insecureHttp: false, ...config },
+    { host: '127.0.0.1', port: 0, insecureHttp: false, grace: 0, ...config },
     {
       handler,
       log,
