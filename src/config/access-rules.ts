@@ -1,5 +1,6 @@
 // What the schema cannot say of `auth` and `policy`: who can show what is asked for, and where from.
 import type { AuthConfig, IssuerConfig } from './access-schema.ts'
+import { compileNamePattern } from '../rules/distinguished-name.ts'
 import type { ConfigDraft, Tell } from './draft.ts'
 
 const longestSkew = 5 * 60_000
@@ -28,6 +29,7 @@ export function checkAccess(
     tell(['auth', 'tokenService'], message, 'absent')
   }
   checkNamesOfRules(policy.rules, tell)
+  checkSubjects(policy.rules, tell)
 }
 
 function checkRequire(auth: AuthConfig, certificates: boolean, tell: Tell): void {
@@ -75,6 +77,18 @@ function checkNamesOfRules(rules: ConfigDraft['policy']['rules'], tell: Tell): v
   for (const [index, name] of names.entries()) {
     if (name !== undefined && names.indexOf(name) < index) {
       tell(['policy', 'rules', String(index), 'name'], 'is the name of another rule already')
+    }
+  }
+}
+
+/** A pattern that is no distinguished name would match nobody, and a rule that denies would be void. */
+function checkSubjects(rules: ConfigDraft['policy']['rules'], tell: Tell): void {
+  for (const [index, { who }] of rules.entries()) {
+    if (who?.subject === undefined || who.issuer !== undefined) continue
+    for (const [at, pattern] of who.subject.entries()) {
+      if (compileNamePattern(pattern) !== undefined) continue
+      const message = `must be parts such as CN=edge-*,O=Example or *,O=Example, and ${pattern} is not`
+      tell(['policy', 'rules', String(index), 'who', 'subject', String(at)], message)
     }
   }
 }

@@ -106,7 +106,7 @@ const Who = Type.Object(
     uri: Type.Optional(names('A URI of the certificate; `spiffe://…` only of a valid X.509-SVID.')),
     subject: Type.Optional(
       names(
-        'Subject of the certificate (`CN=edge-1,O=Example`); beside `issuer`, the `sub` of the token.',
+        'Subject of the certificate, part by part as RFC 4514 writes them (`CN=edge-*,O=Example`): in a value `*` is any run of characters, as a part any other parts, `**` also none. Beside `issuer`, the `sub` of the token.',
       ),
     ),
     issuer: Type.Optional(names('Issuer of the token.')),

@@ -1,6 +1,7 @@
 // Bearer tokens (RFC 6750) that are JWTs: verified by jose, with everything pinned by the config.
 import { hash } from 'node:crypto'
 import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
+import { LRUCache } from 'lru-cache'
 import { claimValues } from '../config/claim.ts'
 import type { AccessEntry, TokenIdentity } from './identity.ts'
 import { KeysUnavailable, type KeySource } from './jwks.ts'
@@ -49,8 +50,8 @@ export interface BearerVerifier {
 
 /** Characters of a token; more is refused unread. */
 const longest = 16_384
-/** Verified tokens remembered. */
-const remembered = 4096
+/** Characters of the verified tokens whose identities are remembered. */
+const remembered = 8 * 2 ** 20
 /** Header parameters that would have us use a key, or a rule, of the token's own choice. */
 const refusedParameters = ['jwk', 'jku', 'x5u', 'x5c', 'crit', 'b64', 'zip', 'enc']
 
@@ -59,7 +60,7 @@ export function createBearerVerifier(
   now: () => number = Date.now,
 ): BearerVerifier {
   const byName = new Map(issuers.map((issuer) => [issuer.issuer, issuer]))
-  const memory = new Map<string, TokenIdentity>()
+  const memory = new LRUCache<string, TokenIdentity>({ maxSize: remembered })
 
   function known(token: string): TokenIdentity | undefined {
     if (token.length > longest) return undefined
@@ -77,8 +78,7 @@ export function createBearerVerifier(
       if (before !== undefined) return before
       try {
         const identity = await verify(token, byName, now)
-        if (memory.size >= remembered) memory.delete(memory.keys().next().value ?? '')
-        memory.set(identity.id, identity)
+        memory.set(identity.id, identity, { size: token.length })
         return identity
       } catch (error) {
         return { kind: 'invalid', reason: reasonOf(error) }

@@ -1,4 +1,5 @@
 // Who may do what: rules compiled once, decided in order, the decisions remembered.
+import { LRUCache } from 'lru-cache'
 import type { PolicyConfig, RuleConfig } from '../config/access-schema.ts'
 import { compileGlob } from '../rules/glob.ts'
 import type { Subject } from './subject.ts'
@@ -26,8 +27,10 @@ interface CompiledRule {
   decision: Decision
 }
 
-/** Decisions remembered; a key is some 150 bytes. */
-const remembered = 32_768
+/** Characters of the keys of the decisions that are remembered: some 30,000 of them. */
+const remembered = 4 * 2 ** 20
+/** Characters of a key that is remembered at all: a token's scope may be of any length. */
+const longestKey = 1024
 
 /**
  * What the first matching rule says, or the default. A token with an access list narrows that: it
@@ -40,7 +43,10 @@ export function createPolicy(config: PolicyConfig): Policy {
     rule: 'default',
     reason: `no rule matches, and policy.default is ${config.default}`,
   }
-  const memory = new Map<string, Decision>()
+  const memory = new LRUCache<string, Decision>({
+    maxSize: remembered,
+    sizeCalculation: (_decision, key) => key.length,
+  })
 
   return {
     decide(subject, action, repository) {
@@ -48,8 +54,7 @@ export function createPolicy(config: PolicyConfig): Policy {
       const known = memory.get(key)
       if (known !== undefined) return known
       const decision = evaluate(rules, byDefault, subject, action, repository)
-      if (memory.size >= remembered) memory.delete(memory.keys().next().value ?? '')
-      memory.set(key, decision)
+      if (key.length <= longestKey) memory.set(key, decision)
       return decision
     },
   }

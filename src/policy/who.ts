@@ -1,6 +1,7 @@
 // Whom a rule is for.
 import type { WhoConfig } from '../config/access-schema.ts'
 import { claimValues } from '../config/claim.ts'
+import { compileNamePattern, coversNamePattern } from '../rules/distinguished-name.ts'
 import { compileGlob, coversGlob, type Separator } from '../rules/glob.ts'
 import type { Subject } from './subject.ts'
 
@@ -54,22 +55,36 @@ export function coversWho(outer: WhoConfig | undefined, inner: WhoConfig | undef
   ) {
     return false
   }
+  // Both are of the same kind here: a subject of a certificate, or of a token.
+  const ofName = outer.issuer === undefined
   return (
-    listKeys.every((key) => coversList(outer[key], given[key], separators[key])) &&
+    listKeys.every((key) =>
+      key === 'subject' && ofName
+        ? coversList(outer[key], given[key], coversNamePattern)
+        : coversList(outer[key], given[key], coversBy(separators[key])),
+    ) &&
     Object.entries(outer.claim ?? {}).every(([claim, patterns]) =>
-      coversList(patterns, given.claim?.[claim], undefined),
+      coversList(patterns, given.claim?.[claim], coversBy(undefined)),
     )
   )
 }
 
 function namesTest(key: ListKey, patterns: readonly string[], ofToken: boolean): Who {
   if (key === 'uri') return uriTest(patterns)
+  if (key === 'subject' && !ofToken) return subjectTest(patterns)
   const matches = anyOf(
     key === 'dns' ? patterns.map((pattern) => pattern.toLowerCase()) : patterns,
     separators[key],
   )
   const namesOf = key === 'subject' && ofToken ? tokenSubject : names[key]
   return (subject) => namesOf(subject).some(matches)
+}
+
+/** By its parts: as text, a comma within a common name would make a part of its own. */
+function subjectTest(patterns: readonly string[]): Who {
+  const compiled = patterns.map(compileNamePattern).filter((pattern) => pattern !== undefined)
+  return (subject) =>
+    names.subject(subject).some((name) => compiled.some((pattern) => pattern.matches(name)))
 }
 
 /** Patterns for SPIFFE IDs look only at what the X.509-SVID rules accept as one. */
@@ -118,9 +133,13 @@ function anyOf(patterns: readonly string[], separator: Separator): (name: string
 function coversList(
   outer: readonly string[] | undefined,
   inner: readonly string[] | undefined,
-  separator: Separator,
+  covers: (outer: string, inner: string) => boolean,
 ): boolean {
   if (outer === undefined) return true
   if (inner === undefined) return false
-  return inner.every((one) => outer.some((other) => coversGlob(other, one, separator)))
+  return inner.every((one) => outer.some((other) => covers(other, one)))
+}
+
+function coversBy(separator: Separator): (outer: string, inner: string) => boolean {
+  return (outer, inner) => coversGlob(outer, inner, separator)
 }

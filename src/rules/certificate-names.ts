@@ -1,4 +1,5 @@
 // The names in a certificate, read from the texts that node:crypto makes of them.
+import { unescapeValue } from './distinguished-name.ts'
 
 /**
  * The subject as RFC 4514 text and its common name, from `X509Certificate.subject`: one line per
@@ -16,7 +17,7 @@ export function parseSubject(text: string): { subject: string; commonName: strin
       .toReversed()
       .map((rdn) => rdn.join('+'))
       .join(','),
-    commonName: unescape(commonNames.at(-1)?.slice('CN='.length) ?? ''),
+    commonName: unescapeValue(commonNames.at(-1)?.slice('CN='.length) ?? '') ?? '',
   }
 }
 
@@ -49,13 +50,4 @@ function unquote(value: string): string | undefined {
   } catch {
     return undefined
   }
-}
-
-/** RFC 4514 escapes: a backslash before a special character, or before the hex of a byte. */
-function unescape(value: string): string {
-  return value.replaceAll(/((?:\\[0-9A-Fa-f]{2})+)|\\(.)/g, (_, hex?: string, char?: string) =>
-    hex === undefined
-      ? (char ?? '')
-      : Buffer.from(hex.replaceAll('\\', ''), 'hex').toString('utf8'),
-  )
 }

@@ -88,6 +88,11 @@ const wrong: [name: string, reason: InvalidReason, token: () => Promise<string> 
   ['with an access list that is a text', 'claims', async () => idp.sign({ access: 'all' })],
   ['confirmed by other means', 'binding', async () => idp.sign({ cnf: { jkt: 'abc' } })],
   ['confirmed by nothing', 'binding', async () => idp.sign({ cnf: {} })],
+  [
+    'confirmed by a second means',
+    'binding',
+    async () => idp.sign({ cnf: { 'x5t#S256': 'abc', jkt: 'abc' } }),
+  ],
   ['confirmed by a number', 'claims', async () => idp.sign({ cnf: { 'x5t#S256': 1 } })],
 ]
 

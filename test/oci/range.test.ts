@@ -4,6 +4,7 @@ import { matchesEtag, parseRange } from '../../src/oci/range.ts'
 t.test('one range of bytes, in all three forms', async (t) => {
   t.same(parseRange('bytes=0-', 10), { first: 0, last: 9 })
   t.same(parseRange('bytes=2-5', 10), { first: 2, last: 5 })
+  t.same(parseRange('bytes=5-5', 10), { first: 5, last: 5 })
   t.same(parseRange('bytes=2-500', 10), { first: 2, last: 9 })
   t.same(parseRange('bytes=-3', 10), { first: 7, last: 9 })
   t.same(parseRange('bytes=-30', 10), { first: 0, last: 9 })

@@ -131,3 +131,46 @@ t.test('what is remembered is one caller, one action, one repository', async (t)
   for (let i = 0; i < 40_000; i += 1) ask(edge, 'pull', `a/${i}`)
   t.ok(ask(edge, 'pull', 'a/b'))
 })
+
+t.test('a subject is matched by its parts: a comma in a common name makes none', async (t) => {
+  const forged: Subject = {
+    key: 'forged',
+    certificate: {
+      commonName: 'edge-1,O=Example',
+      subject: 'CN=edge-1\\,O=Example',
+      dnsNames: [],
+      uris: [],
+    },
+  }
+  for (const pattern of ['CN=edge-*,O=Example', 'CN=*,O=Example', '*,O=Example']) {
+    const { decide } = policy([{ who: { subject: [pattern] } }])
+    t.ok(decide(edge, 'pull', repository).allowed, pattern)
+    t.notOk(decide(forged, 'pull', repository).allowed, pattern)
+  }
+})
+
+t.test('names that a certificate does not have match nothing', async (t) => {
+  const nameless: Subject = {
+    key: 'nameless',
+    certificate: { commonName: '', subject: '', dnsNames: [], uris: [] },
+    token: { issuer: '', subject: '', groups: [], claims: {} },
+  }
+  for (const key of ['cn', 'subject', 'issuer', 'dns', 'uri', 'group'] as const) {
+    const { decide } = policy([{ who: { [key]: ['*'] } }])
+    t.notOk(decide(nameless, 'pull', repository).allowed, key)
+  }
+})
+
+t.test('a SPIFFE ID in capitals is none, whatever the pattern', async (t) => {
+  const { certificate } = edge
+  if (certificate === undefined) throw new Error('no certificate')
+  const { spiffeId: _, ...names } = certificate
+  for (const uri of ['SPIFFE://example/a', 'Spiffe://example/a', 'spiffe:a']) {
+    const subject: Subject = { key: uri, certificate: { ...names, uris: [uri] } }
+    for (const pattern of ['**', 'SPIFFE://**', '*://example/a', 'spiffe:*']) {
+      const { decide } = policy([{ who: { uri: [pattern] } }])
+      t.notOk(decide(subject, 'pull', repository).allowed, `${pattern} and ${uri}`)
+    }
+  }
+  t.ok(policy([{ who: { uri: ['**'] } }]).decide(edge, 'pull', repository).allowed, 'an SVID does')
+})

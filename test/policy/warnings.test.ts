@@ -47,6 +47,7 @@ t.test('rules that only look alike are left in peace', async (t) => {
   t.same(warnings([{ who: { anonymous: true } }, { who: { cn: ['x'] } }]), [])
   t.same(warnings([{ who: { cn: ['x'] } }, {}]), [])
   t.same(warnings([{ actions: ['pull'] }, { actions: ['list'] }]), [])
+  t.same(warnings([{ actions: ['pull'] }, { actions: ['pull', 'list'] }]), [])
   t.same(warnings([{ repositories: ['docker.io/*'] }, { repositories: ['docker.io/**'] }]), [])
   t.same(warnings([{ who: { cn: ['x'], dns: ['y'] } }, { who: { cn: ['x'] } }]), [])
   t.same(
