@@ -1,7 +1,8 @@
-// The log: JSON lines on standard output, buffered, because a write per request costs more than the request.
-import { pino, type DestinationStream, type Logger } from 'pino'
+// Logs JSON lines to standard output, buffered, because a write per request costs more than the request.
+import { pino, type Logger } from 'pino'
 import { PinoPretty } from 'pino-pretty'
 import type { Config } from './config/schema.ts'
+import { printable, printableLines } from './rules/printable.ts'
 
 export interface Log {
   logger: Logger
@@ -19,7 +20,8 @@ const flushEvery = 500
 export function createLog({ level, pretty }: Config['log'], to: number = 1): Log {
   if (pretty) {
     const stream = PinoPretty({ destination: to, sync: true, ignore: 'pid,hostname' })
-    const logger = pino(options(level), stream as DestinationStream)
+    stream.on('error', () => undefined)
+    const logger = pino(options(level), { write: (line) => stream.write(withoutControls(line)) })
     return { logger, flush: () => undefined, close: () => undefined }
   }
   const destination = pino.destination({ dest: to, sync: false, minLength: bufferSize })
@@ -36,6 +38,17 @@ export function createLog({ level, pretty }: Config['log'], to: number = 1): Log
       destination.flushSync()
     },
   }
+}
+
+/** JSON escapes what steers a terminal; printed for people it would be that again. */
+function withoutControls(line: string): string {
+  const plain = JSON.stringify(
+    JSON.parse(line, (key, value: unknown) => {
+      if (typeof value !== 'string') return value
+      return key === 'stack' ? printableLines(value) : printable(value)
+    }),
+  )
+  return `${plain}\n`
 }
 
 function options(level: string) {

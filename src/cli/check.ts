@@ -1,5 +1,4 @@
 // `portcullis check`: is the config right, and what does it come to? Who may pull what?
-import { parseArgs } from 'node:util'
 import { effectiveConfig, linesOf, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
@@ -9,20 +8,27 @@ import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../config/upstream-names.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { configFile, configOption } from './options.ts'
+import { printLine, printNote } from './print.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'check [--config FILE] [--as CALLER ... REPOSITORY]',
   summary:
     'Validates the config and the files it names, and prints it with every default; or says who may pull what.',
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      options: { config: { type: 'string' }, as: { type: 'string', multiple: true } },
-      allowPositionals: true,
-    })
+  options: {
+    config: configOption,
+    as: {
+      type: 'string',
+      multiple: true,
+      value: 'CALLER',
+      help: 'who would pull REPOSITORY: key=value pairs with commas (cn, dns, uri, subject, issuer, sub, group, claim:NAME), or anonymous',
+    },
+  },
+  takesArguments: true,
+
+  async run({ values, positionals }) {
     const file = configFile(values.config)
     const config = await loadConfig(file)
     if (values.as !== undefined || positionals.length > 0) {
@@ -31,12 +37,12 @@ export const command: Command = {
     const { problems, doubts } = judgeFiles(config)
     if (problems.length > 0) throw new UsageError(problems)
     for (const warning of [...doubts, ...(await warnings(config, file))]) {
-      process.stderr.write(`warning: ${warning}\n`)
+      printNote(`warning: ${warning}`)
     }
     process.stdout.write(effectiveConfig(config))
     return 0
   },
-}
+})
 
 const actions: Action[] = ['pull', 'list', 'token']
 
@@ -56,7 +62,7 @@ function explain(config: Config, callers: readonly string[], names: readonly str
     ...policy.decide(caller, action, repository),
   }))
   for (const { action, allowed, reason } of decisions) {
-    process.stdout.write(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}\n`)
+    printLine(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}`)
   }
   return decisions[0]?.allowed === true ? 0 : 1
 }

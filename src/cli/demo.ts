@@ -2,31 +2,35 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { pullImage, type Step } from '../demo/puller.ts'
 import { createSite, demoRepository, demoUpstream, writeHosts, type Site } from '../demo/site.ts'
 import { createLog } from '../log.ts'
-import type { Command } from './command.ts'
-import { formatTable } from './table.ts'
+import { defineCommand } from './command.ts'
+import { printLine, printTable } from './print.ts'
+import { shellWord } from '../rules/shell-word.ts'
 
 const tag = '1.0'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'demo [--keep]',
   summary: 'Pulls a sample image through a gateway by mutual TLS, cold and warm; --keep stays up.',
 
-  async run(argv) {
-    const { values } = parseArgs({ args: [...argv], options: { keep: { type: 'boolean' } } })
+  options: {
+    keep: { type: 'boolean', default: false, help: 'stay up, with commands to try printed' },
+  },
+  takesArguments: false,
+
+  async run({ values }) {
     const folder = mkdtempSync(join(tmpdir(), 'portcullis-demo-'))
     try {
-      return await demonstrate(folder, values.keep === true)
+      return await demonstrate(folder, values.keep)
     } finally {
       rmSync(folder, { recursive: true, force: true })
     }
   },
-}
+})
 
 async function demonstrate(folder: string, keep: boolean): Promise<number> {
   say('Certificates, a sample registry behind mutual TLS, and a gateway in front of it ...')
@@ -73,23 +77,21 @@ async function pull(title: string, { upstream, node }: Site, url: string): Promi
     },
   })
   say(`\n${title}\n`)
-  process.stdout.write(
-    formatTable(
-      [
-        { title: 'REQUEST' },
-        { title: 'STATUS', right: true },
-        { title: 'SOURCE' },
-        { title: 'BYTES', right: true },
-        { title: 'MS', right: true },
-      ],
-      rows.map(({ request, status, source, bytes, ms }) => [
-        request,
-        String(status),
-        source,
-        String(bytes),
-        ms.toFixed(1),
-      ]),
-    ),
+  printTable(
+    [
+      { title: 'REQUEST' },
+      { title: 'STATUS', right: true },
+      { title: 'SOURCE' },
+      { title: 'BYTES', right: true },
+      { title: 'MS', right: true },
+    ],
+    rows.map(({ request, status, source, bytes, ms }) => [
+      request,
+      String(status),
+      source,
+      String(bytes),
+      ms.toFixed(1),
+    ]),
   )
   return rows
 }
@@ -99,9 +101,9 @@ function sourceOf({ request }: Step): string {
 }
 
 async function stay({ folder }: Site, url: string, adminPort: number): Promise<void> {
-  const hosts = writeHosts(folder, url)
-  const certs = join(folder, 'certs')
-  const pair = `--cert ${certs}/edge-1.crt --key ${certs}/edge-1.key --cacert ${certs}/ca.crt`
+  const at = (...parts: string[]) => shellWord(join(folder, ...parts))
+  const hosts = shellWord(writeHosts(folder, url))
+  const pair = `--cert ${at('certs/edge-1.crt')} --key ${at('certs/edge-1.key')} --cacert ${at('certs/ca.crt')}`
   const host = url.replace('https://', '')
   say(`
 It stays up until Ctrl-C. To try next, in another terminal:
@@ -110,9 +112,9 @@ curl ${pair} '${url}/v2/${demoRepository}/manifests/${tag}?ns=${demoUpstream}'
 curl ${pair} -H 'X-Registry: ${demoUpstream}' ${url}/v2/${demoRepository}/tags/list
 curl http://127.0.0.1:${adminPort}/metrics
 
-mkdir -p ${folder}/skopeo && cp ${certs}/ca.crt ${folder}/skopeo/ca.crt
-cp ${certs}/edge-1.crt ${folder}/skopeo/client.cert && cp ${certs}/edge-1.key ${folder}/skopeo/client.key
-skopeo inspect --cert-dir ${folder}/skopeo docker://${host}/${demoUpstream}/${demoRepository}:${tag}
+mkdir -p ${at('skopeo')} && cp ${at('certs/ca.crt')} ${at('skopeo/ca.crt')}
+cp ${at('certs/edge-1.crt')} ${at('skopeo/client.cert')} && cp ${at('certs/edge-1.key')} ${at('skopeo/client.key')}
+skopeo inspect --cert-dir ${at('skopeo')} docker://${host}/${demoUpstream}/${demoRepository}:${tag}
 
 ctr images pull --hosts-dir ${hosts} ${demoUpstream}/${demoRepository}:${tag}
 ctr run --rm ${demoUpstream}/${demoRepository}:${tag} demo
@@ -124,5 +126,5 @@ ctr run --rm ${demoUpstream}/${demoRepository}:${tag} demo
 }
 
 function say(text: string): void {
-  process.stdout.write(`${text}\n`)
+  for (const line of text.split('\n')) printLine(line)
 }

@@ -3,6 +3,7 @@ import type { ChainCertificate } from '../upstream/doctor/certificate-chain.ts'
 import type { Diagnosis } from '../upstream/doctor/diagnosis.ts'
 import type { ModeResult } from '../upstream/doctor/tls-modes.ts'
 import type { Step } from '../upstream/doctor/step.ts'
+import { printable } from '../rules/printable.ts'
 import { formatTable } from './table.ts'
 
 const widest = 160
@@ -12,7 +13,7 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
   const { upstream, url, proxy, mode, steps, certificates, modes } = diagnosis
   const way = proxy === undefined ? '' : ` by way of ${proxy}`
   const parts = [
-    `${upstream}: ${url}${way}, ${mode}\n`,
+    `${printable(`${upstream}: ${url}${way}, ${mode}`)}\n`,
     stepTable(steps),
     ...(certificates.length === 0 ? [] : [certificateTable(certificates)]),
     ...(modes.length === 0 ? [] : [modeTable(modes)]),
@@ -28,7 +29,7 @@ function stepTable(steps: readonly Step[]): string {
       step,
       outcome,
       ms === undefined ? '' : ms.toFixed(1),
-      clipped(cell(detail)),
+      clipped(printable(detail)),
     ]),
   )
 }
@@ -47,9 +48,9 @@ function certificateTable(certificates: readonly ChainCertificate[]): string {
       { title: 'DAYS LEFT', right: true },
     ],
     certificates.map(({ subject, issuer, names, daysLeft }) => [
-      cell(subject),
-      cell(issuer),
-      cell(names.join(', ')),
+      printable(subject),
+      printable(issuer),
+      printable(names.join(', ')),
       String(daysLeft),
     ]),
   )
@@ -61,7 +62,7 @@ function modeTable(modes: readonly ModeResult[]): string {
     modes.map(({ mode, outcome, reason = '' }) => [
       mode,
       outcome,
-      outcome === 'untried' ? 'the config has no client certificate' : reason,
+      outcome === 'untried' ? 'the config has no client certificate' : printable(reason),
     ]),
   )
 }
@@ -73,10 +74,5 @@ function sentences({ ok, steps, warnings }: Diagnosis): string {
     ...warnings.map((warning) => `Warning: ${warning}`),
     ...(ok ? ['As configured, it works.'] : []),
   ]
-  return lines.map((line) => `${cell(line)}\n`).join('')
-}
-
-/** What an upstream sends must not steer the terminal. */
-function cell(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}]+/gu, ' ')
+  return lines.map((line) => `${printable(line)}\n`).join('')
 }

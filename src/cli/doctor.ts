@@ -1,5 +1,4 @@
 // `portcullis doctor`: what is right and wrong between this machine and each upstream.
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
@@ -7,25 +6,28 @@ import { createChooser, createUpstreamFinder } from '../config/upstream-names.ts
 import { diagnose, type Diagnosis } from '../upstream/doctor/diagnosis.ts'
 import { parseImage, type Image } from '../upstream/doctor/image.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { configFile, configOption, jsonOption } from './options.ts'
+import { printJson } from './print.ts'
 import { formatDiagnosis } from './diagnosis-text.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'doctor [--config FILE] [--image REPOSITORY[:TAG]] [--json] [UPSTREAM ...]',
   summary:
     'Asks each upstream, step by step: name, connection, TLS and its modes, credentials, a manifest, a range.',
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      options: {
-        config: { type: 'string' },
-        image: { type: 'string' },
-        json: { type: 'boolean' },
-      },
-      allowPositionals: true,
-    })
+  options: {
+    config: configOption,
+    image: {
+      type: 'string',
+      value: 'REPOSITORY[:TAG]',
+      help: 'what to try to pull, of the one upstream named; an image that is found when absent',
+    },
+    json: jsonOption,
+  },
+  takesArguments: true,
+
+  async run({ values, positionals }) {
     const config = await loadConfig(configFile(values.config))
     const names = chosenNames(config, positionals)
     const image = values.image === undefined ? undefined : chosenImage(config, names, values.image)
@@ -35,15 +37,15 @@ export const command: Command = {
     for (const prepared of readUpstreamFiles(Object.fromEntries(chosen))) {
       const diagnosis = await diagnose(prepared, image)
       diagnoses.push(diagnosis)
-      if (values.json !== true) process.stdout.write(formatDiagnosis(diagnosis))
+      if (!values.json) process.stdout.write(formatDiagnosis(diagnosis))
     }
     const ok = diagnoses.every((diagnosis) => diagnosis.ok)
-    if (values.json === true) {
-      process.stdout.write(`${JSON.stringify({ ok, upstreams: diagnoses }, undefined, 2)}\n`)
+    if (values.json) {
+      printJson({ ok, upstreams: diagnoses })
     }
     return ok ? 0 : 1
   },
-}
+})
 
 /** All upstreams, or those that are named. Throws UsageError with every name that is none. */
 function chosenNames({ upstreams }: Config, given: readonly string[]): ReadonlySet<string> {

@@ -1,30 +1,33 @@
 // `portcullis export`: images of the cache as one archive.
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 import { UsageError } from '../errors.ts'
 import { exportImages, type ExportSummary } from '../transfer/export.ts'
 import { formatImage, namingOf, parseImage } from '../transfer/image-name.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { cacheFolderOption, configFile, configOption, jsonOption } from './options.ts'
+import { printJson, printLine, printNote } from './print.ts'
 import { openBars } from './progress.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'export IMAGE ... -o FILE [--platform OS/ARCH] [--config FILE] [--cache-dir DIR] [--json]',
   summary:
     'Writes images of the cache, with all their platforms and referrers, into one OCI-layout tar.',
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        output: { type: 'string', short: 'o' },
-        platform: { type: 'string', default: ownPlatform() },
-        config: { type: 'string' },
-        'cache-dir': { type: 'string' },
-        json: { type: 'boolean', default: false },
-      },
-    })
+  options: {
+    output: { type: 'string', short: 'o', value: 'FILE', help: 'the tar to be written' },
+    platform: {
+      type: 'string',
+      default: ownPlatform(),
+      value: 'OS/ARCH',
+      help: 'which platform of an image docker load takes; all of them are written',
+    },
+    config: configOption,
+    'cache-dir': cacheFolderOption,
+    json: jsonOption,
+  },
+  takesArguments: true,
+
+  async run({ values, positionals }) {
     const file = values.output
     if (positionals.length === 0) throw missing('IMAGE', 'name the images to be exported')
     if (file === undefined) throw missing('-o', 'name the file to be written')
@@ -45,7 +48,7 @@ export const command: Command = {
       bars.stop()
     }
   },
-}
+})
 
 function ownPlatform(): string {
   return `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`
@@ -62,13 +65,12 @@ function tell({ exported, failed }: ExportSummary, json: boolean): void {
       name: formatImage(entry.name),
     })
     const all = { exported: exported.map(withName), failed: failed.map(withName) }
-    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`)
+    printJson(all)
     return
   }
   for (const { name, digest, absent, related } of exported) {
     const without = absent.length === 0 ? '' : `, without ${absent.join(', ')}`
-    const text = `${formatImage(name)} ${digest} (${related.length} referrers${without})`
-    process.stdout.write(`${text}\n`)
+    printLine(`${formatImage(name)} ${digest} (${related.length} referrers${without})`)
   }
-  for (const { message } of failed) process.stderr.write(`failed: ${message}\n`)
+  for (const { message } of failed) printNote(`failed: ${message}`)
 }

@@ -1,31 +1,33 @@
 // `portcullis import`: images from archives and folders into the cache.
-import { parseArgs } from 'node:util'
 import { loadConfig } from '../config/load.ts'
 import { roughSize } from '../config/units.ts'
 import { UsageError } from '../errors.ts'
 import { formatImage, namingOf, parseDestination } from '../transfer/image-name.ts'
 import { importAll, type ImportedImage, type ImportFailure } from '../transfer/import.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { cacheFolderOption, configFile, configOption, jsonOption } from './options.ts'
+import { printJson, printLine, printNote } from './print.ts'
 import { openBars } from './progress.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage:
     'import PATH ... [--as UPSTREAM[/REPOSITORY[:TAG]]] [--config FILE] [--cache-dir DIR] [--json]',
   summary:
     'Brings images into the cache: tars of docker save, crane and ctr, OCI layouts, images/ trees.',
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        as: { type: 'string' },
-        config: { type: 'string' },
-        'cache-dir': { type: 'string' },
-        json: { type: 'boolean', default: false },
-      },
-    })
+  options: {
+    as: {
+      type: 'string',
+      value: 'UPSTREAM[/REPOSITORY[:TAG]]',
+      help: 'where the images belong, as far as their own names shall not say',
+    },
+    config: configOption,
+    'cache-dir': cacheFolderOption,
+    json: jsonOption,
+  },
+  takesArguments: true,
+
+  async run({ values, positionals }) {
     if (positionals.length === 0) {
       throw new UsageError([{ path: 'PATH', message: 'is missing: name what is to be imported' }])
     }
@@ -49,7 +51,7 @@ export const command: Command = {
       bars.stop()
     }
   },
-}
+})
 
 interface Summary {
   imported: ImportedImage[]
@@ -63,16 +65,16 @@ function tell({ imported, failed }: Summary, json: boolean): void {
       names: entry.names.map(formatImage),
     })
     const all = { imported: imported.map(withNames), failed: failed.map(withNames) }
-    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`)
+    printJson(all)
     return
   }
   for (const { names, digest, written, absent } of imported) {
     const without = absent.length === 0 ? '' : `, without ${absent.join(', ')}`
     for (const name of names) {
-      process.stdout.write(`${formatImage(name)} ${digest} (${roughSize(written)} new${without})\n`)
+      printLine(`${formatImage(name)} ${digest} (${roughSize(written)} new${without})`)
     }
   }
-  for (const { path, message } of failed) process.stderr.write(`failed: ${at(path, message)}\n`)
+  for (const { path, message } of failed) printNote(`failed: ${at(path, message)}`)
 }
 
 function at(path: string, message: string): string {

@@ -15,6 +15,7 @@ const subcommands: CommandTable = {
 export const command: Command = {
   usage: `pki ${Object.keys(subcommands).join('|')} ...`,
   summary: 'Issues certificates, hands them over to clients, renews and revokes them.',
+  options: {},
   subcommands,
 
   async run([name, ...argv]) {

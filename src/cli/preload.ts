@@ -1,5 +1,4 @@
 // `portcullis preload`: images of upstreams into the cache, before anybody asks for them.
-import { parseArgs } from 'node:util'
 import { openCache } from '../cache/open-cache.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
@@ -11,27 +10,31 @@ import { formatImage, namingOf, type ImageName } from '../transfer/image-name.ts
 import { parsePlatforms } from '../transfer/platforms.ts'
 import { preloadImages, type PreloadOptions, type PreloadSummary } from '../transfer/preload.ts'
 import { createUpstreams } from '../upstream/upstreams.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { configFile, configOption, jsonOption } from './options.ts'
+import { printJson, printLine, printNote } from './print.ts'
 import { openBars } from './progress.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage:
     'preload LIST|IMAGE ... [--platform all|OS/ARCH[/VARIANT],...] [--jobs N] [--config FILE] [--json]',
   summary:
     'Pulls images, with all their platforms and referrers, into the cache; a LIST is a file with an image per line.',
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        platform: { type: 'string', default: 'all' },
-        jobs: { type: 'string', default: '4' },
-        config: { type: 'string' },
-        json: { type: 'boolean', default: false },
-      },
-    })
+  options: {
+    platform: {
+      type: 'string',
+      default: 'all',
+      value: 'OS/ARCH[/VARIANT],...',
+      help: 'which platforms of an image',
+    },
+    jobs: { type: 'string', default: '4', value: 'N', help: 'how many images at once' },
+    config: configOption,
+    json: jsonOption,
+  },
+  takesArguments: true,
+
+  async run({ values, positionals }) {
     if (positionals.length === 0) {
       const message = 'is missing: name images, or files that list them'
       throw new UsageError([{ path: 'IMAGE', message }])
@@ -43,7 +46,7 @@ export const command: Command = {
     tell(summary, problems, values.json)
     return summary.failed.length + problems.length === 0 ? 0 : 1
   },
-}
+})
 
 function parseJobs(text: string): number {
   if (/^[1-9]\d?$/.test(text)) return Number(text)
@@ -106,19 +109,19 @@ function tell(
       name: formatImage(entry.name),
     })
     const all = { preloaded: preloaded.map(withName), failed: failed.map(withName), problems }
-    process.stdout.write(`${JSON.stringify(all, null, 2)}\n`)
+    printJson(all)
     return
   }
   for (const { name, digest, bytes, fetched, referrers, isStale } of preloaded) {
     const sizes = `${roughSize(bytes)}, ${roughSize(fetched)} new, ${referrers.length} referrers`
     const stale = isStale ? '; the upstream could not be asked whether it is current' : ''
-    process.stdout.write(`${formatImage(name)} ${digest} (${sizes}${stale})\n`)
+    printLine(`${formatImage(name)} ${digest} (${sizes}${stale})`)
   }
   const fetched = preloaded.reduce((sum, image) => sum + image.fetched, 0)
   const counts = `${preloaded.length} preloaded, ${failed.length} failed`
-  process.stdout.write(`${counts}, ${roughSize(fetched)} new\n`)
+  printLine(`${counts}, ${roughSize(fetched)} new`)
   for (const { name, message } of failed) {
-    process.stderr.write(`failed: ${formatImage(name)}: ${message}\n`)
+    printNote(`failed: ${formatImage(name)}: ${message}`)
   }
-  for (const problem of problems) process.stderr.write(`failed: ${problem}\n`)
+  for (const problem of problems) printNote(`failed: ${problem}`)
 }

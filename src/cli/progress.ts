@@ -1,5 +1,6 @@
 // How far long work is: bars on a terminal, a line now and then elsewhere. Always on stderr.
 import { MultiBar } from 'cli-progress'
+import { printable } from '../rules/printable.ts'
 import { roughSize } from '../config/units.ts'
 
 export interface Bar {
@@ -30,7 +31,8 @@ function terminalBars(stream: NodeJS.WriteStream): Bars {
     format: '{label} [{bar}] {percentage}% of {size}',
   })
   return {
-    begin(label, total) {
+    begin(name, total) {
+      const label = printable(name)
       const payload = { label: label.slice(-labelWidth).padEnd(labelWidth), size: roughSize(total) }
       const bar = bars.create(total, 0, payload)
       return { advance: (bytes) => bar.increment(bytes), end: () => void bars.remove(bar) }
@@ -41,7 +43,8 @@ function terminalBars(stream: NodeJS.WriteStream): Bars {
 
 function lines(stream: NodeJS.WriteStream): Bars {
   return {
-    begin(label, total) {
+    begin(name, total) {
+      const label = printable(name)
       stream.write(`${label}: ${roughSize(total)}\n`)
       let done = 0
       let next = Date.now() + lineInterval

@@ -1,21 +1,22 @@
 // `portcullis serve`: the gateway, until a signal ends it.
 import { resolve } from 'node:path'
-import { parseArgs } from 'node:util'
 import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog } from '../log.ts'
-import type { Command } from './command.ts'
-import { configFile } from './config-file.ts'
+import { defineCommand } from './command.ts'
+import { configFile, configOption } from './options.ts'
 
 /** What is open still when all is done keeps the process no longer than this, ms. */
 const lastMs = 1000
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'serve [--config FILE]',
   summary: 'Runs the gateway until SIGTERM, which lets running transfers end.',
 
-  async run(argv) {
-    const { values } = parseArgs({ args: [...argv], options: { config: { type: 'string' } } })
+  options: { config: configOption },
+  takesArguments: false,
+
+  async run({ values }) {
     const file = configFile(values.config)
     const config = await loadConfig(file)
     const log = createLog(config.log)
@@ -41,7 +42,7 @@ export const command: Command = {
       log.close()
     }
   },
-}
+})
 
 /** The second one does not wait. */
 async function firstSignal(): Promise<NodeJS.Signals> {

@@ -181,7 +181,7 @@ async function addStored(
   }
   if (hash.digest('hex') !== hexOf(digest)) {
     throw new Error(
-      `${digest} is damaged in the cache: run "portcullis verify", then fetch it again`,
+      `${digest} is damaged in the cache: remove ${store.pathOf(digest)}, then preload the image`,
     )
   }
 }

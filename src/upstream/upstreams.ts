@@ -1,9 +1,9 @@
 // The configured upstreams, ready to be asked.
-import { readFileSync } from 'node:fs'
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { GatewayError, UsageError, type Problem } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
+import { programVersion } from '../rules/version.ts'
 import { createAgents } from './agents.ts'
 import { createAuthorizer } from './auth/authorizer.ts'
 import { readCredentials } from './auth/credentials.ts'
@@ -182,7 +182,5 @@ function warn(prepared: readonly Prepared[], log: Logger): void {
 }
 
 export function userAgent(): string {
-  const file = new URL('../../package.json', import.meta.url)
-  const { version } = JSON.parse(readFileSync(file, 'utf8')) as { version: string }
-  return `portcullis/${version}`
+  return `portcullis/${programVersion()}`
 }

@@ -13,22 +13,32 @@ import {
 } from '../../pki/handover/targets.ts'
 import { checkRegistries, parseGateway } from '../../pki/handover/handover.ts'
 import type { Issuance } from '../../pki/issue.ts'
+import { printLine } from '../print.ts'
 import { passphraseIn, shown } from './options.ts'
 
 export const handoverOptions = {
-  for: { type: 'string' },
-  gateway: { type: 'string' },
-  registries: { type: 'string', default: 'docker.io' },
-  tar: { type: 'boolean', default: false },
+  for: {
+    type: 'string',
+    value: 'CLIENT',
+    help: `also make the files for ${handoverTargets.join(', ')} in DIR/NAME-CLIENT`,
+  },
+  gateway: {
+    type: 'string',
+    value: 'URL',
+    help: 'https://host:port of the gateway, as the client calls it',
+  },
+  registries: {
+    type: 'string',
+    default: 'docker.io',
+    value: 'LIST',
+    help: 'what it pulls through the gateway, with commas',
+  },
+  tar: {
+    type: 'boolean',
+    default: false,
+    help: 'an archive DIR/NAME-CLIENT.tar instead of the folder',
+  },
 } as const
-
-export const handoverHelp = `
-  --for CLIENT               also make the files for ${handoverTargets.join(', ')}
-                             in DIR/NAME-CLIENT
-  --gateway URL              https://host:port of the gateway, as the client calls it
-  --registries LIST          what it pulls through the gateway, with commas; docker.io when absent
-  --tar                      an archive DIR/NAME-CLIENT.tar instead of the folder
-`
 
 /** What `--for` and its companions ask for. */
 export interface HandoverPlan {
@@ -111,7 +121,7 @@ export async function handOver(
     : `cp -R ${name}-${target}/. ${root}`
   const lines = [`${shown(place)}${tar ? '.tar' : ''}`, 'There:', unpack, ...steps, 'Test:', test]
   const headings = new Set([0, 1, lines.length - 2])
-  process.stdout.write(lines.map((line, at) => `${headings.has(at) ? '' : '  '}${line}\n`).join(''))
+  for (const [at, line] of lines.entries()) printLine(`${headings.has(at) ? '' : '  '}${line}`)
 }
 
 function wrong(path: string, message: string): UsageError {

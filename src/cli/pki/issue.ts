@@ -1,18 +1,17 @@
 // `portcullis pki server` and `portcullis pki client`: a certificate, and what its owner needs.
-import { parseArgs } from 'node:util'
 import { issue, type LeafProfile } from '../../pki/issue.ts'
 import { readRequest, type SigningRequest } from '../../pki/request.ts'
-import type { Command } from '../command.ts'
-import { handOver, handoverHelp, handoverOptions, planOf } from './hand-over.ts'
+import { defineCommand } from '../command.ts'
+import { handOver, handoverOptions, planOf } from './hand-over.ts'
 import {
   algorithmIn,
+  algorithmOption,
   alternativeNamesOf,
   byOption,
   daysIn,
-  folderHelp,
   folderOf,
   folderOptions,
-  keyOptions,
+  keyPassphraseOption,
   nameIn,
   nameOptions,
   passphraseIn,
@@ -21,59 +20,50 @@ import {
 import { tellIssuance } from './output.ts'
 
 const issueOptions = {
-  ...folderOptions,
   ...nameOptions,
-  ...keyOptions,
-  algorithm: { type: 'string', default: 'P-256' },
-  csr: { type: 'string' },
-  force: { type: 'boolean', default: false },
+  days: {
+    type: 'string',
+    value: 'N',
+    help: '365 when absent, and never longer than the authority',
+  },
+  algorithm: algorithmOption,
+  csr: {
+    type: 'string',
+    value: 'FILE',
+    help: 'sign this request (PKCS#10): the key stays where it was made; NAME may be left out then, the request has one; - is standard input',
+  },
+  'passphrase-file': keyPassphraseOption,
+  force: { type: 'boolean', default: false, help: 'replace the files of that name' },
+  ...folderOptions,
 } as const
 
-const issueHelp = `
-  --dns NAME, --ip ADDRESS, --spiffe ID
-                             alternative names; again, or with commas, for more
-  --days N                   365 when absent, and never longer than the authority
-  --algorithm ALGORITHM      P-256 (when absent), P-384, RSA-3072 or Ed25519
-  --csr FILE                 sign this request (PKCS#10): the key stays where it was made;
-                             NAME may be left out then, the request has one
-  --passphrase-file FILE     encrypt the key
-  --force                    replace the files of that name${folderHelp}`
-
-export const server: Command = {
+export const server = defineCommand({
   usage: 'pki server NAME [--dns NAME] [--ip ADDRESS]',
   summary: 'Issues a server certificate for NAME, a host name or an address.',
-  options: issueHelp,
+  options: issueOptions,
+  takesArguments: true,
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: issueOptions,
-    })
+  async run({ values, positionals }) {
     const issuance = await issueAs('server', values, positionals)
     tellIssuance(issuance)
     return 0
   },
-}
+})
 
-export const client: Command = {
+export const client = defineCommand({
   usage: 'pki client NAME [--for CLIENT --gateway URL --registries LIST]',
   summary: 'Issues a client certificate, and on request the files that a node needs with it.',
-  options: handoverHelp + issueHelp,
+  options: { ...handoverOptions, ...issueOptions },
+  takesArguments: true,
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: { ...issueOptions, ...handoverOptions },
-    })
+  async run({ values, positionals }) {
     const plan = planOf(values)
     const issuance = await issueAs('client', values, positionals)
     tellIssuance(issuance)
     if (plan !== undefined) await byOption(() => handOver(values.dir, issuance, plan))
     return 0
   },
-}
+})
 
 interface IssueValues {
   dir: string

@@ -1,35 +1,38 @@
 // `portcullis pki list`: what was issued, and how long it lasts.
-import { parseArgs } from 'node:util'
 import { inventory, type InventoryItem } from '../../pki/state/inventory.ts'
-import type { Command } from '../command.ts'
-import { formatTable } from '../table.ts'
-import { folderHelp, folderOf, folderOptions } from './options.ts'
+import { defineCommand } from '../command.ts'
+import { printJson, printTable } from '../print.ts'
+import { folderOf, folderOptions } from './options.ts'
 import { dayOf } from './output.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'pki list [--all] [--json]',
   summary: 'Lists the certificates and the revocation list, what ends first on top.',
 
-  options: `
-  --all                      also those that a later one of the same name has replaced
-  --json                     an array of objects, with dates, names and fingerprints${folderHelp}`,
+  options: {
+    all: {
+      type: 'boolean',
+      default: false,
+      help: 'also those that a later one of the same name has replaced',
+    },
+    json: {
+      type: 'boolean',
+      default: false,
+      help: 'an array of objects, with dates, names and fingerprints',
+    },
+    ...folderOptions,
+  },
+  takesArguments: false,
 
-  async run(argv) {
-    const { values } = parseArgs({
-      args: [...argv],
-      options: {
-        ...folderOptions,
-        all: { type: 'boolean', default: false },
-        json: { type: 'boolean', default: false },
-      },
-    })
+  async run({ values }) {
     const items = inventory(folderOf(values).dir, new Date()).filter(
       ({ status }) => values.all || status !== 'replaced',
     )
-    process.stdout.write(values.json ? `${JSON.stringify(items, null, 2)}\n` : tableOf(items))
+    if (values.json) printJson(items)
+    else printTable(columns, rowsOf(items))
     return 0
   },
-}
+})
 
 const columns = [
   { title: 'NAME' },
@@ -40,8 +43,8 @@ const columns = [
   { title: 'SERIAL' },
 ]
 
-function tableOf(items: readonly InventoryItem[]): string {
-  const rows = items.map(({ name, kind, status, daysLeft, notAfter, serial = '' }) => [
+function rowsOf(items: readonly InventoryItem[]): string[][] {
+  return items.map(({ name, kind, status, daysLeft, notAfter, serial = '' }) => [
     name,
     kind,
     status,
@@ -49,5 +52,4 @@ function tableOf(items: readonly InventoryItem[]): string {
     dayOf(notAfter),
     serial,
   ])
-  return formatTable(columns, rows)
 }

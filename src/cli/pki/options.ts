@@ -9,24 +9,46 @@ import { isDnsName } from '../../pki/name-rules.ts'
 import type { AlternativeNames } from '../../pki/profile.ts'
 
 export const folderOptions = {
-  dir: { type: 'string', default: 'certs' },
-  'ca-passphrase-file': { type: 'string' },
+  dir: { type: 'string', default: 'certs', value: 'DIR', help: "the authority's folder" },
+  'ca-passphrase-file': {
+    type: 'string',
+    value: 'FILE',
+    help: "the passphrase of the authority's key, where it is encrypted",
+  },
 } as const
-
-export const folderHelp = `
-  --dir DIR                  the authority's folder; certs when absent
-  --ca-passphrase-file FILE  the passphrase of the authority's key, where it is encrypted
-`
 
 export const nameOptions = {
-  dns: { type: 'string', multiple: true },
-  ip: { type: 'string', multiple: true },
-  spiffe: { type: 'string', multiple: true },
+  dns: {
+    type: 'string',
+    multiple: true,
+    value: 'NAME',
+    help: 'alternative names, with commas',
+  },
+  ip: {
+    type: 'string',
+    multiple: true,
+    value: 'ADDRESS',
+    help: 'addresses among the alternative names, with commas',
+  },
+  spiffe: {
+    type: 'string',
+    multiple: true,
+    value: 'ID',
+    help: 'URIs among the alternative names, with commas',
+  },
 } as const
 
-export const keyOptions = {
-  days: { type: 'string' },
-  'passphrase-file': { type: 'string' },
+export const algorithmOption = {
+  type: 'string',
+  default: 'P-256',
+  value: 'ALGORITHM',
+  help: `of the key: ${keyAlgorithms.join(', ')}`,
+} as const
+
+export const keyPassphraseOption = {
+  type: 'string',
+  value: 'FILE',
+  help: 'encrypt the key with the passphrase in the first line of FILE',
 } as const
 
 /** Which folder, and the passphrase of its keys. */

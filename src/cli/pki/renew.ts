@@ -1,41 +1,36 @@
 // `portcullis pki renew`: the same certificate with new dates.
-import { parseArgs } from 'node:util'
 import { renew } from '../../pki/renew.ts'
-import type { Command } from '../command.ts'
-import { handOver, handoverHelp, handoverOptions, planOf } from './hand-over.ts'
+import { defineCommand } from '../command.ts'
+import { handOver, handoverOptions, planOf } from './hand-over.ts'
 import {
   byOption,
   daysIn,
-  folderHelp,
   folderOf,
   folderOptions,
-  keyOptions,
+  keyPassphraseOption,
   nameIn,
   passphraseIn,
 } from './options.ts'
 import { tellIssuance } from './output.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'pki renew NAME [--new-key]',
   summary: 'Renews a certificate of any kind, "ca" and "issuing" included, with its names.',
 
-  options: `
-  --new-key                  make a new key of the same kind; otherwise the key stays as it is
-  --passphrase-file FILE     encrypt the new key
-  --days N                   as of today; the usual number when absent
-${handoverHelp}${folderHelp}`,
+  options: {
+    'new-key': {
+      type: 'boolean',
+      default: false,
+      help: 'make a new key of the same kind; otherwise the key stays as it is',
+    },
+    'passphrase-file': keyPassphraseOption,
+    days: { type: 'string', value: 'N', help: 'as of today; the usual number when absent' },
+    ...handoverOptions,
+    ...folderOptions,
+  },
+  takesArguments: true,
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        ...folderOptions,
-        ...keyOptions,
-        ...handoverOptions,
-        'new-key': { type: 'boolean', default: false },
-      },
-    })
+  async run({ values, positionals }) {
     const plan = planOf(values)
     const keyPassphrase = passphraseIn(values['passphrase-file'], '--passphrase-file')
     const issuance = await byOption(() =>
@@ -49,4 +44,4 @@ ${handoverHelp}${folderHelp}`,
     if (plan !== undefined) await byOption(() => handOver(values.dir, issuance, plan))
     return 0
   },
-}
+})

@@ -1,31 +1,29 @@
 // `portcullis pki revoke`: certificates that count no more.
-import { parseArgs } from 'node:util'
 import { UsageError } from '../../errors.ts'
 import { revocationReasons, type RevocationReason } from '../../pki/state/ledger.ts'
 import { revoke } from '../../pki/revoke.ts'
-import type { Command } from '../command.ts'
-import { folderHelp, folderOf, folderOptions, nameIn } from './options.ts'
+import { defineCommand } from '../command.ts'
+import { printLine } from '../print.ts'
+import { folderOf, folderOptions, nameIn } from './options.ts'
 import { dayOf, tellCrl } from './output.ts'
 
-export const command: Command = {
+export const command = defineCommand({
   usage: 'pki revoke NAME [--reason REASON]',
   summary: 'Revokes every certificate of that name, and signs ca.crl anew.',
 
-  options: `
-  --serial HEX               revoke this one only, in place of NAME
-  --reason REASON            ${revocationReasons.slice(0, 4).join(', ')},
-                             ${revocationReasons.slice(4).join(', ')}${folderHelp}`,
+  options: {
+    serial: { type: 'string', value: 'HEX', help: 'revoke this one only, in place of NAME' },
+    reason: {
+      type: 'string',
+      default: 'unspecified',
+      value: 'REASON',
+      help: revocationReasons.join(', '),
+    },
+    ...folderOptions,
+  },
+  takesArguments: true,
 
-  async run(argv) {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      allowPositionals: true,
-      options: {
-        ...folderOptions,
-        serial: { type: 'string' },
-        reason: { type: 'string', default: 'unspecified' },
-      },
-    })
+  async run({ values, positionals }) {
     const { serial } = values
     if (serial !== undefined && positionals.length > 0) {
       throw new UsageError([{ path: '--serial', message: 'stands in place of NAME: give one' }])
@@ -34,12 +32,12 @@ export const command: Command = {
     const reason = reasonIn(values.reason)
     const { revoked, crl } = await revoke(folderOf(values), { which, reason })
     for (const { name, serial, notAfter } of revoked) {
-      process.stdout.write(`revoked ${name}, serial ${serial}, until ${dayOf(notAfter)}\n`)
+      printLine(`revoked ${name}, serial ${serial}, until ${dayOf(notAfter)}`)
     }
     tellCrl(crl)
     return 0
   },
-}
+})
 
 function reasonIn(text: string): RevocationReason {
   const reason = revocationReasons.find((one) => one === text)
