@@ -9,12 +9,11 @@ import {
   makeFolder,
   readIfThere,
   secret,
-  writeFiles,
   type NewFile,
 } from './state/files.ts'
 import type { AuthorityFolder, AuthorityName } from './state/folder.ts'
 import { privateKeyPem, type KeyAlgorithm } from './key.ts'
-import { appendToLedger, issuedEntry } from './state/ledger.ts'
+import { issuedEntry, record } from './state/ledger.ts'
 import { withLock } from './state/lock.ts'
 import { defaultCrlDays } from './revoke.ts'
 
@@ -58,17 +57,14 @@ export async function found(folder: AuthorityFolder, options: FoundingOptions): 
         ...named.flatMap(([name, authority]) => filesOf(folder, name, authority)),
         { path: join(dir, 'ca.crl'), content: lists.join('') },
       ]
-      appendToLedger(
-        dir,
-        named.map(([name, { certificatePem }]) =>
-          issuedEntry(certificatePem, {
-            name,
-            profile: name === 'ca' ? 'root' : 'issuing',
-            issuer: root.keyId,
-          }),
-        ),
+      const entries = named.map(([name, { certificatePem }]) =>
+        issuedEntry(certificatePem, {
+          name,
+          profile: name === 'ca' ? 'root' : 'issuing',
+          issuer: root.keyId,
+        }),
       )
-      writeFiles(files)
+      record(dir, entries, files)
       return files.map(({ path }) => path)
     })
   })

@@ -1,12 +1,12 @@
-// Issuing under a name: the certificate, its key, and the line in the ledger.
+// Issues under a name: the certificate, its key, and the line in the ledger.
 import { join } from 'node:path'
 import type { Name, PublicKey } from '@peculiar/x509'
 import { UsageError } from '../errors.ts'
 import { certify, pemOf, subjectOf, type Authority } from './authority.ts'
-import { readIfThere, secret, writeFiles } from './state/files.ts'
+import { readIfThere, secret, type NewFile } from './state/files.ts'
 import { changing, openSigner, type AuthorityFolder } from './state/folder.ts'
 import { generateKey, privateKeyPem, type KeyAlgorithm, type SigningKey } from './key.ts'
-import { appendToLedger, issuedEntry, type IssuedEntry } from './state/ledger.ts'
+import { issuedEntry, record, type IssuedEntry } from './state/ledger.ts'
 import { fileNameProblem } from './name-rules.ts'
 import type { AlternativeNames } from './profile.ts'
 import type { SigningRequest } from './request.ts'
@@ -25,7 +25,11 @@ export interface IssuanceOptions extends AlternativeNames {
   keyPassphrase?: string
   /** Replace the files of that name. */
   force: boolean
+  companions?: Companions
 }
+
+/** Further files that come with a certificate: they are written with it, or it is not issued. */
+export type Companions = (issuance: Issuance) => Promise<NewFile[]>
 
 export interface Issuance {
   entry: IssuedEntry
@@ -33,7 +37,7 @@ export interface Issuance {
   chainPem: string
   /** PEM, unencrypted; undefined where the key is elsewhere. */
   keyPem?: string
-  /** What was written. */
+  /** Its own files. */
   files: string[]
 }
 
@@ -46,6 +50,9 @@ export interface Draft extends AlternativeNames {
   publicKey: PublicKey | SigningKey['publicKey']
   key?: SigningKey
   keyPassphrase?: string
+  /** PEM of the key that stays, where it is here. */
+  oldKeyPem?: string
+  companions?: Companions
 }
 
 /**
@@ -93,15 +100,15 @@ export async function writeDraft(
           },
         ]
   const files = [...keyFile, { path: join(dir, `${name}.crt`), content: chainPem }]
-  appendToLedger(dir, [entry])
-  writeFiles(files)
-  const written = files.map(({ path }) => path)
-  return {
+  const keyPem = key === undefined ? draft.oldKeyPem : privateKeyPem(key)
+  const issuance = {
     entry,
     chainPem,
-    files: written,
-    ...(key === undefined ? {} : { keyPem: privateKeyPem(key) }),
+    files: files.map(({ path }) => path),
+    ...(keyPem === undefined ? {} : { keyPem }),
   }
+  record(dir, [entry], [...files, ...((await draft.companions?.(issuance)) ?? [])])
+  return issuance
 }
 
 /** Those of the request and those that were asked for, each once. */

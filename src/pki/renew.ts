@@ -1,11 +1,11 @@
-// Renewing under the same name: the same subject and names, new dates, the same key or a new one.
+// Renews under the same name: the same subject and names, new dates, the same key or a new one.
 import { X509Certificate as NodeCertificate } from 'node:crypto'
 import { join } from 'node:path'
 import 'reflect-metadata'
 import { X509Certificate } from '@peculiar/x509'
 import { UsageError } from '../errors.ts'
 import { certifyAuthority } from './authority.ts'
-import { readIfThere, writeFiles } from './state/files.ts'
+import { readIfThere } from './state/files.ts'
 import {
   changing,
   openAuthority,
@@ -13,15 +13,17 @@ import {
   type AuthorityFolder,
   type AuthorityName,
 } from './state/folder.ts'
-import { writeDraft, type Issuance } from './issue.ts'
+import { writeDraft, type Companions, type Issuance } from './issue.ts'
+import { fileNameProblem } from './name-rules.ts'
 import { algorithmOf, generateKey } from './key.ts'
-import { appendToLedger, issuedEntry, readLedger, type LedgerRecord } from './state/ledger.ts'
+import { issuedEntry, readLedger, record, type LedgerRecord } from './state/ledger.ts'
 
 export interface RenewalOptions {
   days?: number
   /** Make a new key of the same kind; otherwise the key stays, wherever it is. */
   newKey: boolean
   keyPassphrase?: string
+  companions?: Companions
 }
 
 /** Renews `<name>.crt`, or an authority's. Throws UsageError where there is nothing to renew. */
@@ -31,6 +33,8 @@ export async function renew(
   options: RenewalOptions,
 ): Promise<Issuance> {
   if (name === 'ca' || name === 'issuing') return renewAuthority(folder, name, options)
+  const problem = fileNameProblem(name)
+  if (problem !== undefined) throw refused(problem)
   return changing(folder.dir, async () => {
     const { dir } = folder
     const pem = readIfThere(join(dir, `${name}.crt`))
@@ -39,7 +43,8 @@ export async function renew(
     const { profile, dnsNames, ipAddresses, uris } = recordOf(dir, old, name)
     const { subjectName, publicKey } = new X509Certificate(old.raw)
     const key = options.newKey ? await generateKey(algorithmOf(old.publicKey)) : undefined
-    const issuance = await writeDraft(dir, await openSigner(folder), {
+    const keyPem = key === undefined ? readIfThere(join(dir, `${name}.key`)) : undefined
+    return writeDraft(dir, await openSigner(folder), {
       ...options,
       name,
       dnsNames,
@@ -49,9 +54,8 @@ export async function renew(
       subject: subjectName,
       publicKey: key?.publicKey ?? publicKey,
       ...(key === undefined ? {} : { key }),
+      ...(keyPem === undefined ? {} : { oldKeyPem: keyPem }),
     })
-    const keyPem = issuance.keyPem ?? readIfThere(join(dir, `${name}.key`))
-    return { ...issuance, ...(keyPem === undefined ? {} : { keyPem }) }
   })
 }
 
@@ -59,8 +63,9 @@ export async function renew(
 async function renewAuthority(
   folder: AuthorityFolder,
   name: AuthorityName,
-  { days, newKey }: RenewalOptions,
+  { days, newKey, companions }: RenewalOptions,
 ): Promise<Issuance> {
+  if (companions !== undefined) throw refused('an authority is no client: leave out --for')
   if (newKey) {
     throw refused('an authority with a new key is another one: make it in a folder of its own')
   }
@@ -79,8 +84,7 @@ async function renewAuthority(
       profile: name === 'ca' ? 'root' : 'issuing',
       issuer: parent?.keyId ?? renewed.keyId,
     })
-    appendToLedger(dir, [entry])
-    writeFiles([{ path, content: renewed.certificatePem }])
+    record(dir, [entry], [{ path, content: renewed.certificatePem }])
     return { entry, chainPem: renewed.certificatePem, files: [path] }
   })
 }

@@ -1,18 +1,24 @@
 // `--for`: the files for a client, as a folder or as a tar archive, and how to use them.
 import { randomBytes } from 'node:crypto'
-import { readFileSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
+import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { pack } from 'tar-stream'
 import { UsageError } from '../../errors.ts'
-import { tarOf } from '../../demo/tar.ts'
-import { inFolder, secret, writeFiles } from '../../pki/state/files.ts'
+import {
+  checkRegistries,
+  parseGateway,
+  type Handover,
+  type HandoverFile,
+} from '../../pki/handover/handover.ts'
 import {
   handovers,
   handoverTargets,
   isForRoot,
   type HandoverTarget,
 } from '../../pki/handover/targets.ts'
-import { checkRegistries, parseGateway } from '../../pki/handover/handover.ts'
 import type { Issuance } from '../../pki/issue.ts'
+import { secret, type NewFile } from '../../pki/state/files.ts'
 import { printLine } from '../print.ts'
 import { passphraseIn, shown } from './options.ts'
 
@@ -42,14 +48,14 @@ export const handoverOptions = {
 
 /** What `--for` and its companions ask for. */
 export interface HandoverPlan {
-  target: HandoverTarget
-  gateway: URL
-  registries: string[]
-  tar: boolean
-  passphrase: string
+  /** The files for the client, to be written with the certificate. */
+  files: (issuance: Issuance) => Promise<NewFile[]>
+  /** Prints where they are and what to do with them; to be called once they are written. */
+  tell: (issuance: Issuance) => void
 }
 
 interface HandoverValues {
+  dir: string
   for?: string
   gateway?: string
   registries: string
@@ -80,48 +86,70 @@ export function planOf(values: HandoverValues): HandoverPlan | undefined {
   const registries = [...new Set(values.registries.split(',').map((one) => one.trim()))]
   checkRegistries(registries)
   const passphrase = given ?? randomBytes(15).toString('base64url')
-  return { target, gateway: parseGateway(gateway), registries, tar, passphrase }
+  const address = parseGateway(gateway)
+  const { dir } = values
+  let handover: Handover | undefined
+  const placeOf = ({ entry }: Issuance) => join(dir, `${entry.name}-${target}`)
+  return {
+    async files(issuance) {
+      const { entry, chainPem, keyPem } = issuance
+      checkClient(entry, keyPem)
+      const caPem = readFileSync(join(dir, 'ca.crt'), 'utf8')
+      const { name } = entry
+      const input = { name, gateway: address, registries, caPem, chainPem, keyPem }
+      handover = handovers[target](input, passphrase)
+      const place = placeOf(issuance)
+      const { files } = handover
+      if (tar) return [{ path: `${place}.tar`, content: await tarOf(files), mode: secret }]
+      return files.map((file) => ({ ...file, path: join(place, file.path) }))
+    },
+    tell(issuance) {
+      if (handover !== undefined) tellHandover(handover, target, placeOf(issuance), tar)
+    },
+  }
 }
 
-/** Writes the files for the client and prints what to do with them. */
-export async function handOver(
-  dir: string,
-  { entry, chainPem, keyPem }: Issuance,
-  { target, gateway, registries, tar, passphrase }: HandoverPlan,
-): Promise<void> {
-  const { name } = entry
-  const { files, steps, test } = handovers[target](
-    {
-      name,
-      gateway,
-      registries,
-      caPem: readFileSync(join(dir, 'ca.crt'), 'utf8'),
-      chainPem,
-      keyPem,
-    },
-    passphrase,
-  )
-  const place = join(dir, `${name}-${target}`)
-  await inFolder(dir, async () => {
-    if (tar) {
-      const entries = files.map(({ path, content, mode }) => ({
-        path,
-        bytes: Buffer.from(content),
-        mode,
-      }))
-      writeFiles([{ path: `${place}.tar`, content: tarOf(entries), mode: secret }])
-    } else {
-      rmSync(place, { recursive: true, force: true })
-      writeFiles(files.map((file) => ({ ...file, path: join(place, file.path) })))
-    }
-  })
+function tellHandover(
+  { files, steps, test }: Handover,
+  target: HandoverTarget,
+  place: string,
+  tar: boolean,
+): void {
+  if (!tar) removeOthers(place, new Set(files.map(({ path }) => join(place, path))))
   const root = isForRoot(target) ? '/' : '.'
-  const unpack = tar
-    ? `tar -xf ${name}-${target}.tar -C ${root}`
-    : `cp -R ${name}-${target}/. ${root}`
-  const lines = [`${shown(place)}${tar ? '.tar' : ''}`, 'There:', unpack, ...steps, 'Test:', test]
-  const headings = new Set([0, 1, lines.length - 2])
-  for (const [at, line] of lines.entries()) printLine(`${headings.has(at) ? '' : '  '}${line}`)
+  // To tar a name with a colon is on another machine, unless a slash comes before it.
+  const base = basename(place).replace(/^(?=.*:)/, './')
+  const unpack = tar ? `tar -xf ${base}.tar -C ${root}` : `cp -R ${base}/. ${root}`
+  printLine(`${shown(place)}${tar ? '.tar' : ''}`)
+  printLine('There:')
+  for (const step of [unpack, ...steps]) printLine(`  ${step}`)
+  printLine('Test:')
+  printLine(`  ${test}`)
+}
+
+/** Throws UsageError for what no client can use. */
+function checkClient({ name, profile }: Issuance['entry'], keyPem: string | undefined): void {
+  if (profile !== 'client') throw wrong('--for', `${name} is of a ${profile}, not of a client`)
+  if (keyPem?.includes('ENCRYPTED') !== true) return
+  throw wrong('--for', `the key of ${name} is encrypted, which no client reads: add --new-key`)
+}
+
+/** What an earlier hand-over of the same name had and this one has not. */
+function removeOthers(place: string, kept: ReadonlySet<string>): void {
+  for (const entry of readdirSync(place, { recursive: true, withFileTypes: true })) {
+    const path = join(entry.parentPath, entry.name)
+    if (!entry.isDirectory() && !kept.has(path)) rmSync(path)
+  }
+}
+
+async function tarOf(files: readonly HandoverFile[]): Promise<Buffer> {
+  const tar = pack()
+  for (const { path, content, mode } of files) {
+    const owner = { uid: 0, gid: 0, uname: 'root', gname: 'root' }
+    tar.entry({ name: path, mode, mtime: new Date(), ...owner }, Buffer.from(content))
+  }
+  tar.finalize()
+  return buffer(tar as unknown as AsyncIterable<Uint8Array>)
 }
 
 function wrong(path: string, message: string): UsageError {

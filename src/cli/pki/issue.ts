@@ -2,7 +2,7 @@
 import { issue, type LeafProfile } from '../../pki/issue.ts'
 import { readRequest, type SigningRequest } from '../../pki/request.ts'
 import { defineCommand } from '../command.ts'
-import { handOver, handoverOptions, planOf } from './hand-over.ts'
+import { handoverOptions, planOf, type HandoverPlan } from './hand-over.ts'
 import {
   algorithmIn,
   algorithmOption,
@@ -58,9 +58,9 @@ export const client = defineCommand({
 
   async run({ values, positionals }) {
     const plan = planOf(values)
-    const issuance = await issueAs('client', values, positionals)
+    const issuance = await issueAs('client', values, positionals, plan)
     tellIssuance(issuance)
-    if (plan !== undefined) await byOption(() => handOver(values.dir, issuance, plan))
+    plan?.tell(issuance)
     return 0
   },
 })
@@ -78,7 +78,12 @@ interface IssueValues {
   force: boolean
 }
 
-async function issueAs(profile: LeafProfile, values: IssueValues, positionals: readonly string[]) {
+async function issueAs(
+  profile: LeafProfile,
+  values: IssueValues,
+  positionals: readonly string[],
+  plan?: HandoverPlan,
+) {
   const folder = folderOf(values)
   const algorithm = algorithmIn(values.algorithm)
   const keyPassphrase = passphraseIn(values['passphrase-file'], '--passphrase-file')
@@ -95,6 +100,7 @@ async function issueAs(profile: LeafProfile, values: IssueValues, positionals: r
       profile,
       algorithm,
       force: values.force,
+      ...(plan === undefined ? {} : { companions: plan.files }),
     })
   })
 }

@@ -1,7 +1,7 @@
 // `portcullis pki renew`: the same certificate with new dates.
 import { renew } from '../../pki/renew.ts'
 import { defineCommand } from '../command.ts'
-import { handOver, handoverOptions, planOf } from './hand-over.ts'
+import { handoverOptions, planOf } from './hand-over.ts'
 import {
   byOption,
   daysIn,
@@ -38,10 +38,11 @@ export const command = defineCommand({
         ...daysIn(values.days),
         newKey: values['new-key'],
         ...(keyPassphrase === undefined ? {} : { keyPassphrase }),
+        ...(plan === undefined ? {} : { companions: plan.files }),
       }),
     )
     tellIssuance(issuance)
-    if (plan !== undefined) await byOption(() => handOver(values.dir, issuance, plan))
+    plan?.tell(issuance)
     return 0
   },
 })

@@ -1,9 +1,10 @@
-// Files of a state folder: each is replaced as a whole, and all of a set or none.
+// Writes the files of a state folder: each is replaced as a whole, and all of a set or none.
 import { randomBytes } from 'node:crypto'
 import {
   accessSync,
   closeSync,
   constants,
+  copyFileSync,
   existsSync,
   fsyncSync,
   mkdirSync,
@@ -25,25 +26,68 @@ export interface NewFile {
 
 export const secret = 0o600
 
-/**
- * Writes every file beside its place, makes all of them durable, and only then moves them there, in
- * the order given. Folders are made where they are missing.
- */
+/** Files that lie beside their places, durable, and wait to be moved there. */
+export interface StagedFiles {
+  /** Moves them there in the order given. Where one cannot be, all places are as they were. */
+  commit: () => void
+  /** Removes what has not been moved. */
+  discard: () => void
+}
+
+/** Writes all `files`, or none of them. Folders are made where they are missing. */
 export function writeFiles(files: readonly NewFile[]): void {
+  const staged = stageFiles(files)
+  try {
+    staged.commit()
+  } finally {
+    staged.discard()
+  }
+}
+
+/** Writes every file beside its place. What fails leaves nothing behind but folders. */
+export function stageFiles(files: readonly NewFile[]): StagedFiles {
   const staged: { temporary: string; path: string }[] = []
+  const discard = () => {
+    for (const { temporary } of staged) rmSync(temporary, { force: true })
+  }
   try {
     for (const file of files) {
       makeFolder(dirname(file.path))
-      const temporary = `${file.path}.${randomBytes(6).toString('hex')}.tmp`
+      const temporary = nextTo(file.path)
       staged.push({ temporary, path: file.path })
       writeDurably(temporary, file)
     }
-    for (const { temporary, path } of staged) renameSync(temporary, path)
-    for (const folder of new Set(files.map(({ path }) => dirname(path)))) syncFolder(folder)
   } catch (error) {
-    for (const { temporary } of staged) rmSync(temporary, { force: true })
+    discard()
     throw error
   }
+  return { commit: () => moveAll(staged), discard }
+}
+
+function moveAll(staged: readonly { temporary: string; path: string }[]): void {
+  const copies: string[] = []
+  const undo: (() => void)[] = []
+  try {
+    for (const { temporary, path } of staged) {
+      const before = existsSync(path) ? nextTo(path) : undefined
+      if (before !== undefined) {
+        copies.push(before)
+        copyFileSync(path, before, constants.COPYFILE_EXCL)
+      }
+      renameSync(temporary, path)
+      undo.push(before === undefined ? () => rmSync(path) : () => renameSync(before, path))
+    }
+    for (const folder of new Set(staged.map(({ path }) => dirname(path)))) syncFolder(folder)
+  } catch (error) {
+    for (const step of undo.toReversed()) step()
+    throw error
+  } finally {
+    for (const copy of copies) rmSync(copy, { force: true })
+  }
+}
+
+function nextTo(path: string): string {
+  return `${path}.${randomBytes(6).toString('hex')}.tmp`
 }
 
 /** Makes a folder and those above it. Node's own recursion never ends in /proc. */

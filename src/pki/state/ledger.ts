@@ -1,9 +1,16 @@
-// issued.jsonl: what was ever issued and revoked, one JSON object a line, only ever appended to.
+// Keeps issued.jsonl: what was ever issued and revoked, one JSON object a line, only ever appended to.
 import { X509Certificate } from 'node:crypto'
-import { appendFileSync, closeSync, fsyncSync, ftruncateSync, openSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  fsyncSync,
+  ftruncateSync,
+  openSync,
+  truncateSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { UsageError } from '../../errors.ts'
-import { readIfThere } from './files.ts'
+import { readIfThere, stageFiles, type NewFile } from './files.ts'
 import type { AlternativeNames, Profile } from '../profile.ts'
 
 export interface IssuedEntry extends Required<AlternativeNames> {
@@ -77,8 +84,33 @@ export function readLedger(dir: string): LedgerRecord[] {
   })
 }
 
-/** Appends whole lines, durably; where that fails the file is as it was. Needs the folder's lock. */
-export function appendToLedger(dir: string, entries: readonly LedgerEntry[]): void {
+/**
+ * Appends `entries` and puts `files` in place: both, or neither. Needs the folder's lock.
+ */
+export function record(
+  dir: string,
+  entries: readonly LedgerEntry[],
+  files: readonly NewFile[],
+): void {
+  const staged = stageFiles(files)
+  try {
+    const takeBack = appendToLedger(dir, entries)
+    try {
+      staged.commit()
+    } catch (error) {
+      takeBack()
+      throw error
+    }
+  } finally {
+    staged.discard()
+  }
+}
+
+/**
+ * Appends whole lines, durably; where that fails the file is as it was. Needs the folder's lock.
+ * Returns what makes it as it was, for as long as the lock is held.
+ */
+export function appendToLedger(dir: string, entries: readonly LedgerEntry[]): () => void {
   const size = Buffer.byteLength(completeText(dir))
   const text = entries.map((entry) => `${JSON.stringify(entry)}\n`).join('')
   const descriptor = openSync(join(dir, fileName), 'a', 0o644)
@@ -92,6 +124,7 @@ export function appendToLedger(dir: string, entries: readonly LedgerEntry[]): vo
   } finally {
     closeSync(descriptor)
   }
+  return () => truncateSync(join(dir, fileName), size)
 }
 
 /** The line that tells of a certificate. */
