@@ -4,7 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { commandNamed } from './cli/command.ts'
 import { commands } from './cli/commands.ts'
 import { helpOf, overviewOf } from './cli/help.ts'
-import { outliveReaders, printNote, printVersion } from './cli/print.ts'
+import { outliveReaders, printNote, printVersion } from './cli/output/print.ts'
 import { UsageError } from './errors.ts'
 
 // Bodies arrive in pieces of 64 KiB outside of the heap, which a collection of the young generation

@@ -1,5 +1,5 @@
 // From figures to a table: ours, the peer's, the ratio, and what it should be.
-import { formatTable } from '../../src/cli/table.ts'
+import { formatTable } from '../../src/cli/output/table.ts'
 import { median, type Series } from './rounds.ts'
 import { createScope, type Scope } from './scope.ts'
 

@@ -10,7 +10,7 @@ import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
-import { printLine, printNote } from './print.ts'
+import { printLine, printNote } from './output/print.ts'
 
 export const command = defineCommand({
   usage: 'check [--config FILE] [--as CALLER ... REPOSITORY]',

@@ -8,7 +8,7 @@ import { pullImage, type Step } from '../demo/puller.ts'
 import { createSite, demoRepository, demoUpstream, writeHosts, type Site } from '../demo/site.ts'
 import { createLog } from '../log.ts'
 import { defineCommand } from './command.ts'
-import { printLine, printTable } from './print.ts'
+import { printLine, printTable } from './output/print.ts'
 import { shellWord } from '../rules/shell-word.ts'
 
 const tag = '1.0'

@@ -8,8 +8,8 @@ import { parseImage, type Image } from '../upstream/doctor/image.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
-import { printJson } from './print.ts'
-import { formatDiagnosis } from './diagnosis-text.ts'
+import { printJson } from './output/print.ts'
+import { formatDiagnosis } from './output/diagnosis-text.ts'
 
 export const command = defineCommand({
   usage: 'doctor [--config FILE] [--image REPOSITORY[:TAG]] [--json] [UPSTREAM ...]',

@@ -5,8 +5,8 @@ import { exportImages, type ExportSummary } from '../transfer/export.ts'
 import { formatImage, namingOf, parseImage } from '../transfer/image-name.ts'
 import { defineCommand } from './command.ts'
 import { cacheFolderOption, configFile, configOption, jsonOption } from './options.ts'
-import { printJson, printLine, printNote } from './print.ts'
-import { openBars } from './progress.ts'
+import { printJson, printLine, printNote } from './output/print.ts'
+import { openBars } from './output/progress.ts'
 
 export const command = defineCommand({
   usage: 'export IMAGE ... -o FILE [--platform OS/ARCH] [--config FILE] [--cache-dir DIR] [--json]',

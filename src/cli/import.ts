@@ -6,8 +6,8 @@ import { formatImage, namingOf, parseDestination } from '../transfer/image-name.
 import { importAll, type ImportedImage, type ImportFailure } from '../transfer/import.ts'
 import { defineCommand } from './command.ts'
 import { cacheFolderOption, configFile, configOption, jsonOption } from './options.ts'
-import { printJson, printLine, printNote } from './print.ts'
-import { openBars } from './progress.ts'
+import { printJson, printLine, printNote } from './output/print.ts'
+import { openBars } from './output/progress.ts'
 
 export const command = defineCommand({
   usage:

@@ -12,8 +12,8 @@ import { preloadImages, type PreloadOptions, type PreloadSummary } from '../tran
 import { createUpstreams } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
-import { printJson, printLine, printNote } from './print.ts'
-import { openBars } from './progress.ts'
+import { printJson, printLine, printNote } from './output/print.ts'
+import { openBars } from './output/progress.ts'
 
 export const command = defineCommand({
   usage:

@@ -1,7 +1,7 @@
 // What came of the matrix: as tables for a terminal, as JSON, as JUnit XML.
 import { writeFileSync } from 'node:fs'
 import { styleText } from 'node:util'
-import { formatTable } from '../../src/cli/table.ts'
+import { formatTable } from '../../src/cli/output/table.ts'
 import type { Cell } from './walk.ts'
 
 export interface Report {

@@ -19,7 +19,7 @@ import {
 } from '../../pki/handover/targets.ts'
 import type { Issuance } from '../../pki/issue.ts'
 import { secret, type NewFile } from '../../pki/state/files.ts'
-import { printLine } from '../print.ts'
+import { printLine } from '../output/print.ts'
 import { passphraseIn, shown } from './options.ts'
 
 export const handoverOptions = {
@@ -149,7 +149,7 @@ async function tarOf(files: readonly HandoverFile[]): Promise<Buffer> {
     tar.entry({ name: path, mode, mtime: new Date(), ...owner }, Buffer.from(content))
   }
   tar.finalize()
-  return buffer(tar as unknown as AsyncIterable<Uint8Array>)
+  return buffer(tar)
 }
 
 function wrong(path: string, message: string): UsageError {

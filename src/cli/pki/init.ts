@@ -2,7 +2,7 @@
 import { UsageError } from '../../errors.ts'
 import { found } from '../../pki/init.ts'
 import { defineCommand } from '../command.ts'
-import { printLine } from '../print.ts'
+import { printLine } from '../output/print.ts'
 import {
   algorithmIn,
   algorithmOption,

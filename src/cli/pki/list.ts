@@ -1,7 +1,7 @@
 // `portcullis pki list`: what was issued, and how long it lasts.
 import { inventory, type InventoryItem } from '../../pki/state/inventory.ts'
 import { defineCommand } from '../command.ts'
-import { printJson, printTable } from '../print.ts'
+import { printJson, printTable } from '../output/print.ts'
 import { folderOf, folderOptions } from './options.ts'
 import { dayOf } from './output.ts'
 

@@ -1,7 +1,7 @@
 // What the `pki` sub-commands print.
 import type { Issuance } from '../../pki/issue.ts'
 import type { CrlFile } from '../../pki/revoke.ts'
-import { printLine } from '../print.ts'
+import { printLine } from '../output/print.ts'
 import { shown } from './options.ts'
 
 /** The files, and who and how long the certificate is for. */

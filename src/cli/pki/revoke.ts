@@ -3,7 +3,7 @@ import { UsageError } from '../../errors.ts'
 import { revocationReasons, type RevocationReason } from '../../pki/state/ledger.ts'
 import { revoke } from '../../pki/revoke.ts'
 import { defineCommand } from '../command.ts'
-import { printLine } from '../print.ts'
+import { printLine } from '../output/print.ts'
 import { folderOf, folderOptions, nameIn } from './options.ts'
 import { dayOf, tellCrl } from './output.ts'
 

@@ -127,18 +127,24 @@ t.test(
         done.push(`move ${to}`)
       },
     }
-    const files = (await t.mockImport('../../../src/pki/state/files.ts', {
-      'node:fs': slow,
-    })) as typeof import('../../../src/pki/state/files.ts')
+    const files = await t.mockImport<{ writeFiles: typeof writeFiles }>(
+      '../../../src/pki/state/files.ts',
+      {
+        'node:fs': slow,
+      },
+    )
     const path = join(dir, 'x.key')
     files.writeFiles([{ path, content: 'more than three bytes' }])
     t.equal(readFileSync(path, 'utf8'), 'more than three bytes')
     t.same(done, [`sync ${path}.tmp`, `move ${path}`, `sync ${dir}`])
 
     done.length = 0
-    const ledger = (await t.mockImport('../../../src/pki/state/ledger.ts', {
-      'node:fs': slow,
-    })) as { appendToLedger: typeof appendToLedger }
+    const ledger = await t.mockImport<{ appendToLedger: typeof appendToLedger }>(
+      '../../../src/pki/state/ledger.ts',
+      {
+        'node:fs': slow,
+      },
+    )
     const takeBack = ledger.appendToLedger(dir, [
       { event: 'revoked', serial: '01', at: '2026-01-01T00:00:00Z', reason: 'unspecified' },
     ])

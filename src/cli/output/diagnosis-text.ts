@@ -1,9 +1,9 @@
 // A diagnosis as an operator reads it on a terminal.
-import type { ChainCertificate } from '../upstream/doctor/certificate-chain.ts'
-import type { Diagnosis } from '../upstream/doctor/diagnosis.ts'
-import type { ModeResult } from '../upstream/doctor/tls-modes.ts'
-import type { Step } from '../upstream/doctor/step.ts'
-import { printable } from '../rules/printable.ts'
+import type { ChainCertificate } from '../../upstream/doctor/certificate-chain.ts'
+import type { Diagnosis } from '../../upstream/doctor/diagnosis.ts'
+import type { ModeResult } from '../../upstream/doctor/tls-modes.ts'
+import type { Step } from '../../upstream/doctor/step.ts'
+import { printable } from '../../rules/printable.ts'
 import { formatTable } from './table.ts'
 
 const widest = 160

@@ -1,7 +1,7 @@
 // How far long work is: bars on a terminal, a line now and then elsewhere. Always on stderr.
 import { MultiBar } from 'cli-progress'
-import { printable } from '../rules/printable.ts'
-import { roughSize } from '../config/units.ts'
+import { printable } from '../../rules/printable.ts'
+import { roughSize } from '../../config/units.ts'
 
 export interface Bar {
   advance: (bytes: number) => void

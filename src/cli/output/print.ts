@@ -1,7 +1,7 @@
 // Prints what commands have to say. Names and messages in it may be foreign, so that every line goes
 // through here: a printed line steers no terminal.
-import { printable, printableJson } from '../rules/printable.ts'
-import { programVersion } from '../rules/version.ts'
+import { printable, printableJson } from '../../rules/printable.ts'
+import { programVersion } from '../../rules/version.ts'
 import { formatTable, type Column } from './table.ts'
 
 /** A line of the result. */
