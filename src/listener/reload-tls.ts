@@ -10,7 +10,7 @@ import { connectionsOf } from './connections.ts'
 import { securedBy, type ListenerServer, type Secured } from './server.ts'
 
 /** Connections looked at before others get their turn. */
-const batch = 200
+const batch = 50
 
 /**
  * The part of a reload that is this server's; undefined without TLS. `tls` is asked at each reload.

@@ -8,14 +8,24 @@ import {
 } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
+import { closeSpentConnections } from './trust/farewell.ts'
+import { keepPeerChains } from './trust/peer-chain.ts'
 import { createConnectionReporter, type ConnectionReporter } from './handshake-log.ts'
-import { frameProblem, isOurTurn, refuse, refuseRaw, refuseUnparsable } from './bad-request.ts'
+import {
+  frameProblem,
+  isOurTurn,
+  refuse,
+  refuseRaw,
+  refuseUnparsable,
+  responseOn,
+} from './bad-request.ts'
 import { connectionsOf, trackConnections, transportOf } from './connections.ts'
 import { inTurn } from './pipeline.ts'
 
@@ -90,8 +100,8 @@ export function createServer(
   })
   server.on('clientError', (error, socket) => {
     // A handshake that failed is told here, too: there is nobody yet to whom to answer.
-    if (ready.has(socket as Socket)) refuseUnparsable(error, socket)
-    else socket.destroy()
+    if (!ready.has(socket as Socket)) socket.destroy()
+    else if (!isAboutCertificate(error, socket)) refuseUnparsable(error, socket)
   })
   server.on('connect', (_req, socket) => refuseRaw(socket, noTunnel()))
   server.on('checkExpectation', (_req, res) => refuse(res, unknownExpectation()))
@@ -172,10 +182,15 @@ function createSecure(
       ALPNProtocols: ['http/1.1'],
     },
     guarded((req, res) => {
-      guard.check(req.socket as TLSSocket)
+      const socket = req.socket as TLSSocket
+      guard.check(socket)
+      if (guard.isSpent(socket)) res.setHeader('connection', 'close')
       handler(req, res)
     }, reporter),
   )
+  if (tls.clientAuth !== 'none') keepPeerChains(server)
+  const connections = connectionsOf(server).ready
+  server.on('close', closeSpentConnections({ connections, guard, responseOn }))
   server[secured] = { server, guard, credentials, options }
   // Asked now, the address is known to the report of a handshake that fails later.
   server.on('connection', (socket: Socket) => void socket.remoteAddress)
@@ -197,6 +212,15 @@ function guarded(handler: RequestListener, reporter: ConnectionReporter): Reques
     limit: () => limits.requestsPerConnection,
     onExcess: (source) => reporter.ended('too_many_requests', source),
   })
+}
+
+/**
+ * OpenSSL tells of a signature that does not fit once more, behind a handshake that does not insist
+ * on the certificate. The request is still to come, and is refused for what is wrong.
+ */
+function isAboutCertificate(error: NodeJS.ErrnoException, socket: Duplex): boolean {
+  const { authorizationError } = socket as Partial<TLSSocket>
+  return Boolean(authorizationError) && error.code?.startsWith('ERR_SSL_') === true
 }
 
 function noTunnel(): GatewayError {

@@ -1,18 +1,22 @@
 // Keeps each connection of a listener to what its client certificate is worth now, not only to
 // what it was worth at the handshake.
 import type { TLSSocket } from 'node:tls'
-import { judge, type Verdict } from './revocation.ts'
 import type { ClientTrust } from './authorities.ts'
+import { createSignatureCheck, judge, type Verdict } from './client-chain.ts'
+import { peerChainOf } from './peer-chain.ts'
 
-/** Handshakes take at most this long: until then some may end that began with other authorities. */
-const straggling = 10_000
+/**
+ * A connection is not used again from so long before its certificate ends on, ms: a client that has
+ * a new one by then comes back with it, and is never refused.
+ */
+const farewell = 5000
 
 const known = Symbol('verdict')
 
 interface Known extends Verdict {
   generation: number
-  /** Whether OpenSSL accepted the certificate; where it did not, or there is none, nothing changes. */
-  accepted: boolean
+  /** Whether there is a certificate, and OpenSSL accepted it; where it did not, nothing changes. */
+  client: 'none' | 'refused' | 'accepted'
 }
 
 type GuardedSocket = TLSSocket & { [known]?: Known }
@@ -23,50 +27,64 @@ export interface ClientGuard {
    * returns what has become wrong since then. Costs next to nothing while nothing has changed.
    */
   check: (socket: TLSSocket, now?: number) => string | undefined
+  /**
+   * Whether the connection should carry no further request: its client is refused, so that it must
+   * come back to be let in, or its certificate is about to end. As of the last `check`.
+   */
+  isSpent: (socket: TLSSocket, now?: number) => boolean
   /** From now on, every connection is held to `trust`. */
   replace: (trust: ClientTrust) => void
 }
 
 /** A guard for the connections of one server, whose authorities are those of `initial`. */
 export function createClientGuard(initial: ClientTrust): ClientGuard {
+  const isIssuedBy = createSignatureCheck()
   let trust = initial
   let generation = 0
-  let thoroughUntil = 0
 
   function judgeAgain(socket: GuardedSocket, now: number): Known {
-    const accepted = socket[known]?.accepted ?? socket.authorized
-    const certificate = accepted ? socket.getPeerX509Certificate() : undefined
+    const chain = peerChainOf(socket)
+    const client = socket[known]?.client ?? clientOf(socket, chain.length)
     const verdict =
-      certificate === undefined
-        ? { until: Infinity }
-        : judge(trust, certificate, now < thoroughUntil)
-    return { ...verdict, accepted, generation }
+      client === 'accepted'
+        ? judge(trust, chain, isIssuedBy, now)
+        : { until: Infinity, certificatesEnd: Infinity }
+    return { ...verdict, client, generation }
   }
 
   return {
     check(socket: GuardedSocket, now = Date.now()) {
       let verdict = socket[known]
-      if (verdict?.generation !== generation) {
+      // Only what is good is believed for a while.
+      if (
+        verdict?.generation !== generation ||
+        verdict.error !== undefined ||
+        now >= verdict.until
+      ) {
         verdict = judgeAgain(socket, now)
         socket[known] = verdict
       }
-      if (!verdict.accepted) return undefined
-      const error = verdict.error ?? (now >= verdict.until ? 'CRL_HAS_EXPIRED' : undefined)
+      if (verdict.client !== 'accepted') return undefined
+      const { error } = verdict
       socket.authorized = error === undefined
       // As Node does it: a code, whatever its types say.
       socket.authorizationError = (error ?? null) as unknown as Error
       return error
     },
+    isSpent(socket: GuardedSocket, now = Date.now()) {
+      const verdict = socket[known]
+      if (verdict === undefined || verdict.client === 'none') return false
+      if (verdict.client === 'refused' || verdict.error !== undefined) return true
+      return now >= verdict.certificatesEnd - farewell
+    },
     replace(next) {
-      if (isMissingOne(trust, next)) thoroughUntil = Date.now() + straggling
       trust = next
       generation += 1
     },
   }
 }
 
-/** Whether an authority is no longer trusted: then what was verified with it may be worth nothing. */
-function isMissingOne(before: ClientTrust, after: ClientTrust): boolean {
-  const left = new Set(after.authorities.map(({ certificate }) => certificate.fingerprint256))
-  return before.authorities.some(({ certificate }) => !left.has(certificate.fingerprint256))
+function clientOf({ authorized }: TLSSocket, certificates: number): Known['client'] {
+  if (certificates === 0) return 'none'
+  return authorized ? 'accepted' : 'refused'
 }
