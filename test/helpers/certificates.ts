@@ -28,6 +28,10 @@ export interface TestCertificateOptions {
   notAfter?: Date
   /** What the signature is made over; SHA-256 when absent. */
   hash?: 'SHA-1' | 'SHA-256'
+  /** Without them names alone tell which authority is meant; there are unless told. */
+  keyIdentifiers?: boolean
+  /** Instead of a new pair, as where an authority is renewed. */
+  keys?: webcrypto.CryptoKeyPair
 }
 
 const purposeOids = {
@@ -36,7 +40,8 @@ const purposeOids = {
 }
 
 export async function makeCertificate(options: TestCertificateOptions): Promise<TestCertificate> {
-  const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
+  const keys =
+    options.keys ?? (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']))
   const { subject, issuer, ca = false } = options
   const certificate = await x509.X509CertificateGenerator.create({
     subject,
@@ -49,8 +54,12 @@ export async function makeCertificate(options: TestCertificateOptions): Promise<
     serialNumber: `01${randomBytes(8).toString('hex')}`,
     extensions: [
       ...extensionsOf(options, ca),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
-      await x509.AuthorityKeyIdentifierExtension.create((issuer?.keys ?? keys).publicKey),
+      ...(options.keyIdentifiers === false
+        ? []
+        : [
+            await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+            await x509.AuthorityKeyIdentifierExtension.create((issuer?.keys ?? keys).publicKey),
+          ]),
     ],
   })
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)

@@ -2,7 +2,9 @@
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { writeFileSync } from 'node:fs'
+import { connect as connectTcp, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { connect, type TLSSocket } from 'node:tls'
 import t, { type Test } from 'tap'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
@@ -15,7 +17,11 @@ import { makeSite, noTls, startListener, type Site } from '../helpers/listener.t
 import { swapLoop } from './swap-loop.ts'
 
 /** A listener of `site` with a revocation list, its reloader, and clients that stay connected. */
-async function rig(t: Test, clientAuth: ListenerTlsConfig['clientAuth'] = 'required') {
+async function rig(
+  t: Test,
+  clientAuth: ListenerTlsConfig['clientAuth'] = 'required',
+  { withList = true } = {},
+) {
   const site = await makeSite(t, { clientAuth })
   const crl = join(site.folder, 'ca.crl')
   const revoke = async (...revoked: TestCertificate[]) => {
@@ -23,7 +29,8 @@ async function rig(t: Test, clientAuth: ListenerTlsConfig['clientAuth'] = 'requi
   }
   await revoke()
   const begun: ServerResponse[] = []
-  const listener = await startListener(t, { tls: { ...site.tls, crl: [crl] } }, (req, res) => {
+  const tls = withList ? { ...site.tls, crl: [crl] } : site.tls
+  const listener = await startListener(t, { tls }, (req, res) => {
     const caller = callerOf(req.socket)
     if (req.url === '/slow') {
       res.writeHead(200, { 'content-length': 8 }).write('half')
@@ -32,7 +39,7 @@ async function rig(t: Test, clientAuth: ListenerTlsConfig['clientAuth'] = 'requi
       res.end(caller.kind === 'refused' ? caller.reason : caller.kind)
     }
   })
-  const part = listenerPart(listener.server, () => ({ ...site.tls, crl: [crl] }))
+  const part = listenerPart(listener.server, () => tls)
   const results: ReloadResult[] = []
   const waiting: (() => void)[] = []
   const reloader = createReloader({
@@ -45,29 +52,60 @@ async function rig(t: Test, clientAuth: ListenerTlsConfig['clientAuth'] = 'requi
   })
   t.teardown(() => reloader.close())
   const reloaded = () => new Promise<void>((resolve) => waiting.push(resolve))
-  const client = (certificate?: TestCertificate) => stay(t, listener.port, site, certificate)
+  const client = (certificate?: TestCertificate, ...sent: TestCertificate[]) =>
+    stay(t, listener.port, site, certificate, ...sent)
   return { ...listener, site, crl, revoke, reloader, reloaded, results, begun, client }
 }
 
 /** A connection that is kept; `ask` sends a request and returns what comes next. */
-async function stay(t: Test, port: number, site: Site, client?: TestCertificate) {
+async function stay(
+  t: Test,
+  port: number,
+  site: Site,
+  client?: TestCertificate,
+  ...sent: TestCertificate[]
+) {
+  const tcp = connectTcp(port, '127.0.0.1')
+  await once(tcp, 'connect')
+  return overTls(t, tcp, site, client, ...sent)
+}
+
+/** The handshake over a connection that is there already. */
+async function overTls(
+  t: Test,
+  tcp: Socket,
+  site: Site,
+  client?: TestCertificate,
+  ...sent: TestCertificate[]
+) {
+  const chain = [client, ...sent].map((one) => one?.certificatePem ?? '').join('')
   const socket: TLSSocket = connect({
-    port,
-    host: '127.0.0.1',
+    socket: tcp,
     servername: 'localhost',
     ca: site.ca.certificatePem,
-    ...(client && { cert: client.certificatePem, key: client.keyPem }),
+    ...(client && { cert: chain, key: client.keyPem }),
   })
   socket.on('error', () => undefined)
   t.teardown(() => socket.destroy())
-  const closed = once(socket, 'close')
+  const closed = bounded('close', once(socket, 'close'))
+  // Most of them are never waited for.
+  closed.catch(() => undefined)
   await once(socket, 'secureConnect')
-  const ask = async (path = '/') => {
+  const answer = async (path = '/') => {
     socket.write(`GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`)
-    const [chunk] = (await once(socket, 'data')) as [Buffer]
-    return chunk.toString().split('\r\n\r\n')[1]
+    const [chunk] = await bounded('an answer', once(socket, 'data') as Promise<[Buffer]>)
+    return chunk.toString()
   }
-  return { socket, closed, ask }
+  const ask = async (path?: string) => (await answer(path)).split('\r\n\r\n')[1]
+  return { socket, closed, answer, ask }
+}
+
+/** A test that waits for what never comes says so, and ends. */
+function bounded<Value>(what: string, value: Promise<Value>): Promise<Value> {
+  const late = delay(40_000, undefined, { ref: false }).then(() => {
+    throw new Error(`${what} has not come`)
+  })
+  return Promise.race([value, late])
 }
 
 const anotherClient = ({ ca }: Site) =>
@@ -111,10 +149,12 @@ t.test('a revocation that is lifted again', async (t) => {
   await revoke(site.client)
   await reloader.reload()
   const refused = await client(site.client)
-  t.equal(await refused.ask(), 'revoked')
+  const answer = await refused.answer()
+  t.match(answer, /\r\nconnection: close\r\n[^]*\r\n\r\nrevoked$/i)
+  await refused.closed
   await revoke()
   await reloader.reload()
-  t.equal(await refused.ask(), 'certificate', 'on the same connection')
+  t.equal(await (await client(site.client)).ask(), 'certificate')
 })
 
 t.test('an authority that is no longer trusted, and one that is new', async (t) => {
@@ -147,6 +187,105 @@ t.test('a twin with another key does not pass for the authority that was removed
   writeFileSync(crl, (await makeCrl({ issuer: twin })).pem)
   t.equal(await reloader.reload(), true)
   await open.closed
+})
+
+t.test('without lists, too, a removed authority is in force no more', async (t) => {
+  const { site, client, reloader, port } = await rig(t, 'required', { withList: false })
+  const idle = await client(site.client)
+  t.equal(await idle.ask(), 'certificate')
+  const busy = await client(site.client)
+  t.equal(await busy.ask('/slow'), 'half')
+  const early = connectTcp(port, '127.0.0.1')
+  await once(early, 'connect')
+  // The answer says that the server has taken the other connections, too.
+  t.equal(await (await client(site.client)).ask(), 'certificate')
+  const next = await makeCertificate({ subject: 'CN=Test CA', ca: true })
+  writeFileSync(join(site.folder, 'ca.crt'), next.certificatePem)
+  t.equal(await reloader.reload(), true)
+  await Promise.all([idle.closed, busy.closed])
+  // Its handshake goes by the authorities that were in force when it connected.
+  await delay(4500)
+  const late = await overTls(t, early, site, site.client)
+  await delay(6000)
+  t.match(await late.answer(), /\r\nconnection: close\r\n[^]*\r\n\r\nunknown_ca$/i)
+  await late.closed
+})
+
+for (const clientAuth of ['required', 'optional'] as const) {
+  t.test(`authorities that travel with the client, while others go: ${clientAuth}`, async (t) => {
+    const { site, client, reloader, port } = await rig(t, clientAuth, { withList: false })
+    const other = await makeCertificate({ subject: 'CN=Other CA', ca: true })
+    const ca = join(site.folder, 'ca.crt')
+    writeFileSync(ca, site.ca.certificatePem + other.certificatePem)
+    t.equal(await reloader.reload(), true)
+    const issuing = await makeCertificate({ subject: 'CN=Issuing', issuer: site.ca, ca: true })
+    const good = await makeCertificate({ subject: 'CN=g', issuer: issuing, purposes: ['client'] })
+    const foreign = await makeCertificate({ subject: 'CN=Foreign', issuer: other, ca: true })
+    const bad = await makeCertificate({ subject: 'CN=b', issuer: foreign, purposes: ['client'] })
+    const kept = await client(good, issuing)
+    t.equal(await kept.ask('/slow'), 'half')
+    const cut = await client(bad, foreign)
+    t.equal(await cut.ask(), 'certificate')
+    const early = connectTcp(port, '127.0.0.1')
+    await once(early, 'connect')
+    t.equal(await (await client(good, issuing)).ask(), 'certificate')
+
+    writeFileSync(ca, site.ca.certificatePem)
+    t.equal(await reloader.reload(), true)
+    await cut.closed
+    t.equal(await (await overTls(t, early, site, good, issuing)).ask(), 'certificate')
+    t.equal(await (await client(good, issuing)).ask(), 'certificate')
+    t.notOk(kept.socket.destroyed)
+  })
+}
+
+t.test('an authority renewed with its key, and one that crosses over', async (t) => {
+  const { site, client, revoke, reloader, crl } = await rig(t)
+  const ca = join(site.folder, 'ca.crt')
+  const open = await client(site.client)
+  t.equal(await open.ask(), 'certificate')
+  const renewed = await makeCertificate({ subject: 'CN=Test CA', ca: true, keys: site.ca.keys })
+  writeFileSync(ca, renewed.certificatePem)
+  t.equal(await reloader.reload(), true)
+  t.equal(await open.ask(), 'certificate')
+
+  const next = await makeCertificate({ subject: 'CN=Next CA', ca: true })
+  const crossed = await makeCertificate({
+    subject: 'CN=Test CA',
+    ca: true,
+    issuer: next,
+    keys: site.ca.keys,
+  })
+  writeFileSync(ca, next.certificatePem + crossed.certificatePem)
+  t.equal(await reloader.reload(), true)
+  t.equal(await open.ask(), 'certificate', 'one way to a root is enough')
+  const nextList = await makeCrl({ issuer: next, revoked: [crossed] })
+  await revoke()
+  writeFileSync(crl, (await makeCrl({ issuer: site.ca })).pem + nextList.pem)
+  t.equal(await reloader.reload(), true)
+  await open.closed
+})
+
+t.test('a certificate that ends on an open connection: gone before it is refused', async (t) => {
+  const { site, client } = await rig(t)
+  const until = (ms: number) =>
+    makeCertificate({
+      subject: 'CN=short',
+      issuer: site.ca,
+      purposes: ['client'],
+      notAfter: new Date(Date.now() + ms),
+    })
+  const idle = await client(await until(9000))
+  t.notMatch(await idle.answer(), /connection: close/i)
+  const late = await client(await until(4000))
+  t.match(
+    await late.answer(),
+    /\r\nconnection: close\r\n[^]*certificate$/i,
+    'served for the last time',
+  )
+  await Promise.all([late.closed, idle.closed])
+  const long = await client(site.client)
+  t.notMatch(await long.answer(), /connection: close/i)
 })
 
 t.test('a bad set changes nothing and is told with every problem', async (t) => {
