@@ -59,6 +59,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
     offline: () => current.live.config.offline,
+    report: (upstream, error) => current.live.upstreams.report(upstream, error),
     log,
     metrics,
   })

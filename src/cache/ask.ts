@@ -1,9 +1,13 @@
 // Short exchanges with an upstream: answers that are wanted as a whole, or for their headers alone.
 import { GatewayError } from '../errors.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
+import { isErrorBody } from '../oci/error-body.ts'
+
+/** Of an error this much is of interest, bytes. */
+const errorLimit = 16 * 1024
 
 export interface Answer extends OriginResponse {
-  /** Empty unless the status is 200. */
+  /** All of a 200, the beginning of a 404, nothing of others. */
   body: Buffer
 }
 
@@ -31,7 +35,8 @@ export async function ask(
     },
     data(chunk) {
       length += chunk.length
-      if (length > limit) refuse(tooLong(limit))
+      if (answer?.status === 404) keepBeginning(chunk)
+      else if (length > limit) refuse(tooLong(limit))
       else if (answer?.status === 200) chunks.push(Buffer.from(chunk))
     },
     end() {
@@ -41,6 +46,10 @@ export async function ask(
     fail: reject,
   })
   return promise
+
+  function keepBeginning(chunk: Buffer): void {
+    if (length - chunk.length < errorLimit) chunks.push(Buffer.from(chunk.subarray(0, errorLimit)))
+  }
 
   function refuse(error: GatewayError): void {
     flow.abort()
@@ -67,24 +76,35 @@ export async function askHeaders(
   }
 }
 
+/** An answer that is of no use, though the exchange itself went well. */
+export class BadAnswer extends GatewayError {
+  constructor(reason: 'bad_response' | 'digest_mismatch', message: string, cause?: unknown) {
+    super('UPSTREAM_FAILED', message, { reason, cause })
+  }
+}
+
 /** The upstream answered what it must not. `what` completes "the upstream answered with ...". */
-export function badResponse(what: string, cause?: unknown): GatewayError {
-  return new GatewayError('UPSTREAM_FAILED', `the upstream answered with ${what}`, {
-    cause,
-    reason: 'bad_response',
-  })
+export function badResponse(what: string, cause?: unknown): BadAnswer {
+  return new BadAnswer('bad_response', `the upstream answered with ${what}`, cause)
 }
 
 /** What the upstream sent does not hash to its digest. */
-export function digestMismatch(): GatewayError {
-  return new GatewayError(
-    'UPSTREAM_FAILED',
+export function digestMismatch(): BadAnswer {
+  return new BadAnswer(
+    'digest_mismatch',
     'the upstream sent content that does not hash to its digest; look for a proxy that alters it',
-    { reason: 'digest_mismatch' },
   )
 }
 
-/** The upstream could not be asked, so that what is known of it may still be true. */
+/**
+ * Whether a 404 is that of a registry: others on the way, such as an ingress that restarts, know
+ * nothing of what a registry has.
+ */
+export function isOfRegistry({ headers, body }: Answer): boolean {
+  return 'docker-distribution-api-version' in headers || isErrorBody(body)
+}
+
+/** The upstream could not be asked, or said nothing of use: what is known of it may still be true. */
 export function isOutage(error: unknown): error is GatewayError {
   return (
     error instanceof GatewayError &&

@@ -1,19 +1,16 @@
 // Blobs: from memory, from disk, from a download that is joined or started; never without a link.
-import { GatewayError } from '../errors.ts'
-import { isDigestOfNothing, type Digest } from '../oci/digest.ts'
-import type { OriginResponse } from '../oci/origin.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import type { Cache, Content, Found, Source } from './cache.ts'
-import { ask, askHeaders, badResponse, digestMismatch, lengthOf } from './ask.ts'
+import { createConfirmation } from './confirmation.ts'
 import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
-import { linkKey, placeKey } from './memory.ts'
+import { placeKey } from './memory.ts'
 import type { Context } from './context.ts'
-import { createSingleFlight } from './single-flight.ts'
 
 export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' | 'blobSize'> {
   const { memory, disk, index, metrics, outages } = context
-  const confirm = createConfirmation(context)
+  const confirmation = createConfirmation(context)
 
   function hit(digest: Digest, content: Content, source: Source): Found {
     metrics.lookup('hit')
@@ -28,7 +25,7 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
   async function missed(place: Place, digest: Digest): Promise<Found> {
     if (!isLinked(place, digest) && isElsewhere(place, digest)) {
       outages.assertOnline()
-      await confirm(place, digest)
+      if (!(await isProven(place, digest))) return delivered(place, digest)
       const content = await disk.content(digest)
       if (content !== undefined) return hit(digest, content, 'disk')
     }
@@ -38,9 +35,21 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
 
   /** The cache has it, or is fetching it, for another repository. */
   function isElsewhere(place: Place, digest: Digest): boolean {
-    const fill = fills.running(digest)
-    if (fill !== undefined) return !isOf(fill, place)
-    return index.content(digest) !== undefined
+    if (fills.running(digest, place) !== undefined) return false
+    return fills.running(digest) !== undefined || index.content(digest) !== undefined
+  }
+
+  async function isProven(place: Place, digest: Digest): Promise<boolean> {
+    const { upstream } = place
+    const isItsOwn =
+      fills.running(digest)?.place.upstream === upstream || index.isLinkedBy(upstream, digest)
+    return isItsOwn && confirmation.holds(place, digest, index.content(digest)?.size)
+  }
+
+  /** Downloads it, though others have it: that its upstream sends it proves that it may be had there. */
+  async function delivered(place: Place, digest: Digest): Promise<Found> {
+    metrics.lookup('miss')
+    return followed(fills.running(digest, place) ?? fills.start(place, digest))
   }
 
   async function filled(place: Place, digest: Digest): Promise<Found> {
@@ -61,10 +70,10 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
 
   async function size(place: Place, digest: Digest): Promise<{ size: number; source: Source }> {
     outages.assertOnline()
-    const told = await confirm(place, digest)
+    const told = await confirmation.size(place, digest)
     if (told !== undefined) return { size: told, source: 'upstream' }
     // The upstream does not say: only the end of the download will tell.
-    const { content } = await filled(place, digest)
+    const { content } = await missed(place, digest)
     return { size: await lengthOfAll(content), source: 'fill' }
   }
 
@@ -104,50 +113,6 @@ async function followed(fill: Fill): Promise<Found> {
 
 function isOf({ place }: Fill, other: Place): boolean {
   return placeKey(place) === placeKey(other)
-}
-
-type Confirm = (place: Place, digest: Digest) => Promise<number | undefined>
-
-/** Asks whether the repository holds the blob, links it, and tells its size if the upstream does. */
-function createConfirmation({ memory, openUpstream }: Context): Confirm {
-  const share = createSingleFlight()
-
-  async function askOne(place: Place, digest: Digest): Promise<number | undefined> {
-    const { upstream, repository } = place
-    const request = { upstream, repository, resource: `blobs/${digest}` }
-    const answer =
-      (await askUnlessRefused(async () => {
-        const head = await ask(openUpstream, { ...request, method: 'HEAD' }, 0)
-        return isWrongLength(head, digest) ? { ...head, status: 405 } : head
-      })) ?? (await askHeaders(openUpstream, { ...request, method: 'GET' }))
-    if (isWrongLength(answer, digest)) throw digestMismatch()
-    if (answer.status === 404) {
-      throw new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob in this repository')
-    }
-    if (answer.status !== 200) throw badResponse(`status ${answer.status} to a blob`)
-    memory.link(place, digest, 'blob')
-    return lengthOf(answer)
-  }
-
-  return async (place, digest) => share(linkKey(place, digest), async () => askOne(place, digest))
-}
-
-/** Some answer HEAD with a length of 0; of a GET it means that the blob is wrong. */
-function isWrongLength(answer: OriginResponse, digest: Digest): boolean {
-  return answer.status === 200 && lengthOf(answer) === 0 && !isDigestOfNothing(digest)
-}
-
-/** undefined: HEAD is refused, as some registries do although GET works. */
-async function askUnlessRefused<Answer extends { status: number }>(
-  head: () => Promise<Answer>,
-): Promise<Answer | undefined> {
-  try {
-    const answer = await head()
-    return answer.status === 405 ? undefined : answer
-  } catch (error) {
-    if (error instanceof GatewayError && error.code === 'DENIED') return undefined
-    throw error
-  }
 }
 
 async function lengthOfAll(content: Content): Promise<number> {

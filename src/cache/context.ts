@@ -2,6 +2,7 @@
 import type { Logger } from 'pino'
 import type { OpenUpstream } from '../oci/origin.ts'
 import type { Disk } from './disk/open-files.ts'
+import type { Heads } from './heads.ts'
 import type { Memory } from './memory.ts'
 import type { Outages } from './outage.ts'
 import type { SmallStore } from './disk/small-store.ts'
@@ -15,6 +16,8 @@ export interface Freshness {
   tagTtl: number
   /** Beyond that, while the upstream cannot be asked. */
   staleIfError: number
+  /** The same while it refuses our own credentials; `staleIfError` when absent. */
+  staleIfDenied?: number | undefined
 }
 
 export interface CacheMetrics {
@@ -32,6 +35,7 @@ export interface Context {
   disk: Disk
   smallStore: SmallStore
   outages: Outages
+  heads: Heads
   storageProblems: StorageProblems
   log: Logger
   metrics: CacheMetrics

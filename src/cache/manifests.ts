@@ -6,7 +6,7 @@ import type { Context } from './context.ts'
 import { GatewayError } from '../errors.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { manifestAccept } from '../oci/media-type.ts'
-import { ask, badResponse, digestMismatch, type Answer } from './ask.ts'
+import { ask, badResponse, digestMismatch, isOfRegistry, type Answer } from './ask.ts'
 import { placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
@@ -17,8 +17,8 @@ export interface Manifests {
   manifest: (place: Place, digest: Digest) => Sync<FoundManifest>
   /** What the cache holds and the repository is known to hold; not counted as a look-up. */
   held: (place: Place, digest: Digest) => Sync<FoundManifest | undefined>
-  /** From the upstream, by digest or by tag; counted as a miss. */
-  fetched: (place: Place, reference: string) => Promise<FoundManifest>
+  /** From the upstream, by digest or by tag; a hit where that says that it is still `known`. */
+  fetched: (place: Place, reference: string, known?: FoundManifest) => Promise<FoundManifest>
   /** Counts a hit. */
   counted: (found: FoundManifest) => FoundManifest
 }
@@ -38,10 +38,17 @@ export function createManifests(context: Context, source: ManifestSource): Manif
       : stored && { content: stored, source: 'disk' }
   }
 
-  async function fetched(place: Place, reference: string): Promise<FoundManifest> {
-    metrics.lookup('miss')
+  async function fetched(
+    place: Place,
+    reference: string,
+    known?: FoundManifest,
+  ): Promise<FoundManifest> {
+    if (known === undefined) metrics.lookup('miss')
     outages.assertOnline()
-    return { content: await source.fetch(place, reference), source: 'upstream' }
+    const content = await source.fetch(place, reference, known?.content)
+    if (content === known?.content) return counted(known)
+    if (known !== undefined) metrics.lookup('miss')
+    return { content, source: 'upstream' }
   }
 
   function counted(found: FoundManifest): FoundManifest {
@@ -61,19 +68,29 @@ export function createManifests(context: Context, source: ManifestSource): Manif
 }
 
 export interface ManifestSource {
-  /** MANIFEST_UNKNOWN where the upstream has none. One request, however many want it. */
-  fetch: (place: Place, reference: string) => Promise<Small>
-  /** The digest that the upstream has for a tag now; undefined where it does not say. */
+  /**
+   * MANIFEST_UNKNOWN where the upstream has none, with the reason `notOfRegistry` where something
+   * else may have said so. One request, however many want it. `known` is given back where it is
+   * still that.
+   */
+  fetch: (place: Place, reference: string, known?: Small) => Promise<Small>
+  /** The digest that HEAD has for a tag now; undefined where it does not say. */
   resolve: (place: Place, tag: string) => Promise<Digest | undefined>
 }
+
+/** The 404 has nothing of what a registry answers. */
+export const notOfRegistry = 'not_of_registry'
 
 export function createManifestSource(context: Context): ManifestSource {
   const { memory, index, smallStore, metrics, openUpstream, background } = context
   const share = createSingleFlight(metrics.coalesced)
 
-  async function get(place: Place, reference: string): Promise<Small> {
-    const answer = await ask(openUpstream, requestFor('GET', place, reference), manifestLimit)
-    if (answer.status === 404) throw manifestUnknown()
+  async function get(place: Place, reference: string, known?: Small): Promise<Small> {
+    const request = requestFor('GET', place, reference)
+    const unless = known === undefined ? {} : { unless: known.digest }
+    const answer = await ask(openUpstream, { ...request, ...unless }, manifestLimit)
+    if (answer.status === 304 && known !== undefined) return known
+    if (answer.status === 404) throw manifestUnknown(answer)
     if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
     const digest = digestIn(answer, reference)
     if (digestOf(answer.body, algorithmOf(digest)) !== digest) throw digestMismatch()
@@ -97,28 +114,15 @@ export function createManifestSource(context: Context): ManifestSource {
   }
 
   return {
-    fetch: async (place, reference) =>
-      share(`${placeKey(place)} ${reference}`, async () => get(place, reference)),
+    fetch: async (place, reference, known) =>
+      share(`${placeKey(place)} ${reference} ${known?.digest ?? ''}`, async () =>
+        get(place, reference, known),
+      ),
     async resolve(place, tag) {
-      const answer = await askHead(context, place, tag)
-      if (answer?.status === 404) throw manifestUnknown()
-      const digest = answer?.headers['docker-content-digest'] ?? ''
-      return answer?.status === 200 && isDigest(digest) ? digest : undefined
+      const { status, headers } = await ask(openUpstream, requestFor('HEAD', place, tag), 0)
+      const digest = headers['docker-content-digest'] ?? ''
+      return status === 200 && isDigest(digest) ? digest : undefined
     },
-  }
-}
-
-/** undefined: the upstream refuses HEAD, which says nothing about GET. */
-async function askHead(
-  { openUpstream }: Context,
-  place: Place,
-  tag: string,
-): Promise<Answer | undefined> {
-  try {
-    return await ask(openUpstream, requestFor('HEAD', place, tag), 0)
-  } catch (error) {
-    if (error instanceof GatewayError && error.code === 'DENIED') return undefined
-    throw error
   }
 }
 
@@ -148,9 +152,10 @@ function factsOf({ headers, body }: Answer): ManifestFacts {
   }
 }
 
-function manifestUnknown(): GatewayError {
+function manifestUnknown(answer: Answer): GatewayError {
   return new GatewayError(
     'MANIFEST_UNKNOWN',
     'the upstream has no such manifest in this repository',
+    isOfRegistry(answer) ? {} : { reason: notOfRegistry },
   )
 }

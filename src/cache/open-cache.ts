@@ -1,19 +1,21 @@
 // Opens the cache: puts its parts together.
 import type { Logger } from 'pino'
+import type { GatewayError } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache } from './cache.ts'
 import { openIndex } from './index/content-index.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createFills } from './fill/fills.ts'
+import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { createOutages } from './outage.ts'
 import type { CacheMetrics, Freshness, Context } from './context.ts'
-import { createReferrers } from './referrers.ts'
+import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore, type SmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
-import { createTagList } from './tag-list.ts'
+import { createTagList } from './lists/tag-list.ts'
 import { createTags } from './tags.ts'
 import { createTolerantIndex, type TolerantIndex } from './index/tolerant-index.ts'
 import { createStorageProblems } from './storage-problems.ts'
@@ -26,6 +28,8 @@ export interface CacheOptions {
   freshnessOf: (upstream: string) => Freshness
   /** Whether upstreams are never to be asked. */
   offline: () => boolean
+  /** See `createOutages`. */
+  report: (upstream: string, error: GatewayError) => void
   log: Logger
   metrics: CacheMetrics
   /** Milliseconds since 1970. */
@@ -43,21 +47,26 @@ const indexPatience = 100
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): Cache {
-  const { dir, log, metrics, openUpstream, freshnessOf, offline, now = Date.now } = options
+  const { dir, log, metrics, openUpstream, freshnessOf, now = Date.now } = options
   const store = openStore(dir)
   const storageProblems = createStorageProblems(log)
   const index = createTolerantIndex(openIndex(dir, indexPatience), storageProblems)
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
   const smallStore = createSmallStore({ store, index, memory, storageProblems })
   const disk = createDisk({ store, index, memory, log })
-  const outages = createOutages({ offline, now, patience: options.patience ?? 2000 })
+  const outages = createOutages({
+    ...options,
+    now,
+    patience: options.patience ?? 2000,
+  })
+  const heads = createHeads(now)
   const pending = new Set<Promise<void>>()
   const background = (work: Promise<void>): void => {
     pending.add(work)
     void work.finally(() => pending.delete(work))
   }
-  const known = { store, index, memory, disk, smallStore, outages, storageProblems, log, metrics }
-  const context: Context = { ...known, openUpstream, freshnessOf, now, background }
+  const parts = { store, index, memory, disk, smallStore, outages, heads, storageProblems }
+  const context: Context = { ...parts, log, metrics, openUpstream, freshnessOf, now, background }
 
   const fills = createFills({
     ...context,

@@ -1,82 +1,171 @@
-// Which upstreams could not be asked lately: they get a rest, and clients what is known meanwhile.
+// Decides who is left alone after a failure, for how long, and whether clients get what is known meanwhile.
+import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
-import { isOutage } from './ask.ts'
+import type { Place } from '../oci/place.ts'
+import { BadAnswer, isOutage } from './ask.ts'
+import type { Freshness } from './context.ts'
+import { placeKey } from './memory.ts'
 
 export interface Outages {
   /**
    * What `asks` brings; what `stale` does where the upstream cannot be asked now, was not to be
-   * had a moment ago, or is never to be asked. `stale` answers undefined where it has nothing.
+   * had a moment ago, or is never to be asked. `stale` gets the longest that an answer may be
+   * overdue, in ms, and answers undefined where it has nothing.
    */
   orStale: <Answer extends object>(
-    upstream: string,
+    place: Place,
     asks: () => Promise<Answer>,
-    stale: () => Promise<Answer | undefined>,
+    stale: (longest: number) => Promise<Answer | undefined>,
   ) => Promise<Answer>
-  /** Upstreams are never to be asked. */
-  isOffline: () => boolean
   /** @throws GatewayError UNAVAILABLE */
   assertOnline: () => void
 }
 
 export interface OutagesOptions {
   offline: () => boolean
+  freshnessOf: (upstream: string) => Freshness
   now: () => number
   /** How long an upstream that failed before is waited for, where there is something to serve, ms. */
   patience: number
+  /** Tells of an answer that is of no use, which whoever speaks with the upstream takes for a good one. */
+  report: (upstream: string, error: GatewayError) => void
 }
 
-/** How long an upstream that failed is left alone while there is something else to serve, ms. */
+/** How long whoever failed is left alone while there is something else to serve, ms. */
 const restFor = 15_000
+/** How long a failure counts where another one of the same upstream follows, ms. */
+const minute = 60_000
+/** Repositories that are remembered to have failed, at most; each is its name. */
+const mostRemembered = 2000
 
-export function createOutages({ offline, now, patience }: OutagesOptions): Outages {
-  const failedAt = new Map<string, number>()
+interface Failure {
+  at: number
+  /** Our own credentials are refused, rather than that nobody could be asked. */
+  isRefusal: boolean
+}
 
-  function isResting(upstream: string): boolean {
-    const since = now() - (failedAt.get(upstream) ?? Number.NEGATIVE_INFINITY)
-    return since >= 0 && since < restFor
+export function createOutages(options: OutagesOptions): Outages {
+  const { offline, freshnessOf, now, patience, report } = options
+  const failures = createFailures(now)
+
+  function longest(upstream: string, isRefusal: boolean): number {
+    if (offline()) return Number.POSITIVE_INFINITY
+    const { staleIfError, staleIfDenied = staleIfError } = freshnessOf(upstream)
+    return isRefusal ? staleIfDenied : staleIfError
   }
 
-  async function noted<Answer>(upstream: string, asks: () => Promise<Answer>): Promise<Answer> {
+  async function noted<Answer>(place: Place, asks: () => Promise<Answer>): Promise<Answer> {
     try {
       const answer = await asks()
-      failedAt.delete(upstream)
+      failures.forget(place)
       return answer
     } catch (error) {
-      if (isOutage(error) && !isAnswer(error)) failedAt.set(upstream, now())
+      failures.note(place, error)
       throw error
     }
   }
 
   return {
-    async orStale(upstream, asks, stale) {
-      if (offline() || isResting(upstream)) {
-        const known = await stale()
+    async orStale(place, asks, stale) {
+      const { upstream } = place
+      const rests = failures.resting(place)
+      if (offline() || rests !== undefined) {
+        const known = await stale(longest(upstream, rests?.isRefusal === true))
         if (known !== undefined) return known
         if (offline()) throw offlineError()
       }
-      const failedBefore = failedAt.has(upstream)
-      const asking = noted(upstream, asks)
-      if (failedBefore && (await isLate(asking, patience))) {
-        failedAt.set(upstream, now())
-        const known = await stale()
+      const before = failures.last(place)
+      const asking = noted(place, asks)
+      if (before !== undefined && (await isLate(asking, patience))) {
+        failures.noteLate(place)
+        const known = await stale(longest(upstream, before.isRefusal))
         if (known !== undefined) return known
       }
       return asking.catch(async (error: unknown) => {
-        const known = isOutage(error) ? await stale() : undefined
+        if (!isOutage(error) && !isRefusal(error)) throw error
+        if (error instanceof BadAnswer) report(upstream, error)
+        const known = await stale(longest(upstream, isRefusal(error)))
         if (known === undefined) throw error
         return known
       })
     },
-    isOffline: offline,
     assertOnline() {
       if (offline()) throw offlineError()
     },
   }
 }
 
-/** The upstream is there, but what it said is of no use. */
-function isAnswer({ reason = '' }: GatewayError): boolean {
-  return ['bad_response', 'digest_mismatch'].includes(reason)
+/**
+ * What failed lately. A registry that cannot be reached is left alone as a whole; where a single
+ * request failed, because it took too long or by an answer that says "not now", only its repository
+ * is, unless the next one to be asked fails as well.
+ */
+function createFailures(now: () => number) {
+  const upstreams = new LRUCache<string, Failure>({ max: mostRemembered })
+  const places = new LRUCache<string, Failure>({ max: mostRemembered })
+  /** The last repository of each upstream that failed by itself, until any is answered. */
+  const suspects = new Map<string, Failure & { key: string }>()
+
+  function within(ms: number, at: number | undefined): boolean {
+    const age = now() - (at ?? Number.NEGATIVE_INFINITY)
+    // After a clock that was set back nobody knows how long it was.
+    return age >= 0 && age < ms
+  }
+
+  function noteWeak(place: Place, failure: Failure): void {
+    const { upstream } = place
+    const key = placeKey(place)
+    const suspect = suspects.get(upstream)
+    const isAnother = suspect !== undefined && suspect.key !== key && within(minute, suspect.at)
+    if (isAnother) begin(upstreams, upstream, failure)
+    suspects.set(upstream, { key, ...failure })
+    begin(places, key, failure)
+  }
+
+  /** A failure during a rest does not make it longer: others may have better luck after it. */
+  function begin(known: LRUCache<string, Failure>, key: string, failure: Failure): void {
+    if (!within(restFor, known.get(key)?.at)) known.set(key, failure)
+  }
+
+  return {
+    resting(place: Place): Failure | undefined {
+      return [upstreams.get(place.upstream), places.get(placeKey(place))].find((failure) =>
+        within(restFor, failure?.at),
+      )
+    },
+    /** What failed before, and was not answered since. */
+    last: (place: Place): Failure | undefined =>
+      upstreams.get(place.upstream) ?? places.get(placeKey(place)) ?? suspects.get(place.upstream),
+    forget(place: Place): void {
+      upstreams.delete(place.upstream)
+      suspects.delete(place.upstream)
+      places.delete(placeKey(place))
+    },
+    note(place: Place, error: unknown): void {
+      const strength = strengthOf(error)
+      const failure = { at: now(), isRefusal: isRefusal(error) }
+      if (strength === 'strong') begin(upstreams, place.upstream, failure)
+      if (strength === 'weak') noteWeak(place, failure)
+    },
+    noteLate: (place: Place) => noteWeak(place, { at: now(), isRefusal: false }),
+  }
+}
+
+/** Whether an error says something of the whole registry, of what was asked about, or of nothing else. */
+function strengthOf(error: unknown): 'strong' | 'weak' | undefined {
+  if (isRefusal(error)) return 'weak'
+  if (!isOutage(error)) return undefined
+  const { code, reason = '', blame } = error
+  if (code === 'TOOMANYREQUESTS') return 'weak'
+  if (blame.status !== undefined) return [502, 503, 504].includes(blame.status) ? 'weak' : undefined
+  if (['bad_response', 'digest_mismatch'].includes(reason)) return undefined
+  const isOfOne = ['reset', 'stall', 'timeout', 'truncated'].includes(reason)
+  return blame.host !== undefined || isOfOne ? 'weak' : 'strong'
+}
+
+/** The upstream does not take the credentials that the gateway has, whatever they are to open. */
+function isRefusal(error: unknown): error is GatewayError {
+  return error instanceof GatewayError && error.reason === 'credentials_refused'
 }
 
 /** Whether the work takes longer than so many ms; it goes on. */

@@ -14,3 +14,17 @@ export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
   return new GatewayError('INTERNAL', 'the gateway failed; its log says why', { cause: error })
 }
+
+/** Whether it is such a body: how a registry is told from whatever else answers in its place. */
+export function isErrorBody(body: Buffer): boolean {
+  try {
+    const { errors } = (JSON.parse(body.toString('utf8')) ?? {}) as { errors?: unknown }
+    return Array.isArray(errors) && errors.length > 0 && errors.every(hasCode)
+  } catch {
+    return false
+  }
+}
+
+function hasCode(error: unknown): boolean {
+  return typeof (error as { code?: unknown } | null)?.code === 'string'
+}

@@ -19,3 +19,8 @@ export const manifestAccept = [
 export function bareMediaType(contentType: string | undefined): string {
   return (contentType ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }
+
+/** What stands in front of a registry and answers in its place sends this. */
+export function isWebPage(mediaType: string): boolean {
+  return mediaType === 'text/html' || mediaType === 'application/xhtml+xml'
+}

@@ -167,7 +167,6 @@ async function fillWith(t: Test, draft: () => Draft) {
     digest: largest(image)[0],
     retryDelay: 10,
     draft,
-    onStarted: () => undefined,
     onVerified: () => undefined,
     onStored: () => void (stored += 1),
     onStoringFailed: (error) => void failures.push(error),

@@ -4,6 +4,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Test } from 'tap'
+import type { GatewayError } from '../../src/errors.ts'
 import type { Found } from '../../src/cache/cache.ts'
 import { openCache, type CacheOptions } from '../../src/cache/open-cache.ts'
 import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
@@ -34,6 +35,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const site = { offline: false }
   const counts = { hit: 0, miss: 0, coalesced: 0, fills: 0 }
   const lines: Record<string, unknown>[] = []
+  const reports: [upstream: string, error: GatewayError][] = []
   const log = pino(
     { level: 'info' },
     { write: (line: string) => void lines.push(JSON.parse(line)) },
@@ -46,6 +48,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
       openUpstream: createOrigin({ 'registry.test': upstream.url }, stallTimeout),
       freshnessOf: () => ({ tagTtl: 5 * minute, staleIfError: 60 * minute }),
       offline: () => site.offline,
+      report: (...told) => void reports.push(told),
       log,
       metrics: {
         lookup: (result) => void (counts[result] += 1),
@@ -65,7 +68,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     t.teardown(close)
     return { ...cache, close }
   }
-  return { dir, image, upstream, clock, site, counts, lines, open, cache: open() }
+  return { dir, image, upstream, clock, site, counts, lines, reports, open, cache: open() }
 }
 
 /** The blob with the most bytes. */

@@ -37,6 +37,7 @@ async function setUp(t: Test, repositories: Record<string, Content>) {
       openUpstream: client.open,
       freshnessOf: () => ({ tagTtl: 0, staleIfError: 60_000 }),
       offline: () => offline,
+      report: ignore,
       log: recordingLog().log,
       metrics: { lookup: ignore, coalesced: ignore, fills: ignore },
       retryDelay: 10,

@@ -31,7 +31,6 @@ export interface FillOptions {
   retryDelay: number
   /** May throw what the file system says: then the content is passed on without being kept. */
   draft: () => Draft
-  onStarted: () => void
   /** The digest is right; `bytes` where all of it is in memory. */
   onVerified: (bytes: Buffer | undefined) => void
   onStored: (stored: Stored) => void
@@ -70,7 +69,6 @@ export function startFill(options: FillOptions): Fill {
     }
     const { wake: onFlush, neededFrom } = readers
     file = createGrowingFile({ ...options, size, neededFrom, onFlush, onRoom, onStoringFailed })
-    options.onStarted()
     started.resolve()
   }
 

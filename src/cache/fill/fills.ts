@@ -6,14 +6,14 @@ import type { Place } from '../../oci/place.ts'
 import type { Disk } from '../disk/open-files.ts'
 import { startFill, type Fill } from './fill.ts'
 import type { Small } from '../cache.ts'
-import type { Memory } from '../memory.ts'
+import { placeKey, type Memory } from '../memory.ts'
 import type { SmallStore } from '../disk/small-store.ts'
 import type { Store } from '../store.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 
 export interface Fills {
-  /** One that a reader of all of it can join. */
-  running: (digest: Digest) => Fill | undefined
+  /** One that a reader of all of it can join; the one of that repository, where one is named. */
+  running: (digest: Digest, place?: Place) => Fill | undefined
   start: (place: Place, digest: Digest) => Fill
   /** Ends them all, and waits until what was complete is stored. */
   close: () => Promise<void>
@@ -36,7 +36,8 @@ const mediaType = 'application/octet-stream'
 export function createFills(options: FillsOptions): Fills {
   const { openUpstream, store, memory, disk, smallStore, storageProblems, onChange, retryDelay } =
     options
-  const latest = new Map<Digest, Fill>()
+  /** In the order of their starts: several where an upstream has to prove that it has what others have. */
+  const underWay = new Map<Digest, Fill[]>()
   const all = new Set<Fill>()
 
   function start(place: Place, digest: Digest): Fill {
@@ -47,8 +48,9 @@ export function createFills(options: FillsOptions): Fills {
       digest,
       retryDelay,
       draft: () => store.draft(digest),
-      onStarted: () => memory.link(place, digest, 'blob'),
       onVerified(bytes) {
+        // Not before: whoever begins to send something has not proven that it has this.
+        memory.link(place, digest, 'blob')
         if (bytes === undefined) return
         unstored = { kind: 'small', digest, mediaType, bytes }
         memory.keep(unstored)
@@ -60,11 +62,11 @@ export function createFills(options: FillsOptions): Fills {
       },
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
     })
-    latest.set(digest, fill)
+    underWay.set(digest, [...(underWay.get(digest) ?? []), fill])
     all.add(fill)
     onChange(1)
     void fill.ended.then(() => {
-      if (latest.get(digest) === fill) latest.delete(digest)
+      leave(digest, fill)
       all.delete(fill)
       if (unstored !== undefined) smallStore.keep(unstored)
       onChange(-1)
@@ -72,11 +74,20 @@ export function createFills(options: FillsOptions): Fills {
     return fill
   }
 
+  function leave(digest: Digest, fill: Fill): void {
+    const others = (underWay.get(digest) ?? []).filter((other) => other !== fill)
+    if (others.length > 0) underWay.set(digest, others)
+    else underWay.delete(digest)
+  }
+
   return {
     start,
-    running(digest) {
-      const fill = latest.get(digest)
-      return fill?.isJoinable() === true ? fill : undefined
+    running(digest, place) {
+      const started = underWay.get(digest) ?? []
+      return started.findLast(
+        (fill) =>
+          fill.isJoinable() && (place === undefined || placeKey(place) === placeKey(fill.place)),
+      )
     },
     async close() {
       for (const fill of all) fill.abort(new GatewayError('UNAVAILABLE', 'the gateway is stopping'))

@@ -50,6 +50,8 @@ export interface Index {
   touchContents: (accessed: ReadonlyMap<Digest, number>) => void
 
   linkKinds: (place: Place, digest: Digest) => LinkKind[]
+  /** Whether some repository of the upstream holds it. */
+  isLinkedBy: (upstream: string, digest: Digest) => boolean
   links: (filter?: { place?: Place; digest?: Digest }) => Link[]
   addLink: (place: Place, digest: Digest, kind: LinkKind) => void
   dropLink: (place: Place, digest: Digest) => void
@@ -166,12 +168,16 @@ function contentQueries(sqlite: DatabaseSync): ContentQueries {
   }
 }
 
-type LinkQueries = Pick<Index, 'linkKinds' | 'links' | 'addLink' | 'dropLink' | 'repositories'>
+type LinkQueries = Pick<
+  Index,
+  'linkKinds' | 'isLinkedBy' | 'links' | 'addLink' | 'dropLink' | 'repositories'
+>
 
 function linkQueries(sqlite: DatabaseSync): LinkQueries {
   const kinds = sqlite.prepare(
     'SELECT kind FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
   )
+  const anyOf = sqlite.prepare('SELECT 1 FROM link WHERE digest = ? AND upstream = ? LIMIT 1')
   const put = sqlite.prepare('INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)')
   const drop = sqlite.prepare(
     'DELETE FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
@@ -187,6 +193,7 @@ function linkQueries(sqlite: DatabaseSync): LinkQueries {
   return {
     linkKinds: ({ upstream, repository }, digest) =>
       kinds.all(upstream, repository, digest).map((row) => row['kind'] as LinkKind),
+    isLinkedBy: (upstream, digest) => anyOf.get(digest, upstream) !== undefined,
     links: ({ place, digest } = {}) =>
       find.all(
         place?.upstream ?? null,

@@ -2,7 +2,15 @@
 import type { Index } from './content-index.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 
-type Reads = 'content' | 'linkKinds' | 'tag' | 'tagsOf' | 'parentsOf' | 'referrers' | 'repositories'
+type Reads =
+  | 'content'
+  | 'isLinkedBy'
+  | 'linkKinds'
+  | 'tag'
+  | 'tagsOf'
+  | 'parentsOf'
+  | 'referrers'
+  | 'repositories'
 type Writes =
   | 'addContent'
   | 'dropContent'
@@ -62,6 +70,7 @@ export function createTolerantIndex(index: Index, storageProblems: StorageProble
   return {
     isVolatile: index.isVolatile,
     content: read(index.content, undefined),
+    isLinkedBy: read(index.isLinkedBy, false),
     linkKinds: read(index.linkKinds, []),
     tag: read(index.tag, undefined),
     tagsOf: read(index.tagsOf, []),

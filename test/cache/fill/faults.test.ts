@@ -96,7 +96,7 @@ const failing: Record<
   'an encoded body': { list: [faults.gzipEncoded()], reason: 'bad_response', sent: encoded.length },
   'a web page': { list: [faults.htmlPage()], reason: 'digest_mismatch' },
   'no bytes at all': { list: [faults.status(200)], reason: 'digest_mismatch', early: true },
-  'errors only': { list: [faults.status(503)], reason: 'status_503', early: true },
+  'errors only': { list: [faults.status(503)], reason: 'http_5xx', early: true },
 }
 
 for (const [name, { list, reason, early, sent }] of Object.entries(failing)) {

@@ -1,10 +1,17 @@
 // Lists from an upstream, page by page: tags, and what refers to a manifest.
-import type { Place } from '../oci/place.ts'
-import { ask, badResponse, type Answer } from './ask.ts'
-import type { Context } from './context.ts'
+import type { Place } from '../../oci/place.ts'
+import { ask, badResponse, isOfRegistry, type Answer } from '../ask.ts'
+import type { Context } from '../context.ts'
 
 const maxPages = 1000
 const maxBytes = 32 * 1024 * 1024
+
+export interface Pages {
+  status: number
+  pages: Record<string, unknown>[]
+  /** Whether it is a registry that says so. */
+  isOfRegistry: boolean
+}
 
 /**
  * All pages of a list. Of a Link only the place in the list is taken, never another target.
@@ -15,7 +22,7 @@ export async function askPages(
   { openUpstream }: Pick<Context, 'openUpstream'>,
   { upstream, repository }: Place,
   { resource, query, accept }: { resource: string; query: string; accept: string },
-): Promise<{ status: number; pages: Record<string, unknown>[] }> {
+): Promise<Pages> {
   const pages: Record<string, unknown>[] = []
   let bytes = 0
   let next: string | undefined = query
@@ -30,14 +37,15 @@ export async function askPages(
       maxBytes - bytes,
     )
     if (answer.status !== 200) {
-      if (pages.length === 0) return { status: answer.status, pages }
+      if (pages.length === 0)
+        return { status: answer.status, pages, isOfRegistry: isOfRegistry(answer) }
       throw badResponse(`status ${answer.status} in the middle of a list`)
     }
     bytes += answer.body.length
     pages.push(objectIn(answer.body))
     next = nextQuery(answer.headers['link'])
   }
-  return { status: 200, pages }
+  return { status: 200, pages, isOfRegistry: true }
 }
 
 /** `n` and `last` of a Link to the next page (RFC 8288). */

@@ -1,13 +1,13 @@
 // The tags of a repository: all that the upstream lists, or those that the cache holds.
 import { LRUCache } from 'lru-cache'
-import { GatewayError } from '../errors.ts'
-import type { Place } from '../oci/place.ts'
-import type { Cache, Listed } from './cache.ts'
-import { badResponse } from './ask.ts'
+import { GatewayError } from '../../errors.ts'
+import type { Place } from '../../oci/place.ts'
+import type { Cache, Listed } from '../cache.ts'
+import { badResponse } from '../ask.ts'
 import { askPages } from './paged-list.ts'
-import { placeKey } from './memory.ts'
-import type { Context } from './context.ts'
-import { createSingleFlight } from './single-flight.ts'
+import { placeKey } from '../memory.ts'
+import type { Context } from '../context.ts'
+import { createSingleFlight } from '../single-flight.ts'
 
 /** How long a list is served again without asking, ms. */
 export const listFreshFor = 10_000
@@ -29,8 +29,8 @@ export function createTagList(context: Context): Cache['tags'] {
     return { entries, source: 'upstream', stale: false }
   }
 
-  async function held(place: Place): Promise<Listed<string> | undefined> {
-    const entries = index.tagsOf(place)
+  async function held(place: Place, longest: number): Promise<Listed<string> | undefined> {
+    const entries = longest > 0 ? index.tagsOf(place) : []
     return entries.length === 0 ? undefined : { entries, source: 'disk', stale: true }
   }
 
@@ -41,21 +41,24 @@ export function createTagList(context: Context): Cache['tags'] {
     }
     return share(placeKey(place), async () =>
       outages.orStale(
-        place.upstream,
+        place,
         async () => asked(place),
-        async () => held(place),
+        async (longest) => held(place, longest),
       ),
     )
   }
 }
 
 async function askTags(context: Context, place: Place): Promise<string[]> {
-  const { status, pages } = await askPages(context, place, {
+  const { status, pages, isOfRegistry } = await askPages(context, place, {
     resource: 'tags/list',
     query: `n=${pageLength}`,
     accept: 'application/json',
   })
   if (status === 404) {
+    if (!isOfRegistry && context.index.tagsOf(place).length > 0) {
+      throw badResponse('a 404 that is not that of a registry')
+    }
     throw new GatewayError('NAME_UNKNOWN', 'the upstream has no such repository')
   }
   if (status !== 200) throw badResponse(`status ${status} to a list of tags`)

@@ -1,16 +1,16 @@
 // What refers to a manifest: by the referrers API, by the fallback tag, or by what the cache holds.
 import { LRUCache } from 'lru-cache'
-import { algorithmOf, hexOf, isDigest, type Digest } from '../oci/digest.ts'
-import { manifestLimit } from '../oci/manifest.ts'
-import { manifestAccept, mediaTypes } from '../oci/media-type.ts'
-import type { Place } from '../oci/place.ts'
-import type { Cache, Descriptor, Listed } from './cache.ts'
-import { ask, badResponse } from './ask.ts'
+import { algorithmOf, hexOf, isDigest, type Digest } from '../../oci/digest.ts'
+import { manifestLimit } from '../../oci/manifest.ts'
+import { manifestAccept, mediaTypes } from '../../oci/media-type.ts'
+import type { Place } from '../../oci/place.ts'
+import type { Cache, Descriptor, Listed } from '../cache.ts'
+import { ask, badResponse } from '../ask.ts'
 import { askPages, objectIn } from './paged-list.ts'
-import type { Manifests } from './manifests.ts'
-import { linkKey } from './memory.ts'
-import type { Context } from './context.ts'
-import { createSingleFlight } from './single-flight.ts'
+import type { Manifests } from '../manifests.ts'
+import { linkKey } from '../memory.ts'
+import type { Context } from '../context.ts'
+import { createSingleFlight } from '../single-flight.ts'
 import { listFreshFor } from './tag-list.ts'
 
 /** Descriptors in memory, at most. */
@@ -37,7 +37,12 @@ export function createReferrers(context: Context, manifests: Manifests): Cache['
     return { entries, source: 'upstream', stale: false }
   }
 
-  async function held(place: Place, digest: Digest): Promise<Listed<Descriptor> | undefined> {
+  async function held(
+    place: Place,
+    digest: Digest,
+    longest: number,
+  ): Promise<Listed<Descriptor> | undefined> {
+    if (longest <= 0) return undefined
     const kept = index.referrers(place, digest)
     const entries =
       kept === undefined
@@ -55,9 +60,9 @@ export function createReferrers(context: Context, manifests: Manifests): Cache['
     }
     return share(linkKey(place, digest), async () =>
       outages.orStale(
-        place.upstream,
+        place,
         async () => asked(place, digest),
-        async () => held(place, digest),
+        async (longest) => held(place, digest, longest),
       ),
     )
   }
