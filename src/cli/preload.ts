@@ -92,7 +92,7 @@ function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
     openUpstream: upstreams.open,
     freshnessOf: (upstream) => config.upstreams[upstream] ?? { tagTtl: 0, staleIfError: 0 },
     offline: () => config.offline,
-    report: upstreams.report,
+    report: (upstream, error) => upstreams.report(upstream, error),
     log,
     metrics: { lookup: ignore, coalesced: ignore, fills: ignore },
   })

@@ -37,8 +37,8 @@ export async function askPages(
       maxBytes - bytes,
     )
     if (answer.status !== 200) {
-      if (pages.length === 0)
-        return { status: answer.status, pages, isOfRegistry: isOfRegistry(answer) }
+      const { status } = answer
+      if (pages.length === 0) return { status, pages, isOfRegistry: isOfRegistry(answer) }
       throw badResponse(`status ${answer.status} in the middle of a list`)
     }
     bytes += answer.body.length
