@@ -4,21 +4,11 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import type { Disk } from './disk/open-files.ts'
 import type { Heads } from './heads.ts'
 import type { Memory } from './memory.ts'
-import type { Outages } from './outage.ts'
+import type { Freshness, Outages } from './outage.ts'
 import type { SmallStore } from './disk/small-store.ts'
 import type { Store } from './store.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
 import type { StorageProblems } from './storage-problems.ts'
-
-/** How long tags of an upstream are served, in ms. */
-export interface Freshness {
-  /** Without asking again. */
-  tagTtl: number
-  /** Beyond that, while the upstream cannot be asked. */
-  staleIfError: number
-  /** The same while it refuses our own credentials; `staleIfError` when absent. */
-  staleIfDenied?: number | undefined
-}
 
 export interface CacheMetrics {
   lookup: (result: 'hit' | 'miss') => void

@@ -3,8 +3,17 @@ import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 import { BadAnswer, isOutage } from './ask.ts'
-import type { Freshness } from './context.ts'
 import { placeKey } from './memory.ts'
+
+/** How long tags of an upstream are served, in ms. */
+export interface Freshness {
+  /** Without asking again. */
+  tagTtl: number
+  /** Beyond that, while the upstream cannot be asked. */
+  staleIfError: number
+  /** The same while it refuses our own credentials; `staleIfError` when absent. */
+  staleIfDenied?: number | undefined
+}
 
 export interface Outages {
   /**
