@@ -2,7 +2,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createAuthority, issueCertificate, type Issued } from '../pki/authority.ts'
-import { hostsToml } from '../pki/handover/containerd.ts'
+import { hostsToml, pairPaths } from '../pki/handover/handover.ts'
 import { startRegistry, type Registry } from './registry.ts'
 import { buildSampleImage } from './sample-image.ts'
 
@@ -64,7 +64,7 @@ export async function createSite(folder: string): Promise<Site> {
 export function writeHosts(folder: string, gateway: string): string {
   const hosts = join(folder, 'certs.d')
   mkdirSync(join(hosts, demoUpstream), { recursive: true })
-  const toml = hostsToml(new URL(gateway), join(folder, 'certs'), 'edge-1')
+  const toml = hostsToml(new URL(gateway), pairPaths(join(folder, 'certs'), 'edge-1'))
   writeFileSync(join(hosts, demoUpstream, 'hosts.toml'), toml)
   return hosts
 }

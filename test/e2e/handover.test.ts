@@ -78,9 +78,19 @@ t.test('containerd', optionsFor('containerd'), async (t) => {
   const [command, ...args] = node.test
   t.equal(command, 'ctr')
   const { ctrWith } = await startContainerd(t)
+  const of = (image: string) =>
+    ctrWith(join(node.root, 'etc/containerd'), ...args.slice(0, -1), image)
   const pull = () => ctrWith(join(node.root, 'etc/containerd'), ...args)
   t.match(await pull(), { code: 0 })
   pulled(t, node)
+  const absent = await of('docker.io/library/alpine:absent')
+  t.match(absent, { code: 1, stderr: /not found/ }, 'and no word of certificates')
+  t.notMatch(absent.stderr, /x509|tls:/)
+  t.match(await of(`${node.gateway.address}/docker.io/library/alpine:latest`), { code: 0 })
+  t.same(
+    node.gateway.log().filter(({ msg }) => msg === 'TLS handshake failed'),
+    [],
+  )
   await node.script('revoke-cert', 'edge-1')
   await node.gateway.logged('its reload', ({ msg }) => msg === 'reloaded')
   t.match(await pull(), { code: 1, stderr: /403 Forbidden/ }, 'revoked while it runs')

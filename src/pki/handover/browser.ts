@@ -1,6 +1,7 @@
-// Hand-over to a person's browser: one PKCS#12 file, and the passphrase that it asks for.
+// Hands over to a person's browser: one PKCS#12 file, and the passphrase that it asks for.
 import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { UsageError } from '../../errors.ts'
+import { shellWord } from '../../rules/shell-word.ts'
 import { pkcs12Of } from '../encryption.ts'
 import type { Handover, HandoverInput } from './handover.ts'
 
@@ -33,6 +34,6 @@ export function browserHandover(input: HandoverInput, passphrase: string): Hando
     ],
     test:
       `curl --cacert ca.crt --cert-type P12 --cert ${file}:"$(cat ${name}.passphrase)" ` +
-      gateway.href,
+      shellWord(gateway.href),
   }
 }

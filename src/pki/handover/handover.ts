@@ -1,4 +1,5 @@
-// What a client needs to pull through a gateway, and the shape of the files made of that.
+// Defines what a client needs to pull through a gateway, and the shape of the files made of that.
+import { isIP } from 'node:net'
 import { UsageError, type Problem } from '../../errors.ts'
 import { isDnsName } from '../name-rules.ts'
 
@@ -31,11 +32,14 @@ export interface Handover {
   test: string
 }
 
-/** The address of a gateway. Throws UsageError where it is no `https://host[:port]`. */
+/**
+ * The address of a gateway, which stands in names of folders, TOML, YAML and commands afterwards.
+ * Throws UsageError where it is no `https://host[:port]` of a DNS name or an IP address.
+ */
 export function parseGateway(text: string): URL {
-  const url = URL.canParse(text) ? new URL(text) : undefined
-  const bare = url?.protocol === 'https:' && url.href === `${url.origin}/` && !/[?#]$/.test(text)
-  if (url !== undefined && bare) return url
+  const url = URL.parse(text)
+  const isBare = url?.protocol === 'https:' && url.href === `${url.origin}/` && !/[?#]$/.test(text)
+  if (url !== null && isBare && isHost(url.hostname)) return url
   const message = `${JSON.stringify(text)} must be https://host or https://host:port`
   throw new UsageError([{ path: '--gateway', message }])
 }
@@ -71,6 +75,48 @@ export function pairFiles(
   ]
 }
 
+/** The files as a client finds them: paths as they stand in its configuration. */
+export interface PairPaths {
+  ca: string
+  certificate: string
+  key: string
+}
+
+/**
+ * A hosts.toml, as containerd reads it, by which a registry's images come from the gateway. The
+ * gateway is `server` too: otherwise the registry itself is asked whenever the gateway refuses, and
+ * for what no `host` is capable of. What stands above the tables is for `server`. `paths` may be
+ * relative to the file.
+ */
+export function hostsToml({ origin }: URL, { ca, certificate, key }: PairPaths): string {
+  const trust = (indent: string) =>
+    `${indent}ca = ${tomlText(ca)}\n${indent}client = [[${tomlText(certificate)}, ${tomlText(key)}]]\n`
+  return `server = ${tomlText(origin)}
+${trust('')}
+[host.${tomlText(origin)}]
+  capabilities = ["pull", "resolve"]
+${trust('  ')}`
+}
+
+/** A basic string of TOML, whose escapes are those of JSON as far as JSON has them. */
+export function tomlText(text: string): string {
+  return JSON.stringify(text)
+}
+
+/** The registries and the gateway's own name, each once: a folder of hosts.toml for each. */
+export function hostNames({ gateway, registries }: HandoverInput): string[] {
+  return [...new Set([...registries, gateway.host])]
+}
+
+/** Where `<name>.crt`, `<name>.key` and `ca.crt` are in `folder`. */
+export function pairPaths(folder: string, name: string): PairPaths {
+  return {
+    ca: `${folder}/ca.crt`,
+    certificate: `${folder}/${name}.crt`,
+    key: `${folder}/${name}.key`,
+  }
+}
+
 /** What to do with a key that never left the node; nothing where it is handed over. */
 export function keyStep({ keyPem }: HandoverInput, path: string): string[] {
   return keyPem === undefined ? [`# put the key of the request at ${path}, mode 0600`] : []
@@ -78,6 +124,11 @@ export function keyStep({ keyPem }: HandoverInput, path: string): string[] {
 
 function isRegistry(text: string): boolean {
   const [, host = '', port] = /^([^:]*)(?::(\d{1,5}))?$/.exec(text) ?? []
-  const isHost = isDnsName(host) || /^\d{1,3}(?:\.\d{1,3}){3}$/.test(host)
-  return isHost && !host.startsWith('*') && (port === undefined || Number(port) <= 65_535)
+  return isHost(host) && (port === undefined || Number(port) <= 65_535)
+}
+
+/** The host of a URL: a DNS name, an IPv4 address, or an IPv6 one in brackets. */
+function isHost(text: string): boolean {
+  const [, address = text] = /^\[(.+)\]$/.exec(text) ?? []
+  return isIP(address) !== 0 || (isDnsName(text) && !text.startsWith('*'))
 }

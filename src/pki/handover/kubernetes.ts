@@ -1,9 +1,15 @@
-// Hand-over to the nodes of a Kubernetes cluster with containerd: a Secret with the files, and a
+// Hands over to the nodes of a Kubernetes cluster with containerd: a Secret with the files, and a
 // DaemonSet that puts them onto every node and keeps them up to date with the Secret.
 import { stringify } from 'yaml'
 import { UsageError } from '../../errors.ts'
-import { hostsToml } from './containerd.ts'
-import { sampleImage, type Handover, type HandoverInput } from './handover.ts'
+import {
+  hostNames,
+  hostsToml,
+  pairPaths,
+  sampleImage,
+  type Handover,
+  type HandoverInput,
+} from './handover.ts'
 
 const namespace = 'kube-system'
 const labels = { 'app.kubernetes.io/name': 'portcullis-node' }
@@ -31,14 +37,14 @@ export function kubernetesHandover(input: HandoverInput): Handover {
     const message = 'kubernetes needs the key for its Secret: issue the certificate without --csr'
     throw new UsageError([{ path: '--for', message }])
   }
-  const hosts = hostsToml(gateway, '/etc/containerd/portcullis', name)
+  const hosts = hostsToml(gateway, pairPaths('/etc/containerd/portcullis', name))
   const contents: [key: string, path: string, text: string][] = [
     ['ca.crt', 'portcullis/ca.crt', caPem],
     ['tls.crt', `portcullis/${name}.crt`, chainPem],
     ['tls.key', `portcullis/${name}.key`, keyPem],
-    ...registries.map((registry): [string, string, string] => [
-      `${registry.replace(':', '_')}.hosts.toml`,
-      `certs.d/${registry}/hosts.toml`,
+    ...hostNames(input).map((host): [string, string, string] => [
+      `${host.replaceAll(/[^-._a-zA-Z0-9]/g, '_')}.hosts.toml`,
+      `certs.d/${host}/hosts.toml`,
       hosts,
     ]),
   ]

@@ -1,5 +1,12 @@
-// Hand-over to podman, CRI-O, skopeo and buildah, which share their configuration.
-import { keyStep, pairFiles, sampleImage, type Handover, type HandoverInput } from './handover.ts'
+// Hands over to podman, CRI-O, skopeo and buildah, which share their configuration.
+import {
+  keyStep,
+  pairFiles,
+  sampleImage,
+  tomlText,
+  type Handover,
+  type HandoverInput,
+} from './handover.ts'
 
 export function podmanHandover(input: HandoverInput): Handover {
   const { gateway, registries } = input
@@ -20,7 +27,7 @@ export function podmanHandover(input: HandoverInput): Handover {
 
 function redirection(registry: string, { host }: URL): string {
   return `[[registry]]
-prefix = "${registry}"
-location = "${host}/${registry}"
+prefix = ${tomlText(registry)}
+location = ${tomlText(`${host}/${registry}`)}
 `
 }

@@ -1,8 +1,9 @@
 // Every kind of client that a certificate is handed over to, by name.
 import { browserHandover } from './browser.ts'
+import { buildkitHandover } from './buildkit.ts'
 import { containerdHandover } from './containerd.ts'
 import { dockerHandover } from './docker.ts'
-import { k3sHandover } from './k3s.ts'
+import { k3sHandover, rke2Handover } from './k3s.ts'
 import { kubernetesHandover } from './kubernetes.ts'
 import type { Handover, HandoverInput } from './handover.ts'
 import { podmanHandover } from './podman.ts'
@@ -12,6 +13,8 @@ export const handoverTargets = [
   'docker',
   'podman',
   'k3s',
+  'rke2',
+  'buildkit',
   'kubernetes',
   'browser',
 ] as const
@@ -31,6 +34,8 @@ export const handovers: Readonly<
   docker: dockerHandover,
   podman: podmanHandover,
   k3s: k3sHandover,
+  rke2: rke2Handover,
+  buildkit: buildkitHandover,
   kubernetes: kubernetesHandover,
   browser: browserHandover,
 }

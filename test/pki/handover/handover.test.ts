@@ -43,10 +43,13 @@ t.test('containerd: a hosts.toml for each registry, with the gateway as its serv
     'etc/containerd/portcullis/edge-1.key': 0o600,
     'etc/containerd/certs.d/docker.io/hosts.toml': 0o644,
     'etc/containerd/certs.d/registry.local:5000/hosts.toml': 0o644,
+    'etc/containerd/certs.d/gateway.local:5443/hosts.toml': 0o644,
   })
   t.equal(
     text['etc/containerd/certs.d/docker.io/hosts.toml'],
     `server = "https://gateway.local:5443"
+ca = "/etc/containerd/portcullis/ca.crt"
+client = [["/etc/containerd/portcullis/edge-1.crt", "/etc/containerd/portcullis/edge-1.key"]]
 
 [host."https://gateway.local:5443"]
   capabilities = ["pull", "resolve"]
@@ -58,16 +61,54 @@ t.test('containerd: a hosts.toml for each registry, with the gateway as its serv
   t.match(test, /^ctr images pull --hosts-dir .* docker\.io\/library\/alpine:latest$/)
 })
 
-t.test('docker: the folder is called as images name the gateway', async (t) => {
-  const { modes, test } = filesOf('docker')
+t.test('docker: what both of its image stores read', async (t) => {
+  const { modes, text, test } = filesOf('docker')
+  const own = 'etc/docker/certs.d/gateway.local:5443'
   t.same(Object.keys(modes), [
-    'etc/docker/certs.d/gateway.local:5443/ca.crt',
-    'etc/docker/certs.d/gateway.local:5443/client.cert',
-    'etc/docker/certs.d/gateway.local:5443/client.key',
+    `${own}/ca.crt`,
+    `${own}/client.cert`,
+    `${own}/client.key`,
+    'etc/docker/certs.d/docker.io/hosts.toml',
+    'etc/docker/certs.d/registry.local:5000/hosts.toml',
+    `${own}/hosts.toml`,
   ])
+  t.equal(
+    text['etc/docker/certs.d/docker.io/hosts.toml'],
+    `server = "https://gateway.local:5443"
+ca = "../gateway.local:5443/ca.crt"
+client = [["../gateway.local:5443/client.cert", "../gateway.local:5443/client.key"]]
+
+[host."https://gateway.local:5443"]
+  capabilities = ["pull", "resolve"]
+  ca = "../gateway.local:5443/ca.crt"
+  client = [["../gateway.local:5443/client.cert", "../gateway.local:5443/client.key"]]
+`,
+    'relative to the file, in any folder of certs.d',
+  )
   t.equal(test, 'docker pull gateway.local:5443/docker.io/library/alpine:latest')
   const standard = filesOf('docker', { gateway: parseGateway('https://gateway.local:443') })
   t.ok('etc/docker/certs.d/gateway.local/ca.crt' in standard.modes, 'no port where it is 443')
+})
+
+t.test('buildkit: mirrors, and how the gateway is trusted', async (t) => {
+  const { text, modes, test } = filesOf('buildkit')
+  t.equal(
+    text['etc/buildkit/buildkitd.toml'],
+    `[registry."docker.io"]
+  mirrors = ["gateway.local:5443"]
+
+[registry."registry.local:5000"]
+  mirrors = ["gateway.local:5443"]
+
+[registry."gateway.local:5443"]
+  ca = ["/etc/buildkit/portcullis/ca.crt"]
+  [[registry."gateway.local:5443".keypair]]
+    cert = "/etc/buildkit/portcullis/edge-1.crt"
+    key = "/etc/buildkit/portcullis/edge-1.key"
+`,
+  )
+  t.equal(modes['etc/buildkit/portcullis/edge-1.key'], 0o600)
+  t.equal(test, 'echo FROM docker.io/library/alpine:latest | docker buildx build -')
 })
 
 t.test('podman: every registry has its place at the gateway', async (t) => {
@@ -86,25 +127,27 @@ location = "gateway.local:5443/registry.local:5000"
   t.equal(modes['etc/containers/certs.d/gateway.local:5443/client.key'], 0o600)
 })
 
-t.test('k3s: one registries.yaml', async (t) => {
-  const { text } = filesOf('k3s')
-  t.same(parse(text['etc/rancher/k3s/registries.yaml'] ?? ''), {
-    mirrors: {
-      'docker.io': { endpoint: ['https://gateway.local:5443'] },
-      'registry.local:5000': { endpoint: ['https://gateway.local:5443'] },
-    },
-    configs: {
-      'gateway.local:5443': {
-        tls: {
-          ca_file: '/etc/rancher/k3s/portcullis/ca.crt',
-          cert_file: '/etc/rancher/k3s/portcullis/edge-1.crt',
-          key_file: '/etc/rancher/k3s/portcullis/edge-1.key',
+for (const target of ['k3s', 'rke2'] as const) {
+  t.test(`${target}: one registries.yaml, in the folder that it reads`, async (t) => {
+    const { text } = filesOf(target)
+    t.same(parse(text[`etc/rancher/${target}/registries.yaml`] ?? ''), {
+      mirrors: {
+        'docker.io': { endpoint: ['https://gateway.local:5443'] },
+        'registry.local:5000': { endpoint: ['https://gateway.local:5443'] },
+      },
+      configs: {
+        'gateway.local:5443': {
+          tls: {
+            ca_file: `/etc/rancher/${target}/portcullis/ca.crt`,
+            cert_file: `/etc/rancher/${target}/portcullis/edge-1.crt`,
+            key_file: `/etc/rancher/${target}/portcullis/edge-1.key`,
+          },
         },
       },
-    },
+    })
+    t.match(text[`etc/rancher/${target}/portcullis/edge-1.crt`], issued.certificatePem)
   })
-  t.match(text['etc/rancher/k3s/portcullis/edge-1.crt'], issued.certificatePem)
-})
+}
 
 t.test(
   'kubernetes: a Secret, and a DaemonSet that lays it out as containerd wants it',
@@ -133,6 +176,10 @@ t.test(
                     {
                       key: 'registry.local_5000.hosts.toml',
                       path: 'certs.d/registry.local:5000/hosts.toml',
+                    },
+                    {
+                      key: 'gateway.local_5443.hosts.toml',
+                      path: 'certs.d/gateway.local:5443/hosts.toml',
                     },
                   ],
                 },
@@ -216,6 +263,21 @@ t.test('gateways and registries that are none', async (t) => {
     'https://u:p@g',
     'https://g?x',
     'https://g:99999',
+    'https://g"]\nserver = "https://evil',
+    'https://g"',
+    'https://$(id)',
+    'https://`id`',
+    "https://g'h",
+    'https://g;id',
+    'https://g&h',
+    'https://{g}',
+    'https://*.g',
+    'https://..',
+    'https://g..h',
+    'https://../../etc',
+    'https://g<script>',
+    'https://g\u001b[2J',
+    `https://${'x'.repeat(300)}`,
   ]) {
     t.throws(() => parseGateway(wrong), /^--gateway: .* must be https:\/\/host/, wrong)
   }
@@ -230,9 +292,25 @@ t.test('gateways and registries that are none', async (t) => {
     'x:99999',
     'a\nb',
     'https://x',
+    '$(id)',
+    '../x',
+    'x]',
+    '999.1.1.1',
   ]) {
     t.throws(() => checkRegistries(['docker.io', wrong]), /^--registries: .* is no registry/, wrong)
   }
   checkRegistries(['docker.io', 'localhost:5000', '10.0.0.1:5000', '10.0.0.1'])
   t.equal(parseGateway('https://[::1]:5443').host, '[::1]:5443')
+  t.equal(parseGateway('https://192.0.2.1').host, '192.0.2.1')
+  t.equal(parseGateway('https://Gateway.Local:5443/').host, 'gateway.local:5443')
+})
+
+t.test('whatever is accepted stays in its folder, and is one word of a shell', async (t) => {
+  for (const gateway of ['https://[::1]:5443', 'https://gateway.local']) {
+    for (const target of handoverTargets) {
+      const { files, test } = handovers[target]({ ...input, gateway: parseGateway(gateway) }, 'x')
+      for (const { path } of files) t.notMatch(path, /^\/|(^|\/)\.\.(\/|$)|[^\w.:[\]/-]/, path)
+      t.notMatch(test, /[`;<>&\n]/, test)
+    }
+  }
 })
