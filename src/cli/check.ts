@@ -1,11 +1,15 @@
 // `portcullis check`: is the config right, and what does it come to? Who may pull what?
+import { pino } from 'pino'
 import { effectiveConfig, linesOf, loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
+import { createKeySource } from '../identity/jwks.ts'
 import { readCredentials } from '../listener/tls-files.ts'
 import { createPolicy, type Action } from '../policy/policy.ts'
 import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../config/upstream-names.ts'
+import { readPasswords } from '../registry/token/htpasswd.ts'
+import { readKeys } from '../registry/token/keys.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
@@ -34,7 +38,7 @@ export const command = defineCommand({
     if (values.as !== undefined || positionals.length > 0) {
       return explain(config, values.as ?? [], positionals)
     }
-    const { problems, doubts } = judgeFiles(config)
+    const { problems, doubts } = await judgeFiles(config)
     if (problems.length > 0) throw new UsageError(problems)
     for (const warning of [...doubts, ...(await warnings(config, file))]) {
       printNote(`warning: ${warning}`)
@@ -68,25 +72,43 @@ function explain(config: Config, callers: readonly string[], names: readonly str
 }
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */
-function judgeFiles({ listen, admin, upstreams }: Config) {
+async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
   const readers = [
     ...(listen.insecureHttp ? [] : [() => readCredentials(listen.tls, 'listen.tls').warnings]),
     ...(admin.tls.cert === undefined
       ? []
       : [() => readCredentials(admin.tls, 'admin.tls').warnings]),
+    ...authReaders(auth),
     () => readUpstreamFiles(upstreams).flatMap(({ tls }) => tls.warnings.map(lineFor)),
   ]
   const problems: Problem[] = []
   const doubts: string[] = []
   for (const read of readers) {
     try {
-      doubts.push(...read())
+      doubts.push(...(await read()))
     } catch (error) {
       if (!(error instanceof UsageError)) throw error
       problems.push(...error.problems)
     }
   }
   return { problems, doubts }
+}
+
+/** What `auth` names; a key that signs tokens is made at a start, not here. */
+function authReaders({ issuers, tokenService }: Config['auth']) {
+  const log = pino({ level: 'silent' })
+  return [
+    ...issuers.map((issuer, index) => async () => {
+      await createKeySource(issuer, { at: `auth.issuers.${index}`, log }).close()
+      return []
+    }),
+    () => {
+      const { key, htpasswd } = tokenService ?? {}
+      if (key !== undefined) readKeys(key)
+      if (htpasswd !== undefined) readPasswords(htpasswd)
+      return []
+    },
+  ]
 }
 
 function lineFor({ path, message }: Problem): string {

@@ -50,6 +50,7 @@ const TokenService = Type.Object(
   {
     key: path(
       'File with the ES256 keys that sign tokens: made (mode 0600) where there is none, rewritten when they rotate.',
+      { isWatched: false },
     ),
     issuer: text('The `iss` claim of its tokens, which `who.issuer` of a rule can name.', {
       default: 'portcullis',

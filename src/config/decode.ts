@@ -24,6 +24,7 @@ export interface Shape extends TSchema {
   mustBe?: string
   isPath?: boolean
   mayBeUrl?: boolean
+  isWatched?: boolean
   orOne?: boolean
   keyPattern?: string
   keyMustBe?: string

@@ -1,28 +1,27 @@
-// The files that a config names for what can be replaced while the gateway runs.
-import type { Config } from './schema.ts'
+// Finds the files that a config names, by the marks of its schema.
+import type { TSchema } from 'typebox'
+import type { Shape } from './decode.ts'
+import { ConfigSchema, type Config } from './schema.ts'
 
 /**
- * Absolute paths of the files of `auth` and of the upstreams, each once. Those of the listeners are
- * not among them, nor is the key that signs tokens: the gateway writes that itself.
+ * Absolute paths of the files that can be replaced while the gateway runs, each once. Those of the
+ * listeners are not among them, because they are watched for each listener by itself.
  */
-export function filesNamedBy({ auth, upstreams }: Config): string[] {
-  const ofAuth = [
-    auth.tokenService?.htpasswd,
-    ...auth.issuers.flatMap(({ jwks, jwksCa }) => [
-      jwks.includes('://') ? undefined : jwks,
-      jwksCa,
-    ]),
-  ]
-  const ofUpstreams = Object.values(upstreams).flatMap(
-    ({ tls, auth: { passwordFile, dockerConfig } }) => [
-      tls.ca,
-      tls.cert,
-      tls.key,
-      tls.pfx,
-      tls.passphraseFile,
-      passwordFile,
-      dockerConfig,
-    ],
-  )
-  return [...new Set([...ofAuth, ...ofUpstreams].filter((file) => file !== undefined))]
+export function filesNamedBy({ listen: _listen, admin: _admin, ...others }: Config): string[] {
+  const schema: TSchema = ConfigSchema
+  return [...new Set(filesIn(schema, others))]
+}
+
+function filesIn(shape: Shape, value: unknown): string[] {
+  if (typeof value === 'string') {
+    const isFile = shape.isPath === true && shape.isWatched !== false
+    const isUrl = shape.mayBeUrl === true && value.includes('://')
+    return isFile && !isUrl ? [value] : []
+  }
+  if (typeof value !== 'object' || value === null) return []
+  const [ofRecord] = Object.values(shape.patternProperties ?? {})
+  return Object.entries(value).flatMap(([key, child]) => {
+    const below = shape.items ?? shape.properties?.[key] ?? ofRecord
+    return below === undefined ? [] : filesIn(below, child)
+  })
 }

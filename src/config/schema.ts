@@ -162,16 +162,20 @@ export const ConfigSchema = Type.Object(
       {
         dir: path('Folder that holds the cached content and its index.', {
           default: '/var/lib/portcullis',
+          isWatched: false,
         }),
         memoryBytes: size({
           default: '128MiB',
           description: 'Memory for small objects (manifests, image configs) that are asked often.',
         }),
-        import: Type.Array(path('One archive, OCI layout or `images/` tree.'), {
-          default: [],
-          description:
-            'Archives and folders whose images are brought into the cache at every start, as by `portcullis import`.',
-        }),
+        import: Type.Array(
+          path('One archive, OCI layout or `images/` tree.', { isWatched: false }),
+          {
+            default: [],
+            description:
+              'Archives and folders whose images are brought into the cache at every start, as by `portcullis import`.',
+          },
+        ),
       },
       section('The cache on disk and in memory.'),
     ),

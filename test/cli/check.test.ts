@@ -1,6 +1,6 @@
 // `portcullis check` as a process: output, warnings and exit codes.
 import { spawnSync } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { makeSite } from '../helpers/listener.ts'
@@ -47,6 +47,34 @@ t.test('problems of the config and of its files: exit code 2, a line each', asyn
   const files = check(['--config', file])
   t.equal(files.status, 2)
   t.equal(files.stderr, 'listen.tls.key: does not belong to the certificate in cert\n')
+
+  writeFileSync(join(folder, 'token.key'), 'no key')
+  writeFileSync(join(folder, 'empty.json'), '{"keys":[]}')
+  writeFileSync(
+    file,
+    `listen: { insecureHttp: true }
+auth:
+  issuers:
+    - { issuer: a, audience: x, jwks: absent.json }
+    - { issuer: b, audience: x, jwks: empty.json }
+    - { issuer: c, audience: x, jwks: 'https://c.example/jwks', jwksCa: absent.crt }
+  tokenService: { key: made-at-start.key, htpasswd: absent.users }
+`,
+  )
+  const ofAuth = check(['--config', file])
+  t.equal(ofAuth.status, 2)
+  t.match(
+    ofAuth.stderr,
+    /^auth\.issuers\.0\.jwks: .*\nauth\.issuers\.1\.jwks: .*\nauth\.issuers\.2\.jwksCa: .*\nauth\.tokenService\.htpasswd: .*\n$/,
+  )
+  t.notOk(existsSync(join(folder, 'made-at-start.key')), 'a check writes nothing')
+  writeFileSync(
+    file,
+    `listen: { insecureHttp: true }
+auth: { tokenService: { key: token.key, htpasswd: absent.users } }
+`,
+  )
+  t.match(check(['--config', file]), { status: 2, stderr: /^auth\.tokenService\.key: / })
 
   writeFileSync(
     file,

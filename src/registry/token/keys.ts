@@ -128,7 +128,8 @@ function openFile(file: string, now: number, log: Logger): SigningKey[] {
   }
 }
 
-function readKeys(file: string): SigningKey[] | undefined {
+/** The keys in the file; undefined where there is none yet. Throws UsageError where it cannot be used. */
+export function readKeys(file: string): SigningKey[] | undefined {
   let text
   try {
     text = readFileSync(file, 'utf8')

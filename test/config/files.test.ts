@@ -1,0 +1,61 @@
+// Which files are watched: every path of the schema, but those that are not read again.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import t from 'tap'
+import type { TSchema } from 'typebox'
+import type { Shape } from '../../src/config/decode.ts'
+import { filesNamedBy } from '../../src/config/files.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { ConfigSchema } from '../../src/config/schema.ts'
+
+t.test('every file that a config can name, each once', async (t) => {
+  const folder = t.testdir({})
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(
+    file,
+    `listen: { tls: { cert: server.crt, key: server.key, clientAuth: required, clientCa: [ca.crt], crl: [ca.crl] } }
+auth:
+  issuers:
+    - { issuer: a, audience: x, jwks: jwks.json }
+    - { issuer: b, audience: x, jwks: 'https://b.example/jwks', jwksCa: b-ca.crt }
+  tokenService: { key: token.key, htpasswd: users }
+cache: { dir: cache, import: [images.tar] }
+upstreams:
+  one.local:
+    tls: { ca: upstream-ca.crt, cert: gateway.crt, key: gateway.key, passphraseFile: pass }
+    auth: { username: robot, passwordFile: password }
+  two.local: { tls: { ca: upstream-ca.crt, pfx: gateway.p12 }, auth: { dockerConfig: config.json } }
+`,
+  )
+  const watched = [
+    'jwks.json',
+    'b-ca.crt',
+    'users',
+    'upstream-ca.crt',
+    'gateway.crt',
+    'gateway.key',
+    'pass',
+    'password',
+    'gateway.p12',
+    'config.json',
+  ]
+  const found = filesNamedBy(await loadConfig(file))
+  t.same(found.toSorted(), watched.map((name) => join(folder, name)).toSorted())
+  // A path that is new in the schema belongs into the config above.
+  const { listen: _listen, admin: _admin, ...properties } = ConfigSchema.properties
+  const sections: TSchema[] = Object.values(properties)
+  t.equal(
+    sections.map((section) => watchedIn(section)).reduce((sum, count) => sum + count, 0),
+    watched.length,
+  )
+})
+
+function watchedIn(shape: Shape): number {
+  const own = shape.isPath === true && shape.isWatched !== false ? 1 : 0
+  const below = [
+    ...Object.values(shape.properties ?? {}),
+    ...Object.values(shape.patternProperties ?? {}),
+    ...(shape.items === undefined ? [] : [shape.items]),
+  ]
+  return below.reduce((sum, child) => sum + watchedIn(child), own)
+}
