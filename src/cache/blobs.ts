@@ -1,21 +1,24 @@
 // Blobs: from memory, from disk, from a download that is joined or started; never without a link.
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { Cache, Content, Found, Source } from './cache.ts'
+import type { Cache, Content, Found, Small, Source } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
 import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
 import { placeKey } from './memory.ts'
 import type { Context } from './context.ts'
 
+const blobType = 'application/octet-stream'
+
 export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' | 'blobSize'> {
   const { memory, disk, index, metrics, outages } = context
   const confirmation = createConfirmation(context)
+  const asBlob = createBlobView()
 
   function hit(digest: Digest, content: Content, source: Source): Found {
     metrics.lookup('hit')
     memory.touch(digest)
-    return { content, source }
+    return { content: asBlob(content), source }
   }
 
   function isLinked(place: Place, digest: Digest): boolean {
@@ -97,6 +100,21 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
       const facts = index.content(digest)
       return facts === undefined ? size(place, digest) : { size: facts.size, source: 'disk' }
     },
+  }
+}
+
+/** A blob is bytes: it has no type that somebody else could have given it. */
+function createBlobView(): (content: Content) => Content {
+  /** The same object at every hit. */
+  const views = new WeakMap<Small, Small>()
+  return (content) => {
+    if (content.mediaType === blobType) return content
+    if (content.kind === 'large') return { ...content, mediaType: blobType }
+    const known = views.get(content)
+    if (known !== undefined) return known
+    const view = { ...content, mediaType: blobType }
+    views.set(content, view)
+    return view
   }
 }
 

@@ -1,6 +1,7 @@
 // What the parts of the cache share.
 import type { Logger } from 'pino'
 import type { OpenUpstream } from '../oci/origin.ts'
+import type { Small } from './cache.ts'
 import type { Disk } from './disk/open-files.ts'
 import type { Heads } from './heads.ts'
 import type { Memory } from './memory.ts'
@@ -24,6 +25,8 @@ export interface Context {
   memory: Memory
   disk: Disk
   smallStore: SmallStore
+  /** Manifests in memory whose media type is by their own bytes. */
+  typed: WeakSet<Small>
   outages: Outages
   heads: Heads
   storageProblems: StorageProblems

@@ -5,6 +5,7 @@ import type { Found, Small } from './cache.ts'
 import type { Context } from './context.ts'
 import { GatewayError } from '../errors.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
+import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 import { ask, badResponse, digestMismatch, isOfRegistry, type Answer } from './ask.ts'
 import { placeKey } from './memory.ts'
@@ -24,18 +25,47 @@ export interface Manifests {
 }
 
 export function createManifests(context: Context, source: ManifestSource): Manifests {
-  const { memory, disk, metrics, outages } = context
+  const { memory, disk, index, metrics, outages, typed } = context
 
   /** What the repository is known to hold, and the cache too. */
   function held(place: Place, digest: Digest): Sync<FoundManifest | undefined> {
     if (!memory.isLinked(place, digest, 'manifest')) return undefined
     memory.touch(digest)
     const small = memory.small(digest)
-    if (small !== undefined) return { content: small, source: 'memory' }
-    const stored = disk.manifest(digest)
-    return stored instanceof Promise
-      ? stored.then((content) => content && { content, source: 'disk' })
-      : stored && { content: stored, source: 'disk' }
+    if (small !== undefined && typed.has(small)) return { content: small, source: 'memory' }
+    return stored(digest)
+  }
+
+  async function stored(digest: Digest): Promise<FoundManifest | undefined> {
+    const content = (await disk.manifest(digest)) ?? (await storedSigned(digest))
+    const right = content && withOwnType(content)
+    return right && { content: right, source: 'disk' }
+  }
+
+  /** One that is stored by the digest of its bytes, and has another. */
+  async function storedSigned(digest: Digest): Promise<Small | undefined> {
+    const [child] = index.childrenOf(digest, 'signed')
+    const content = child && (await disk.manifest(child))
+    return content && isManifestOf(content.bytes, digest) ? { ...content, digest } : undefined
+  }
+
+  /** Whoever brought the content says nothing of its type: the content itself does. */
+  function withOwnType(content: Small): Small | undefined {
+    try {
+      const { mediaType } = readManifest(content.bytes)
+      const right = content.mediaType === mediaType ? content : { ...content, mediaType }
+      const facts = index.content(content.digest)
+      if (right !== content && facts !== undefined) {
+        memory.stored(content.digest, { ...facts, mediaType })
+      }
+      typed.add(right)
+      memory.keep(right)
+      return right
+    } catch (error) {
+      // It would not be taken from an upstream either.
+      if (error instanceof GatewayError) return undefined
+      throw error
+    }
   }
 
   async function fetched(
@@ -82,7 +112,7 @@ export interface ManifestSource {
 export const notOfRegistry = 'not_of_registry'
 
 export function createManifestSource(context: Context): ManifestSource {
-  const { memory, index, smallStore, metrics, openUpstream, background } = context
+  const { memory, index, smallStore, metrics, openUpstream, background, typed } = context
   const share = createSingleFlight(metrics.coalesced)
 
   async function get(place: Place, reference: string, known?: Small): Promise<Small> {
@@ -93,7 +123,7 @@ export function createManifestSource(context: Context): ManifestSource {
     if (answer.status === 404) throw manifestUnknown(answer)
     if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
     const digest = digestIn(answer, reference)
-    if (digestOf(answer.body, algorithmOf(digest)) !== digest) throw digestMismatch()
+    if (!isManifestOf(answer.body, digest)) throw digestMismatch()
     const facts = factsOf(answer)
     const { mediaType } = facts
     const small: Small = { kind: 'small', digest, mediaType, bytes: answer.body }
@@ -104,12 +134,15 @@ export function createManifestSource(context: Context): ManifestSource {
   function keep(place: Place, small: Small, facts: ManifestFacts): Small {
     const { digest } = small
     const held = memory.small(digest)
-    const kept = held?.mediaType === small.mediaType ? held : small
+    const kept = held !== undefined && typed.has(held) ? held : small
+    typed.add(kept)
     memory.keep(kept)
     memory.link(place, digest, 'manifest')
     index.addEdges(digest, facts.children)
     if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
-    background(smallStore.put(kept))
+    const bytesDigest = digestOf(kept.bytes, algorithmOf(digest))
+    if (bytesDigest !== digest) index.addEdges(digest, [bytesDigest], 'signed')
+    background(smallStore.put({ ...kept, digest: bytesDigest }))
     return kept
   }
 
@@ -140,12 +173,12 @@ function requestFor(method: 'GET' | 'HEAD', { upstream, repository }: Place, ref
 function digestIn({ headers, body }: Answer, reference: string): Digest {
   if (isDigest(reference)) return reference
   const told = headers['docker-content-digest'] ?? ''
-  return isDigest(told) ? told : digestOf(body)
+  return isDigest(told) ? told : manifestDigestOf(body)
 }
 
-function factsOf({ headers, body }: Answer): ManifestFacts {
+function factsOf({ body }: Answer): ManifestFacts {
   try {
-    return readManifest(body, headers['content-type'])
+    return readManifest(body)
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
     throw badResponse(`what is no manifest: ${error.message}`, error)

@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
-import type { Cache } from './cache.ts'
+import type { Cache, Small } from './cache.ts'
 import { openIndex } from './index/content-index.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createFills } from './fill/fills.ts'
@@ -65,7 +65,8 @@ export function openCache(options: CacheOptions): Cache {
     pending.add(work)
     void work.finally(() => pending.delete(work))
   }
-  const parts = { store, index, memory, disk, smallStore, outages, heads, storageProblems }
+  const typed = new WeakSet<Small>()
+  const parts = { store, index, memory, disk, smallStore, typed, outages, heads, storageProblems }
   const context: Context = { ...parts, log, metrics, openUpstream, freshnessOf, now, background }
 
   const fills = createFills({

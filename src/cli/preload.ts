@@ -113,10 +113,11 @@ function tell(
     printJson(all)
     return
   }
-  for (const { name, digest, bytes, fetched, referrers, isStale } of preloaded) {
+  for (const { name, digest, bytes, fetched, referrers, isStale, doubts } of preloaded) {
     const sizes = `${roughSize(bytes)}, ${roughSize(fetched)} new, ${referrers.length} referrers`
     const stale = isStale ? '; the upstream could not be asked whether it is current' : ''
     printLine(`${formatImage(name)} ${digest} (${sizes}${stale})`)
+    for (const doubt of doubts) printNote(`without: ${formatImage(name)}: ${doubt}`)
   }
   const fetched = preloaded.reduce((sum, image) => sum + image.fetched, 0)
   const counts = `${preloaded.length} preloaded, ${failed.length} failed`

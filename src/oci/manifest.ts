@@ -1,9 +1,11 @@
 // What the gateway reads in a manifest: enough to know what it is and what it refers to.
 import { GatewayError } from '../errors.ts'
 import { isDigest, type Digest } from './digest.ts'
-import { bareMediaType, mediaTypes } from './media-type.ts'
+import { readStrictObject } from './strict-json.ts'
+import { isMediaType, isRunByBrowsers, mediaTypes, schema1Types } from './media-type.ts'
 
 export interface ManifestFacts {
+  /** By the document itself, whatever it was sent as. */
   mediaType: string
   /** Digests of the manifests, config and layers it refers to. */
   children: Digest[]
@@ -14,22 +16,19 @@ export interface ManifestFacts {
 export const manifestLimit = 4 * 2 ** 20
 
 /**
- * Reads a manifest's facts.
- * @param contentType the Content-Type it came with; wins where the document names no type itself
- * @throws GatewayError MANIFEST_INVALID: no JSON object, a media type that contradicts the
- *   Content-Type, or both `manifests` and `layers` (image-spec: ambiguous, must be refused)
+ * Reads a manifest's facts from its bytes alone.
+ * @throws GatewayError MANIFEST_INVALID: no JSON object, fields that readers may take for each other,
+ *   a media type that is none or that a browser runs, or lists that contradict it or each other
+ *   (image-spec: ambiguous, must be refused)
  */
-export function readManifest(bytes: Buffer, contentType: string | undefined): ManifestFacts {
-  const document = parseObject(bytes)
-  const declared = typeof document['mediaType'] === 'string' ? document['mediaType'] : undefined
-  const served = bareMediaType(contentType)
-  const mediaType = declared ?? (isManifestType(served) ? served : guessType(document))
-  if (declared !== undefined && isManifestType(served) && declared !== served) {
-    throw invalid(`calls itself ${declared} but was sent as ${served}`)
-  }
-  if ('manifests' in document && ('layers' in document || 'config' in document)) {
-    throw invalid('has both manifests and layers')
-  }
+export function readManifest(bytes: Buffer): ManifestFacts {
+  const document = readDocument(bytes)
+  const mediaType = mediaTypeOf(document)
+  const hasManifests = isGiven(document['manifests'])
+  const hasLayers = ['layers', 'config', 'fsLayers'].some((field) => isGiven(document[field]))
+  if (hasManifests && hasLayers) throw invalid('has both manifests and layers')
+  if (hasManifests && imageTypes.has(mediaType)) throw invalid(`is a list, but ${mediaType}`)
+  if (hasLayers && indexTypes.has(mediaType)) throw invalid(`has layers, but is ${mediaType}`)
   const subject = digestOfDescriptor(document['subject'])
   return {
     mediaType,
@@ -38,21 +37,36 @@ export function readManifest(bytes: Buffer, contentType: string | undefined): Ma
   }
 }
 
-function parseObject(bytes: Buffer): Record<string, unknown> {
-  let value: unknown
+const imageTypes: ReadonlySet<string> = new Set([mediaTypes.ociManifest, mediaTypes.dockerManifest])
+const indexTypes: ReadonlySet<string> = new Set([mediaTypes.ociIndex, mediaTypes.dockerList])
+
+function readDocument(bytes: Buffer): Record<string, unknown> {
   try {
-    value = JSON.parse(bytes.toString('utf8'))
+    return readStrictObject(bytes)
   } catch (cause) {
-    throw invalid('is no JSON', cause)
+    const message = cause instanceof Error ? cause.message : 'is no JSON'
+    throw invalid(cause instanceof SyntaxError ? 'is no JSON' : message, cause)
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw invalid('is no JSON object')
+}
+
+/** Registries write `null` for a list that is not there. */
+function isGiven(value: unknown): boolean {
+  return value !== undefined && value !== null
+}
+
+function mediaTypeOf(document: Record<string, unknown>): string {
+  const declared = document['mediaType']
+  if (!isGiven(declared) || declared === '') return guessType(document)
+  if (typeof declared !== 'string' || !isMediaType(declared)) {
+    throw invalid('has a media type that is none')
   }
-  return value as Record<string, unknown>
+  if (isRunByBrowsers(declared)) throw invalid('has a media type that browsers run')
+  return declared
 }
 
 function childrenOf(document: Record<string, unknown>): Digest[] {
-  const listed = [document['manifests'], document['layers'], document['fsLayers']]
+  const listed = ['manifests', 'layers', 'fsLayers', 'blobs']
+    .map((field) => document[field])
     .filter((list) => Array.isArray(list))
     .flat()
   return [document['config'], ...listed]
@@ -67,15 +81,20 @@ function digestOfDescriptor(descriptor: unknown): Digest | undefined {
   return typeof text === 'string' && isDigest(text) ? text : undefined
 }
 
-function isManifestType(mediaType: string): boolean {
-  return /^application\/vnd\.(oci\.image|docker\.distribution)\./.test(mediaType)
+function guessType(document: Record<string, unknown>): string {
+  if (isGiven(document['manifests'])) return mediaTypes.ociIndex
+  if (isGiven(document['fsLayers'])) {
+    return isGiven(document['signatures']) ? schema1Types.signed : schema1Types.plain
+  }
+  if (isGiven(document['layers']) || isGiven(document['config'])) {
+    return isDockerConfig(document['config']) ? mediaTypes.dockerManifest : mediaTypes.ociManifest
+  }
+  throw invalid('is no manifest: it has no manifests, no layers and no media type')
 }
 
-function guessType(document: Record<string, unknown>): string {
-  if ('manifests' in document) return mediaTypes.ociIndex
-  if ('layers' in document || 'config' in document) return mediaTypes.ociManifest
-  if ('fsLayers' in document) return 'application/vnd.docker.distribution.manifest.v1+prettyjws'
-  throw invalid('is no manifest: it has no manifests, no layers and no media type')
+function isDockerConfig(config: unknown): boolean {
+  const { mediaType } = (config ?? {}) as { mediaType?: unknown }
+  return typeof mediaType === 'string' && mediaType.startsWith('application/vnd.docker.container.')
 }
 
 function invalid(what: string, cause?: unknown): GatewayError {

@@ -148,8 +148,8 @@ function enterContent(
     if (stored === undefined) throw new Error(`${digest} was entered before it was kept`)
     index.addContent(digest, { mediaType, ...stored })
   }
-  for (const { digest, bytes, mediaType } of manifests) {
-    const { children, subject } = readManifest(bytes, mediaType)
+  for (const { digest, bytes } of manifests) {
+    const { children, subject } = readManifest(bytes)
     index.addEdges(digest, children)
     if (subject !== undefined) index.addEdges(digest, [subject], 'subject')
   }

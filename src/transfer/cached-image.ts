@@ -63,7 +63,7 @@ async function gather(
 ): Promise<Held | string> {
   const bytes = await readStored(cache.store, digest)
   if (bytes === undefined) return digest
-  const { mediaType } = readManifest(bytes, cache.index.content(digest)?.mediaType)
+  const { mediaType } = readManifest(bytes)
   const root = { digest, mediaType, bytes, ...(platform === undefined ? {} : { platform }) }
   return indexTypes.includes(mediaType) ? gatherIndex(cache, root) : gatherImage(cache, root)
 }

@@ -35,6 +35,11 @@ export const ManifestDocument = Type.Object({
   annotations: Type.Optional(Type.Record(Type.String(), Type.String())),
 })
 
+/** image-spec 1.1.0-rc2 "artifact manifest", which registries still hold. */
+export const ArtifactDocument = Type.Object({
+  blobs: Type.Optional(Type.Union([Type.Array(Descriptor), Type.Null()])),
+})
+
 /** image-spec "image configuration": what ties an image to the content of its layers. */
 export const ConfigDocument = Type.Object({
   rootfs: Type.Object({ diff_ids: Type.Array(DigestText) }),

@@ -35,6 +35,8 @@ export interface PreloadedImage {
   referrers: Digest[]
   /** The upstream could not be asked whether the tag still means this. */
   isStale: boolean
+  /** Why some of the referrers could not be had. */
+  doubts: string[]
 }
 
 export interface PreloadSummary {
@@ -71,7 +73,8 @@ async function preloadImage(
   { cache, platforms, onImage }: PreloadOptions,
   counted: Set<Digest>,
 ): Promise<PreloadedImage> {
-  const { digest, isStale, manifests, blobs, referrers } = await outlineOf(cache, name, platforms)
+  const outline = await outlineOf(cache, name, platforms)
+  const { digest, isStale, manifests, blobs, referrers, doubts } = outline
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
   const progress = onImage?.(formatImage(name), bytes)
   let fetched = 0
@@ -84,7 +87,7 @@ async function preloadImage(
   } finally {
     progress?.end()
   }
-  return { name, digest, manifests: manifests.length, bytes, fetched, referrers, isStale }
+  return { name, digest, manifests: manifests.length, bytes, fetched, referrers, isStale, doubts }
 }
 
 /** Brings a blob into the cache. Returns the bytes that were downloaded, 0 where it was there. */

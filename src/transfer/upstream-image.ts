@@ -1,12 +1,22 @@
 // What an image of an upstream consists of: its manifests are pulled for it, its blobs are not.
-import type { Cache, Small } from '../cache/cache.ts'
+import type { Cache, Found, Small } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from './documents.ts'
+import { readManifest } from '../oci/manifest.ts'
+import { schema1Types } from '../oci/media-type.ts'
+import {
+  ArtifactDocument,
+  IndexDocument,
+  ManifestDocument,
+  parseDocument,
+  type Descriptor,
+} from './documents.ts'
 import type { ImageName } from './image-name.ts'
 import { deepestIndex, indexTypes, manifestTypes, platformOf } from './archive/oci-graph.ts'
 import { absentOf, wantedOf, type Platforms } from './platforms.ts'
+
+const artifactType = 'application/vnd.oci.artifact.manifest.v1+json'
 
 export interface Outline {
   digest: Digest
@@ -18,6 +28,8 @@ export interface Outline {
   blobs: Descriptor[]
   /** Signatures, SBOMs and the like. */
   referrers: Digest[]
+  /** Why some of those could not be had, which keeps nobody from pulling the image. */
+  doubts: string[]
 }
 
 /** Throws GatewayError as the cache does, or an Error where the image has not all `platforms`. */
@@ -29,13 +41,14 @@ export async function outlineOf(
   const { content, stale = false } = await rootOf(cache, name)
   const walk = createWalk(cache, name)
   await walk.add(content, platforms)
-  const referrers = await addReferrers(cache, name, walk)
+  const { referrers, doubts } = await addReferrers(cache, name, walk)
   return {
     digest: content.digest,
     isStale: stale,
     manifests: [...walk.manifests],
     blobs: [...walk.blobs.values()],
     referrers,
+    doubts,
   }
 }
 
@@ -57,13 +70,12 @@ function createWalk(cache: Cache, place: Place): Walk {
   const blobs = new Map<Digest, Descriptor>()
 
   async function add(manifest: Small, platforms: Platforms, depth = 0): Promise<void> {
-    const { digest, bytes, mediaType } = manifest
+    const { digest, mediaType } = manifest
     if (manifests.has(digest)) return
     if (depth > deepestIndex) throw new Error(`${digest} is an index nested too deeply`)
     manifests.add(digest)
     if (indexTypes.includes(mediaType)) return addIndex(manifest, platforms, depth)
-    const { config, layers } = parseDocument(ManifestDocument, bytes, digest)
-    for (const blob of [config, ...layers]) blobs.set(blob.digest, blob)
+    for (const blob of blobsOf(manifest)) blobs.set(blob.digest, blob)
   }
 
   async function addIndex({ digest, bytes }: Small, platforms: Platforms, depth: number) {
@@ -85,28 +97,56 @@ function createWalk(cache: Cache, place: Place): Walk {
   return { manifests, blobs, add }
 }
 
-/** Adds what refers to the manifests of `walk`, and to that: an SBOM may be signed. */
-async function addReferrers(cache: Cache, place: Place, walk: Walk): Promise<Digest[]> {
+function blobsOf({ digest, bytes, mediaType }: Small): Descriptor[] {
+  if (mediaType === artifactType) {
+    return parseDocument(ArtifactDocument, bytes, digest).blobs ?? []
+  }
+  if (mediaType === schema1Types.plain || mediaType === schema1Types.signed) {
+    // They tell no sizes.
+    return readManifest(bytes).children.map((child) => ({ mediaType: '', digest: child, size: 0 }))
+  }
+  const { config, layers } = parseDocument(ManifestDocument, bytes, digest)
+  return [config, ...layers]
+}
+
+/**
+ * Adds what refers to the manifests of `walk`, and to that: an SBOM may be signed. What cannot be had
+ * of it is told.
+ */
+async function addReferrers(
+  cache: Cache,
+  place: Place,
+  walk: Walk,
+): Promise<Pick<Outline, 'referrers' | 'doubts'>> {
   const tags = await tagsOf(cache, place)
   const referrers = new Set<Digest>()
+  const doubts: string[] = []
+  const unlessFailing = async (what: string, work: () => Promise<void>) =>
+    work().catch((error: unknown) => {
+      doubts.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+    })
+
+  async function addOne(pull: () => Promise<Found<Small>> | Found<Small>): Promise<void> {
+    const { content } = await pull()
+    const isNew = !walk.manifests.has(content.digest)
+    await walk.add(content, 'all')
+    if (isNew) referrers.add(content.digest)
+  }
+
   for (const subject of walk.manifests) {
-    const { entries } = await cache.referrers(place, subject)
-    const byTag = tags.filter((tag) => tag.startsWith(`${algorithmOf(subject)}-${hexOf(subject)}`))
-    const found = [
-      ...entries.map(
-        ({ digest }) =>
-          async () =>
-            cache.manifest(place, digest),
-      ),
-      ...byTag.map((tag) => async () => cache.tag(place, tag)),
-    ]
-    for (const pull of found) {
-      const { content } = await pull()
-      if (!walk.manifests.has(content.digest)) referrers.add(content.digest)
-      await walk.add(content, 'all')
+    await unlessFailing(`referrers of ${subject}`, async () => {
+      const { entries } = await cache.referrers(place, subject)
+      for (const { digest } of entries) {
+        await unlessFailing(digest, async () => addOne(() => cache.manifest(place, digest)))
+      }
+    })
+    for (const tag of tags) {
+      if (tag.startsWith(`${algorithmOf(subject)}-${hexOf(subject)}`)) {
+        await unlessFailing(tag, async () => addOne(() => cache.tag(place, tag)))
+      }
     }
   }
-  return [...referrers]
+  return { referrers: [...referrers], doubts }
 }
 
 /** For the signatures that cosign keeps under tags; there are registries that list none. */

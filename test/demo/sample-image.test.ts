@@ -16,7 +16,7 @@ t.test('every digest is right, and everything referred to is there', async (t) =
   for (const [digest, bytes] of blobs) t.equal(digestOf(bytes), digest)
   for (const [digest, { bytes, mediaType }] of manifests) {
     t.equal(digestOf(bytes), digest)
-    const { children, mediaType: declared, subject } = readManifest(bytes, mediaType)
+    const { children, mediaType: declared, subject } = readManifest(bytes)
     t.equal(declared, mediaType)
     for (const child of children) t.ok(manifests.has(child) || blobs.has(child), child)
     if (subject !== undefined) t.ok(manifests.has(subject), 'the subject is there')

@@ -32,7 +32,11 @@ export interface Link extends Place {
 }
 
 /** How a manifest refers to another digest. */
-export type EdgeKind = 'child' | 'subject'
+export type EdgeKind =
+  | 'child'
+  | 'subject'
+  /** To the digest of the bytes, of a manifest whose own digest is that of what is signed in them. */
+  | 'signed'
 
 /** All calls are synchronous and throw what SQLite says, such as a full disk. */
 export interface Index {

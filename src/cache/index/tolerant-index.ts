@@ -8,6 +8,7 @@ type Reads =
   | 'linkKinds'
   | 'tag'
   | 'tagsOf'
+  | 'childrenOf'
   | 'parentsOf'
   | 'referrers'
   | 'repositories'
@@ -74,6 +75,7 @@ export function createTolerantIndex(index: Index, storageProblems: StorageProble
     linkKinds: read(index.linkKinds, []),
     tag: read(index.tag, undefined),
     tagsOf: read(index.tagsOf, []),
+    childrenOf: read(index.childrenOf, []),
     parentsOf: read(index.parentsOf, []),
     referrers: read(index.referrers, undefined),
     repositories: read(index.repositories, []),

@@ -67,11 +67,14 @@ async function walk(
 }
 
 function factsOf(bytes: Buffer, mediaType: string, path: string) {
+  let facts
   try {
-    return readManifest(bytes, mediaType)
+    facts = readManifest(bytes)
   } catch (error) {
     throw new BadArchive(path, error instanceof Error ? error.message : String(error), error)
   }
+  if (facts.mediaType === mediaType) return facts
+  throw new BadArchive(path, `the manifest is ${facts.mediaType} but is listed as ${mediaType}`)
 }
 
 /** An archive of some platforms keeps the whole index: what it lacks is told, not refused. */

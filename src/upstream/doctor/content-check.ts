@@ -84,7 +84,7 @@ async function fetchManifest(upstream: Upstream, image: Image): Promise<Manifest
     return strange(new Error(`the manifest hashes to ${digest}, and should to ${told}`))
   }
   try {
-    return { facts: readManifest(body, headers['content-type']), digest }
+    return { facts: readManifest(body), digest }
   } catch (error) {
     return strange(error)
   }
