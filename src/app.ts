@@ -22,11 +22,13 @@ import { createAnswers } from './registry/answer.ts'
 import { createAuthorization } from './registry/authorization.ts'
 import { createRecorder, tellTagPull } from './registry/request-record.ts'
 import { createPull } from './registry/pull.ts'
+import { createShares } from './registry/shares.ts'
 import { createRegistryServer } from './registry/server.ts'
 import type { Chooser } from './registry/target.ts'
 import type { TokenRoutes } from './registry/token/routes.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createChooser, createUpstreamChooser } from './config/upstream-names.ts'
+import { createFairQueue } from './upstream/fair-queue.ts'
 import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
 
 export interface Gateway {
@@ -56,7 +58,11 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   const current: Current = { live: wireLive(config, { log, metrics }), started }
   const cache = openCache({
     ...config.cache,
-    openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+    openUpstream: createFairQueue({
+      openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+      limits: limitsOf(current),
+      onRefusal: metrics.refusedCaller,
+    }),
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
     offline: () => current.live.config.offline,
     report: (upstream, error) => current.live.upstreams.report(upstream, error),
@@ -76,6 +82,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     config: config.admin,
     metrics,
     log,
+    limits: limitsOf(current),
     gatewayUrls: () => urls.gateway,
     mayAdminister: (caller) => current.live.access.mayAdminister(caller),
     readiness: async () =>
@@ -137,6 +144,11 @@ interface Current {
   started: number
 }
 
+/** The limits in force, for whoever asks later. */
+function limitsOf(current: Current) {
+  return () => current.live.config.listen.limits
+}
+
 function wireRegistry(
   config: Config,
   {
@@ -154,6 +166,7 @@ function wireRegistry(
       live: () => current.live,
       answers: createAnswers(record),
       record,
+      takeShare: createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller }),
       onTagPull: (exchange) => {
         if (current.live.config.audit.tagPulls) tellTagPull(log, exchange)
       },
@@ -165,6 +178,7 @@ function wireRegistry(
       createServer(config.listen, {
         handler,
         log,
+        limits: limitsOf(current),
         onHandshakeFailure: metrics.handshakeFailure,
         onRefusedCaller: metrics.refusedCaller,
       }),

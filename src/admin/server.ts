@@ -5,10 +5,11 @@ import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { callerOf } from '../identity/certificate.ts'
 import type { Identity } from '../identity/identity.ts'
-import { createServer } from '../listener/server.ts'
+import { createServer, securedBy, type ServerOptions } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { docs } from './docs.ts'
 import type { Metrics } from './metrics.ts'
+import { ownNames } from './own-names.ts'
 
 export interface Readiness {
   ok: boolean
@@ -19,6 +20,7 @@ export interface Readiness {
 export interface AdminOptions {
   config: Config['admin']
   metrics: Metrics
+  limits: ServerOptions['limits']
   readiness: () => Promise<Readiness>
   /** Whether the policy lets the caller see more than the health checks; everybody, when absent. */
   mayAdminister?: (caller: Identity) => boolean
@@ -32,12 +34,21 @@ export interface AdminOptions {
  * end `drain(admin.server, …)`. Plain HTTP unless its config has TLS; loopback only in that case.
  */
 export function createAdmin(options: AdminOptions): FastifyInstance {
-  const { config, metrics, readiness, gatewayUrls, log, mayAdminister = () => true } = options
+  const {
+    config,
+    metrics,
+    readiness,
+    gatewayUrls,
+    log,
+    limits,
+    mayAdminister = () => true,
+  } = options
   const admin = Fastify({
     serverFactory: (handler) =>
       createServer(config, {
         handler,
         log,
+        limits,
         onHandshakeFailure: metrics.handshakeFailure,
         onRefusedCaller: metrics.refusedCaller,
         section: 'admin',
@@ -49,8 +60,17 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     },
   })
 
+  const isOwn = ownNames(config, () => securedBy(admin.server)?.credentials.context.cert)
   admin.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+    if (!isOwn(request.raw)) {
+      metrics.refusedCaller('foreign_host')
+      throw new GatewayError(
+        'DENIED',
+        'the admin listener has no such name: ask by its address, or add the name to admin.names',
+        { reason: 'foreign_host' },
+      )
+    }
     const caller = callerOf(request.raw.socket)
     if (caller.kind === 'refused') {
       metrics.refusedCaller(caller.reason)

@@ -26,8 +26,11 @@ export interface Confirmation {
 export function createConfirmation({ memory, heads, openUpstream }: Context): Confirmation {
   const share = createSingleFlight()
 
-  async function asked({ upstream, repository }: Place, digest: Digest): Promise<OriginResponse> {
-    const request = { upstream, repository, resource: `blobs/${digest}` }
+  async function asked(
+    { upstream, repository, client }: Place,
+    digest: Digest,
+  ): Promise<OriginResponse> {
+    const request = { upstream, repository, client, resource: `blobs/${digest}` }
     return heads.orGet(upstream, 'blob', {
       async head() {
         const answer = await ask(openUpstream, { ...request, method: 'HEAD' }, 0)

@@ -159,8 +159,13 @@ export function createManifestSource(context: Context): ManifestSource {
   }
 }
 
-function requestFor(method: 'GET' | 'HEAD', { upstream, repository }: Place, reference: string) {
+function requestFor(
+  method: 'GET' | 'HEAD',
+  { upstream, repository, client }: Place,
+  reference: string,
+) {
   return {
+    client,
     upstream,
     method,
     repository,

@@ -165,6 +165,8 @@ function strengthOf(error: unknown): 'strong' | 'weak' | undefined {
   if (isRefusal(error)) return 'weak'
   if (!isOutage(error)) return undefined
   const { code, reason = '', blame } = error
+  // It has not been asked.
+  if (reason === 'too_many_upstream_requests') return undefined
   if (code === 'TOOMANYREQUESTS') return 'weak'
   if (blame.status !== undefined) return [502, 503, 504].includes(blame.status) ? 'weak' : undefined
   if (['bad_response', 'digest_mismatch'].includes(reason)) return undefined

@@ -66,6 +66,11 @@ export function port(description: string, byDefault: number) {
   return Type.Integer({ minimum: 0, maximum: 65_535, default: byDefault, description })
 }
 
+/** How many of something, 1 to a million. */
+export function count(description: string, byDefault: number) {
+  return Type.Integer({ minimum: 1, maximum: 1_000_000, default: byDefault, description })
+}
+
 export const closed = { additionalProperties: false }
 /** A section whose keys all have a default, so that it may be left out. */
 export function section(description: string) {

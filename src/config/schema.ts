@@ -3,6 +3,7 @@ import Type, { type StaticDecode } from 'typebox'
 import { Audit, Auth, Policy } from './access-schema.ts'
 import {
   closed,
+  count,
   duration,
   host,
   hostPatterns,
@@ -45,6 +46,39 @@ const listenerTls = {
 }
 
 const ListenerTls = Type.Object(listenerTls, section('TLS of this listener.'))
+
+/** Each default is beyond what five hundred nodes behind one address need. */
+const ListenLimits = Type.Object(
+  {
+    connections: count('Open connections in all.', 20_000),
+    connectionsPerAddress: count(
+      'Open connections of one IPv4 address, or of one /64 network of IPv6 addresses.',
+      5000,
+    ),
+    connectionsPerIdentity: count(
+      'Open connections with requests of one certificate or token subject; of one address where there is neither.',
+      5000,
+    ),
+    handshakes: count(
+      'TLS handshakes that are not finished. Of more, the oldest is ended to make room.',
+      4000,
+    ),
+    requestsPerConnection: count(
+      'Requests that one connection may send ahead of its answers; they are worked on one after the other.',
+      100,
+    ),
+    requestsPerIdentity: count('Requests of one identity that are under way.', 5000),
+    upstreamRequests: count(
+      'Requests to one upstream that are under way; of those that wait, each identity has its turn.',
+      128,
+    ),
+    upstreamRequestsPerIdentity: count(
+      'Requests to upstreams, downloads among them, that one identity may have under way or waiting.',
+      1000,
+    ),
+  },
+  section('What one client may have, and all of them together. Beyond it: 429, or the end.'),
+)
 
 const upstreamTls = {
   verify: Type.Boolean({
@@ -143,6 +177,7 @@ export const ConfigSchema = Type.Object(
           description:
             'How long transfers may go on after SIGTERM. What is cut then makes the exit code 1. Kubernetes kills after 30 s unless told.',
         }),
+        limits: ListenLimits,
         tls: ListenerTls,
       },
       section('The listener that clients pull from.'),
@@ -151,6 +186,11 @@ export const ConfigSchema = Type.Object(
       {
         host: host('Address of the admin listener; without TLS only a loopback one.', '127.0.0.1'),
         port: port('Port of the admin listener; 0 takes any free one.', 5480),
+        names: Type.Array(text('One host name.'), {
+          default: [],
+          description:
+            'Further names by which the admin listener may be asked, beside `localhost`, its addresses and the names in its certificate. Any other Host is refused: it may be a page of somebody else.',
+        }),
         tls: ListenerTls,
       },
       section('The listener for health checks, metrics and the API documents.'),
@@ -214,6 +254,8 @@ export const ConfigSchema = Type.Object(
 export type Config = Omit<StaticDecode<typeof ConfigSchema>, 'upstreams'> & {
   upstreams: Record<string, UpstreamConfig>
 }
+
+export type ListenLimits = StaticDecode<typeof ListenLimits>
 
 export type ListenerTlsConfig = StaticDecode<typeof ListenerTls>
 

@@ -1,7 +1,7 @@
 // Slows down who fails again and again: a few failures are free, each further one has to be waited
 // for. Memory is bounded however many keys there are, and however long.
 import { hash } from 'node:crypto'
-import { isIPv6 } from 'node:net'
+import { networkOf } from '../rules/network.ts'
 import { LRUCache } from 'lru-cache'
 
 export interface Throttle {
@@ -66,19 +66,4 @@ export function sourceOf(
 ): string {
   if (certificate !== undefined) return `certificate ${certificate.thumbprint}`
   return networkOf(address ?? '')
-}
-
-function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)
-  if (mapped?.[1] !== undefined) return mapped[1]
-  if (!isIPv6(address)) return address
-  const [head = '', tail] = (address.split('%')[0] ?? '').split('::')
-  const groups = head === '' ? [] : head.split(':')
-  const missing =
-    tail === undefined ? 0 : 8 - groups.length - (tail === '' ? 0 : tail.split(':').length)
-  const all = [...groups, ...Array.from({ length: missing }, () => '0'), ...(tail ?? '').split(':')]
-  return all
-    .slice(0, 4)
-    .map((group) => group.toLowerCase().replace(/^0+(?=.)/, ''))
-    .join(':')
 }

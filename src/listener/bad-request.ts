@@ -56,6 +56,7 @@ export function refuseRaw(socket: Duplex, error: GatewayError): void {
 export function refuse(res: ServerResponse, error: GatewayError): void {
   const body = errorBody(error)
   res.writeHead(error.status, {
+    ...error.headers,
     connection: 'close',
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),
@@ -82,6 +83,7 @@ export function frameProblem(req: IncomingMessage): GatewayError | undefined {
   if (body && (req.method === 'GET' || req.method === 'HEAD')) {
     return invalid(`a ${req.method} request must not have a body`)
   }
+  if (!methods.has(req.method ?? '')) return unknownMethod()
   const target = req.url ?? ''
   if (target.includes('#')) return invalid('a request target must not have a fragment')
   if (target.startsWith('/') || target === '*') return undefined
@@ -111,6 +113,15 @@ function countHeaders(raw: readonly string[]) {
     } else if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') counts.body = true
   }
   return counts
+}
+
+/** Those that a router may be asked about; Node's parser knows thirty more. */
+const methods: ReadonlySet<string> = new Set('GET HEAD POST PUT PATCH DELETE OPTIONS'.split(' '))
+
+function unknownMethod(): GatewayError {
+  return new GatewayError('UNSUPPORTED', 'the gateway is pull-only: GET and HEAD', {
+    headers: { allow: 'GET, HEAD' },
+  })
 }
 
 const phrases: Readonly<Record<number, string>> = {

@@ -1,6 +1,8 @@
 // Knows every connection of a server from its first packet on, and ends those that come to nothing.
 import type { Server, Socket } from 'node:net'
 import type { TLSSocket } from 'node:tls'
+import type { ListenLimits } from '../config/schema.ts'
+import { networkOf } from '../rules/network.ts'
 
 /** How long a handshake may take, ms. */
 const handshakeTimeout = 10_000
@@ -13,6 +15,8 @@ export interface Connections {
   ready: Set<Socket>
   /** TCP connections below an unfinished handshake, the oldest first, with when they came. */
   handshakes: Map<Socket, number>
+  /** How many there are of each network, unfinished handshakes included. */
+  networks: Map<string, number>
   /** TCP connections that were ended before they could carry a request. */
   ended: WeakSet<Socket>
 }
@@ -23,22 +27,29 @@ const known = Symbol('connections')
 
 /** The connections of a server of `trackConnections`. */
 export function connectionsOf(server: Tracked): Connections {
-  return (server[known] ??= { ready: new Set(), handshakes: new Map(), ended: new WeakSet() })
+  return (server[known] ??= {
+    ready: new Set(),
+    handshakes: new Map(),
+    networks: new Map(),
+    ended: new WeakSet(),
+  })
 }
 
 export interface TrackingOptions {
   /** Whether a connection begins with a TLS handshake. */
   secure: boolean
+  limits: () => Pick<ListenLimits, 'connections' | 'connectionsPerAddress' | 'handshakes'>
   /** Told why a connection was ended before it could carry a request, and where it came from. */
   onEnded: (reason: string, source: string) => void
 }
 
 /**
  * Keeps account of the connections of `server`. A handshake that is not finished in time is ended,
- * whatever its client does.
+ * whatever its client does; so is what goes beyond the limits, of handshakes the oldest.
  */
-export function trackConnections(server: Tracked, { secure, onEnded }: TrackingOptions): void {
-  const { ready, handshakes, ended } = connectionsOf(server)
+export function trackConnections(server: Tracked, options: TrackingOptions): void {
+  const { secure, limits, onEnded } = options
+  const { ready, handshakes, networks, ended } = connectionsOf(server)
   let sweeping: NodeJS.Timeout | undefined
 
   function end(socket: Socket, reason: string): void {
@@ -65,7 +76,29 @@ export function trackConnections(server: Tracked, { secure, onEnded }: TrackingO
     sweeping ??= setTimeout(sweep, Math.max(left, sweepPause)).unref()
   }
 
+  function leave(network: string): void {
+    const others = (networks.get(network) ?? 1) - 1
+    if (others === 0) networks.delete(network)
+    else networks.set(network, others)
+  }
+
+  function arrived(socket: Socket): void {
+    server.maxConnections = limits().connections
+    // Asked now, it is known to the report of a handshake that fails later.
+    const network = networkOf(socket.remoteAddress ?? '')
+    const count = (networks.get(network) ?? 0) + 1
+    networks.set(network, count)
+    socket.once('close', () => leave(network))
+    if (count > limits().connectionsPerAddress) end(socket, 'too_many_from_address')
+    else if (secure) begun(socket)
+    else finished(socket)
+  }
+
   function begun(socket: Socket): void {
+    const [oldest] = handshakes.keys()
+    if (oldest !== undefined && handshakes.size >= limits().handshakes) {
+      end(oldest, 'too_many_handshakes')
+    }
     handshakes.set(socket, Date.now())
     socket.once('close', () => handshakes.delete(socket))
     sweepLater()
@@ -77,8 +110,8 @@ export function trackConnections(server: Tracked, { secure, onEnded }: TrackingO
     socket.once('close', () => ready.delete(socket))
   }
 
-  if (secure) server.on('connection', begun)
-  server.on(secure ? 'secureConnection' : 'connection', finished)
+  server.on('connection', arrived)
+  if (secure) server.on('secureConnection', finished)
 }
 
 /** The TCP connection below a TLS one; Node has no public name for it. */

@@ -37,6 +37,8 @@ const hints: Readonly<Record<string, string>> = {
   refused_by_client: "the client must trust the CA of the gateway's certificate",
   timeout: 'the client did not finish the handshake in time',
   too_many_connections: 'the limit of open connections is reached',
+  too_many_from_address: 'listen.limits.connectionsPerAddress is reached',
+  too_many_handshakes: 'listen.limits.handshakes is reached: newer ones had to have room',
   too_many_requests: 'the client sent requests without waiting for answers',
   unknown_ca: 'the client certificate must come from an authority in clientCa',
   unsupported_protocol: 'the client offers only TLS versions below minVersion',

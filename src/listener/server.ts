@@ -11,7 +11,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
-import type { Config } from '../config/schema.ts'
+import type { Config, ListenLimits } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
@@ -46,10 +46,17 @@ export function securedBy(server: ListenerServer & { [secured]?: Secured }): Sec
   return server[secured]
 }
 
+/** Of a section of the config, what makes its server. */
+export type ListenerConfig =
+  | Pick<Config['listen'], 'host' | 'port' | 'insecureHttp' | 'tls'>
+  | Pick<Config['admin'], 'host' | 'port' | 'tls'>
+
 export interface ServerOptions {
   /** Gets every request whose frame is sound. */
   handler: RequestListener
   log: Logger
+  /** Asked each time: a reload may change them. */
+  limits: () => ListenLimits
   /** Called for each failed TLS handshake, with a word of a small set such as `expired`. */
   onHandshakeFailure(reason: string): void
   /** Called for each connection that is closed because its client is refused now; a word again. */
@@ -58,8 +65,8 @@ export interface ServerOptions {
   section?: 'listen' | 'admin'
 }
 
-/** Limits on what one client may hold, in bytes and milliseconds. */
-const limits = {
+/** What one connection may have, in bytes and milliseconds. */
+const bounds = {
   /** Room for a large bearer token. */
   maxHeaderSize: 32 * 1024,
   headersTimeout: 10_000,
@@ -69,33 +76,27 @@ const limits = {
   keepAliveTimeout: 75_000,
   /** Without a byte in either direction while it is the client's turn, as when it stops reading. */
   idleTimeout: 60_000,
-  maxConnections: 20_000,
   keepAliveInitialDelay: 30_000,
-  /** Sent ahead of their answers. */
-  requestsPerConnection: 100,
 } as const
 
 /**
  * A server for `config`, not listening yet: node:https, or node:http where the config has no TLS.
  * Throws UsageError for unreadable, damaged, expired or mismatching files.
  */
-export function createServer(
-  config: Config['listen'] | Config['admin'],
-  options: ServerOptions,
-): ListenerServer {
+export function createServer(config: ListenerConfig, options: ServerOptions): ListenerServer {
   const plain = isPlain(config)
   const reporter = createConnectionReporter(options)
   const server = plain ? createPlain(options, reporter) : createSecure(config, options, reporter)
   server.on('drop', reporter.dropped)
-  trackConnections(server, { secure: !plain, onEnded: reporter.ended })
+  trackConnections(server, { secure: !plain, limits: options.limits, onEnded: reporter.ended })
   const { ready } = connectionsOf(server)
-  server.maxConnections = limits.maxConnections
+  server.maxConnections = options.limits().connections
   // One connection may carry any number of requests: identity and revocation are checked on each.
   server.maxRequestsPerSocket = 0
-  server.setTimeout(limits.idleTimeout)
+  server.setTimeout(bounds.idleTimeout)
   server.on('timeout', (socket: Socket) => {
     // An upstream is waited for, within time limits of its own.
-    if (isOurTurn(socket)) socket.setTimeout(limits.idleTimeout)
+    if (isOurTurn(socket)) socket.setTimeout(bounds.idleTimeout)
     else socket.destroy()
   })
   server.on('clientError', (error, socket) => {
@@ -126,19 +127,19 @@ export async function listen(
   return (server.address() as AddressInfo).port
 }
 
-function isPlain(config: Config['listen'] | Config['admin']): boolean {
+function isPlain(config: ListenerConfig): boolean {
   return 'insecureHttp' in config ? config.insecureHttp : config.tls.cert === undefined
 }
 
 function httpOptions() {
   return {
-    maxHeaderSize: limits.maxHeaderSize,
-    headersTimeout: limits.headersTimeout,
-    requestTimeout: limits.requestTimeout,
-    connectionsCheckingInterval: limits.connectionsCheckingInterval,
-    keepAliveTimeout: limits.keepAliveTimeout,
+    maxHeaderSize: bounds.maxHeaderSize,
+    headersTimeout: bounds.headersTimeout,
+    requestTimeout: bounds.requestTimeout,
+    connectionsCheckingInterval: bounds.connectionsCheckingInterval,
+    keepAliveTimeout: bounds.keepAliveTimeout,
     keepAlive: true,
-    keepAliveInitialDelay: limits.keepAliveInitialDelay,
+    keepAliveInitialDelay: bounds.keepAliveInitialDelay,
     noDelay: true,
     insecureHTTPParser: false,
     joinDuplicateHeaders: false,
@@ -148,7 +149,7 @@ function httpOptions() {
 }
 
 function createPlain(
-  { handler, log, section = 'listen' }: ServerOptions,
+  { handler, log, limits, section = 'listen' }: ServerOptions,
   reporter: ConnectionReporter,
 ): HttpServer {
   if (section === 'listen') {
@@ -157,16 +158,16 @@ function createPlain(
       'serving plain HTTP: nothing is encrypted and nobody is identified; set listen.tls',
     )
   }
-  return createHttpServer(httpOptions(), guarded(handler, reporter))
+  return createHttpServer(httpOptions(), guarded(handler, limits, reporter))
 }
 
 function createSecure(
-  config: Config['listen'] | Config['admin'],
+  config: ListenerConfig,
   options: ServerOptions,
   reporter: ConnectionReporter,
 ): HttpsServer {
   const { tls } = config
-  const { handler, log, section = 'listen' } = options
+  const { handler, log, limits, section = 'listen' } = options
   const credentials = readCredentials(tls, `${section}.tls`)
   for (const warning of credentials.warnings) log.warn(warning)
   const guard = createClientGuard(credentials.trust)
@@ -181,19 +182,21 @@ function createSecure(
       rejectUnauthorized: tls.clientAuth === 'required',
       ALPNProtocols: ['http/1.1'],
     },
-    guarded((req, res) => {
-      const socket = req.socket as TLSSocket
-      guard.check(socket)
-      if (guard.isSpent(socket)) res.setHeader('connection', 'close')
-      handler(req, res)
-    }, reporter),
+    guarded(
+      (req, res) => {
+        const socket = req.socket as TLSSocket
+        guard.check(socket)
+        if (guard.isSpent(socket)) res.setHeader('connection', 'close')
+        handler(req, res)
+      },
+      limits,
+      reporter,
+    ),
   )
   if (tls.clientAuth !== 'none') keepPeerChains(server)
   const connections = connectionsOf(server).ready
   server.on('close', closeSpentConnections({ connections, guard, responseOn }))
   server[secured] = { server, guard, credentials, options }
-  // Asked now, the address is known to the report of a handshake that fails later.
-  server.on('connection', (socket: Socket) => void socket.remoteAddress)
   server.on('tlsClientError', (error, socket) => {
     // What was ended by us has been told.
     if (connectionsOf(server).ended.has(transportOf(socket))) return
@@ -202,14 +205,18 @@ function createSecure(
   return server
 }
 
-function guarded(handler: RequestListener, reporter: ConnectionReporter): RequestListener {
+function guarded(
+  handler: RequestListener,
+  limits: ServerOptions['limits'],
+  reporter: ConnectionReporter,
+): RequestListener {
   const sound = (req: IncomingMessage, res: ServerResponse) => {
     const problem = frameProblem(req)
     if (problem === undefined) handler(req, res)
     else refuse(res, problem)
   }
   return inTurn(sound, {
-    limit: () => limits.requestsPerConnection,
+    limit: () => limits().requestsPerConnection,
     onExcess: (source) => reporter.ended('too_many_requests', source),
   })
 }

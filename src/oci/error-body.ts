@@ -12,6 +12,9 @@ export function errorBody(error: GatewayError): string {
 /** Any thrown value as something that may be shown: what is not ours becomes a bare INTERNAL. */
 export function asGatewayError(error: unknown): GatewayError {
   if (error instanceof GatewayError) return error
+  if (isBadRequest(error)) {
+    return new GatewayError('REQUEST_INVALID', 'the request cannot be understood', { cause: error })
+  }
   return new GatewayError('INTERNAL', 'the gateway failed; its log says why', { cause: error })
 }
 
@@ -27,4 +30,11 @@ export function isErrorBody(body: Buffer): boolean {
 
 function hasCode(error: unknown): boolean {
   return typeof (error as { code?: unknown } | null)?.code === 'string'
+}
+
+/** What a framework says of a request that it could not read has a status of its own. */
+function isBadRequest(error: unknown): boolean {
+  if (!(error instanceof Error) || !('statusCode' in error)) return false
+  const { statusCode } = error
+  return typeof statusCode === 'number' && statusCode >= 400 && statusCode < 500
 }

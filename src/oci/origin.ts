@@ -16,6 +16,8 @@ export interface OriginRequest {
   accept?: string
   /** Ask for the bytes from this offset on (`Range: bytes=N-`). */
   from?: number
+  /** On whose behalf, as `Place` has it. */
+  client?: string | undefined
   /** The content that is known: 304 says that it is still the same (`If-None-Match`). */
   unless?: Digest
 }

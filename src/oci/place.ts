@@ -5,4 +5,6 @@ export interface Place {
   upstream: string
   /** Repository as the upstream knows it, such as `library/alpine`. */
   repository: string
+  /** On whose behalf, where upstreams are shared among clients; tells them apart and nothing else. */
+  client?: string | undefined
 }

@@ -14,6 +14,7 @@ import { contentHeaders, requestHeaders, wantedOf, type Answers } from './answer
 import { createSender } from './send-body.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import { nextLink, pageOf, referrersIndex } from './listing.ts'
+import type { TakeShare } from './shares.ts'
 import { readTarget, type Chooser, type Target } from './target.ts'
 
 export interface PullOptions {
@@ -22,6 +23,7 @@ export interface PullOptions {
   live: () => { choose: Chooser; access: Access }
   answers: Answers
   record: Recorder
+  takeShare: TakeShare
   /** Takes note that a tag was pulled. */
   onTagPull: (exchange: Exchange) => void
 }
@@ -29,12 +31,14 @@ export interface PullOptions {
 const blobType = 'application/octet-stream'
 
 export function createPull(options: PullOptions): RequestListener {
-  const { live, answers } = options
+  const { live, answers, takeShare } = options
   const serve = createServing(options)
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
     exchange.identity = identity
     if (target instanceof GatewayError) throw target
+    const client = takeShare(exchange, identity)
+    if (target.place !== undefined) target.place.client = client
     const served = serve(exchange, target, identity)
     if (served !== undefined) served.catch((error: unknown) => answers.error(exchange, error))
   }

@@ -7,8 +7,23 @@ import { createAdmin, type Readiness } from '../../src/admin/server.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { drain } from '../../src/listener/drain.ts'
 import { listen } from '../../src/listener/server.ts'
+import { METHODS } from 'node:http'
 import { makeCertificate } from '../helpers/certificates.ts'
-import { exchange, makeSite, noTls, recordingLog } from '../helpers/listener.ts'
+import { sendRaw } from '../helpers/raw.ts'
+import { defaultLimits, exchange, makeSite, noTls, recordingLog } from '../helpers/listener.ts'
+
+/** Methods that routers do not know, and headers that cannot be read. */
+const odd: [method: string, header: string][] = [
+  ...METHODS.filter((method) => method !== 'CONNECT').map((method): [string, string] => [
+    method,
+    'Content-Length: 0',
+  ]),
+  ['POST', 'Content-Type: ;;;\r\nContent-Length: 0'],
+  ['POST', 'Content-Type: application/json; charset="\r\nContent-Length: 1\r\n\r\n{'],
+  ['PUT', 'Content-Type: \u00e9\r\nContent-Length: 1\r\n\r\n{'],
+  ['GET', 'Accept: ;;q=é\r\nRange: bytes=x'],
+  ['GET', 'If-None-Match: "\r\nIf-Modified-Since: never'],
+]
 
 async function start(
   t: Test,
@@ -17,8 +32,15 @@ async function start(
 ) {
   const { log, lines } = recordingLog()
   const metrics = createMetrics()
-  const config = { host: '127.0.0.1', port: 0, tls }
-  const admin = createAdmin({ config, metrics, readiness, gatewayUrls: () => [], log })
+  const config = { host: '127.0.0.1', port: 0, names: ['admin.test'], tls }
+  const admin = createAdmin({
+    config,
+    metrics,
+    readiness,
+    log,
+    limits: () => defaultLimits,
+    gatewayUrls: () => [],
+  })
   await admin.ready()
   const port = await listen(admin.server, config.host, 0, 'admin')
   t.teardown(async () => {
@@ -104,4 +126,53 @@ t.test('with TLS, callers whose certificate is wrong are refused and counted', a
   t.match((await call()).text, /^HTTP\/1\.1 200 /)
   t.match((await call(wrong)).text, /^HTTP\/1\.1 403 .*DENIED/s)
   t.match(await metrics.registry.metrics(), /refused_callers_total\{reason="unknown_ca"\} 1$/m)
+})
+
+t.test('a Host that is not the listener is refused: a page may have made it up', async (t) => {
+  const site = await makeSite(t)
+  const plain = await start(t)
+  const secure = await start(t, undefined, site.tls)
+  const ask = async (host: string | undefined, port = plain.port) => {
+    const header = host === undefined ? [] : [`Host: ${host}`]
+    const head = ['GET /metrics HTTP/1.0', ...header, 'Connection: close', '', ''].join('\r\n')
+    const text =
+      port === plain.port
+        ? await sendRaw(port, head)
+        : (await exchange({ port, ca: site.ca.certificatePem }, head)).text
+    return Number(/^HTTP\/1.1 (\d{3})/.exec(text)?.[1])
+  }
+  const own = ['localhost', 'LOCALHOST:1', '127.0.0.1', '127.0.0.1:5480', '127.1.2.3', '[::1]:1']
+  for (const host of [...own, 'admin.test', 'Admin.Test:80', undefined]) {
+    t.equal(await ask(host), 200, String(host))
+    t.equal(await ask(host, secure.port), 200, `${host} by TLS`)
+  }
+  const foreign = ['evil.example', 'evil.example:5480', 'localhost.evil.example', '192.0.2.1']
+  for (const host of [...foreign, '127.0.0.1.evil.example', '[2001:db8::1]', 'a b', '', ':80']) {
+    t.equal(await ask(host), 403, host)
+    t.equal(await ask(host, secure.port), 403, `${host} by TLS`)
+  }
+})
+
+t.test('what cannot be understood is 4xx on every route', async (t) => {
+  const { port, lines } = await start(t)
+  for (const path of [
+    '/healthz',
+    '/metrics',
+    '/docs',
+    '/docs/static/..',
+    '/docs/static/%2e%2e/x',
+    '/x',
+  ]) {
+    for (const [method, header] of odd) {
+      const text = await sendRaw(
+        port,
+        `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n${header}\r\n\r\n`,
+      )
+      t.match(text, /^HTTP\/1.1 [2-4]\d\d /, `${method} ${path} ${header}`)
+    }
+  }
+  t.same(
+    lines.filter(({ level }) => Number(level) >= 50),
+    [],
+  )
 })

@@ -7,18 +7,19 @@ import { listen } from '../../src/listener/server.ts'
 import { readDocument } from '../helpers/api-document.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { checkContract, fetchAnswer, parseAnswer, type Case } from '../helpers/contract.ts'
-import { exchange, makeSite, recordingLog } from '../helpers/listener.ts'
+import { defaultLimits, exchange, makeSite, recordingLog } from '../helpers/listener.ts'
 
 async function start(t: Test, readiness: () => Promise<Readiness>) {
   const site = await makeSite(t, { clientAuth: 'optional' })
   const wrongCa = await makeCertificate({ subject: 'CN=Other', ca: true })
   const wrong = await makeCertificate({ subject: 'CN=x', issuer: wrongCa, purposes: ['client'] })
   const serve = async (tls: typeof site.tls) => {
-    const config = { host: '127.0.0.1', port: 0, tls }
+    const config = { host: '127.0.0.1', port: 0, names: [], tls }
+    const limits = () => defaultLimits
     const { log } = recordingLog()
     const metrics = createMetrics()
     const gatewayUrls = () => ['https://gateway.local:5443', 'https://127.0.0.1:5443']
-    const admin = createAdmin({ config, metrics, readiness, gatewayUrls, log })
+    const admin = createAdmin({ config, metrics, readiness, limits, gatewayUrls, log })
     await admin.ready()
     t.teardown(async () => {
       await drain(admin.server, 0)

@@ -12,7 +12,7 @@ import { createServer } from '../../src/listener/server.ts'
 import { parseResource, type Resource } from '../../src/oci/resource.ts'
 import { createRegistryServer } from '../../src/registry/server.ts'
 import { exampleCodes, folder, readDocument, type Document } from '../helpers/api-document.ts'
-import { recordingLog } from '../helpers/listener.ts'
+import { defaultLimits, recordingLog } from '../helpers/listener.ts'
 
 const registry = readDocument('ociregistry.yaml')
 const admin = readDocument('admin.yaml')
@@ -20,6 +20,7 @@ const admin = readDocument('admin.yaml')
 const plain: Config['admin'] = {
   host: '127.0.0.1',
   port: 0,
+  names: [],
   tls: { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [], crl: [], crlMaxStale: 0 },
 }
 
@@ -85,7 +86,12 @@ t.test('every route of the gateway is in its document', async (t) => {
       listener: (handler) =>
         createServer(
           { ...plain, insecureHttp: true },
-          { handler, log: recordingLog().log, onHandshakeFailure: () => undefined },
+          {
+            handler,
+            log: recordingLog().log,
+            limits: () => defaultLimits,
+            onHandshakeFailure: () => undefined,
+          },
         ),
       pull: () => undefined,
       tokens: () => ({ give: async () => ({}), keys: async () => ({}) }),
@@ -123,6 +129,7 @@ t.test('every route of the admin listener is in its document', async (t) => {
       config: plain,
       metrics: createMetrics(),
       readiness: async () => ({ ok: true, problems: [] }),
+      limits: () => defaultLimits,
       gatewayUrls: () => [],
       log: recordingLog().log,
     }),

@@ -170,6 +170,7 @@ async function fillWith(t: Test, draft: () => Draft) {
     onVerified: () => undefined,
     onStored: () => void (stored += 1),
     onStoringFailed: (error) => void failures.push(error),
+    mayGoOnUnread: () => true,
   }
   const fill = startFill(options)
   const content = fill.follow()

@@ -46,12 +46,17 @@ export interface Answer {
 
 /**
  * Starts a gateway with the upstreams, and what else there is, of `yaml`. Its listener has the test
- * certificates (`server.crt`, `ca.crt` ... in `folder`, beside `files`) and asks for client certificates.
+ * certificates (`server.crt`, `ca.crt` ... in `folder`, beside `files`) and asks for client certificates;
+ * `listen` is a line more of its section.
  */
 export async function startTestGateway(
   t: Test,
   yaml: string,
-  { clientAuth = 'optional', files = {} }: { clientAuth?: string; files?: Files } = {},
+  {
+    clientAuth = 'optional',
+    files = {},
+    listen = '',
+  }: { clientAuth?: string; files?: Files; listen?: string } = {},
 ): Promise<TestGateway> {
   const pki = await testPki()
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
@@ -71,6 +76,7 @@ export async function startTestGateway(
   host: 127.0.0.1
   port: 0
   tls: { cert: server.crt, key: server.key, clientAuth: ${clientAuth}, clientCa: [ca.crt] }
+  ${listen}
 admin: { port: 0 }
 cache: { dir: cache }
 ${yaml}`,

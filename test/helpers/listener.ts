@@ -6,7 +6,7 @@ import { Writable } from 'node:stream'
 import { pino, type Logger } from 'pino'
 import type { RequestListener } from 'node:http'
 import type { Test } from 'tap'
-import type { Config, ListenerTlsConfig } from '../../src/config/schema.ts'
+import type { Config, ListenerTlsConfig, ListenLimits } from '../../src/config/schema.ts'
 import { createServer, listen, type ListenerServer } from '../../src/listener/server.ts'
 import { makeCertificate, type TestCertificate } from './certificates.ts'
 
@@ -17,6 +17,18 @@ export const noTls: ListenerTlsConfig = {
   clientCa: [],
   crl: [],
   crlMaxStale: 0,
+}
+
+/** Those of a config that says nothing of them. */
+export const defaultLimits: ListenLimits = {
+  connections: 20_000,
+  connectionsPerAddress: 5000,
+  connectionsPerIdentity: 5000,
+  handshakes: 4000,
+  requestsPerConnection: 100,
+  requestsPerIdentity: 5000,
+  upstreamRequests: 128,
+  upstreamRequestsPerIdentity: 1000,
 }
 
 export interface Site {
@@ -73,7 +85,7 @@ export interface RunningListener {
 /** Listens with `handler`; closed again, connections and all, when the test ends. */
 export async function startListener(
   t: Test,
-  config: Partial<Config['listen']> & { tls: ListenerTlsConfig },
+  { limits, ...config }: Partial<Config['listen']> & { tls: ListenerTlsConfig },
   handler: RequestListener,
 ): Promise<RunningListener> {
   const { log, lines } = recordingLog()
@@ -81,10 +93,11 @@ export async function startListener(
   const refused: string[] = []
   const waiting: ((reason: string) => void)[] = []
   const server = createServer(
-    { host: '127.0.0.1', port: 0, insecureHttp: false, grace: 0, ...config },
+    { host: '127.0.0.1', port: 0, insecureHttp: false, ...config },
     {
       handler,
       log,
+      limits: () => limits ?? defaultLimits,
       onHandshakeFailure(reason) {
         failures.push(reason)
         waiting.shift()?.(reason)

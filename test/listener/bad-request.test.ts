@@ -1,7 +1,9 @@
 // Requests that are none, over raw sockets: each is answered with an OCI body, then the end.
 import { once } from 'node:events'
 import { connect } from 'node:net'
+import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { sendRaw as send } from '../helpers/raw.ts'
 import { noTls, startListener } from '../helpers/listener.ts'
 
 async function start(t: Test) {
@@ -13,16 +15,6 @@ async function start(t: Test) {
     }
     res.end(`handled ${req.method} ${req.url}`)
   })
-}
-
-async function send(port: number, bytes: string): Promise<string> {
-  const socket = connect(port, '127.0.0.1')
-  let text = ''
-  socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
-  socket.on('error', () => undefined)
-  socket.write(bytes)
-  await once(socket, 'close')
-  return text
 }
 
 const refused: [name: string, bytes: string, status: number, code: string][] = [
@@ -46,6 +38,13 @@ const refused: [name: string, bytes: string, status: number, code: string][] = [
     400,
     'REQUEST_INVALID',
   ],
+  [
+    'a HEAD with a body',
+    'HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx',
+    400,
+    'REQUEST_INVALID',
+  ],
+  ['an unknown method', 'QUERY / HTTP/1.1\r\nHost: a\r\n\r\n', 405, 'UNSUPPORTED'],
   [
     'a chunked GET',
     'GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
@@ -76,7 +75,11 @@ for (const [name, bytes, status, code] of refused) {
     t.match(head, new RegExp(`^HTTP/1\\.1 ${status} `))
     t.match(head, /content-type: application\/json/i)
     t.match(head, /connection: close/i)
-    t.match(JSON.parse(body ?? ''), { errors: [{ code, message: String }] })
+    // To HEAD goes no body, though its length.
+    if (!bytes.startsWith('HEAD')) {
+      t.match(JSON.parse(body ?? ''), { errors: [{ code, message: String }] })
+    }
+    t.equal(text.split('HTTP/1.1 ').length, 2, 'answered once')
   })
 }
 
@@ -91,6 +94,14 @@ t.test('what is sound is handled, the absolute form for this host too', async (t
   const tail = 'HTTP/1.1\r\nHost: Gateway:5443\r\nConnection: close\r\n\r\n'
   t.match(await send(port, `GET /v2/?ns=a ${tail}`), /handled GET \/v2\/\?ns=a$/)
   t.match(await send(port, `GET https://gateway:5443/v2/ ${tail}`), /handled GET \/v2\/$/)
+  t.match(
+    await send(
+      port,
+      `GET /v2/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
+    ),
+    /handled GET \/v2\/$/,
+    'an empty body is none',
+  )
   t.match(await send(port, 'GET /v2/ HTTP/1.0\r\n\r\n'), /handled GET \/v2\/$/)
   t.match(await send(port, `OPTIONS * ${tail}`), /handled OPTIONS \*$/)
 })
@@ -107,4 +118,35 @@ t.test('garbage behind a response in progress never lands in its body', async (t
   })
   await once(socket, 'close')
   t.match(text, /half$/)
+})
+
+t.test('a refused client that keeps its side open is closed all the same', async (t) => {
+  const { port, server } = await start(t)
+  for (const bytes of [
+    'NONSENSE\r\n\r\n',
+    'GET / HTTP/1.1\r\n\r\n',
+    'CONNECT b:1 HTTP/1.1\r\nHost: b\r\n\r\n',
+  ]) {
+    const socket = connect({ port, host: '127.0.0.1', allowHalfOpen: true })
+    t.teardown(() => socket.destroy())
+    socket.on('error', () => undefined).resume()
+    socket.write(bytes)
+  }
+  await setTimeout(100)
+  const count = () => new Promise((resolve) => server.getConnections((_error, n) => resolve(n)))
+  for (let turn = 0; turn < 100 && (await count()) !== 0; turn += 1) await setTimeout(100)
+  t.equal(await count(), 0)
+})
+
+t.test('an error behind an error is not answered again', async (t) => {
+  const { port } = await start(t)
+  const text = await send(port, `NONSENSE\r\n\r\n${'NONSENSE\r\n\r\n'.repeat(1000)}`)
+  t.equal(text.split('HTTP/1.1 ').length, 2)
+})
+
+t.test('no request gets the answer of another', async (t) => {
+  const { port } = await start(t)
+  const get = 'GET /stream HTTP/1.1\r\nHost: a\r\n\r\n'
+  const text = await send(port, `${get}NONSENSE\r\n\r\n`)
+  t.notMatch(text, /REQUEST_INVALID/)
 })

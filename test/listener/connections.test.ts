@@ -7,7 +7,13 @@ import { setTimeout } from 'node:timers/promises'
 import { connect as connectTls, type SecureVersion } from 'node:tls'
 import t, { type Test } from 'tap'
 import { drain } from '../../src/listener/drain.ts'
-import { makeSite, noTls, startListener, type RunningListener } from '../helpers/listener.ts'
+import {
+  defaultLimits,
+  makeSite,
+  noTls,
+  startListener,
+  type RunningListener,
+} from '../helpers/listener.ts'
 
 const get = 'GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
@@ -163,4 +169,45 @@ t.test('time limits and connections are those that are documented', async (t) =>
     maxRequestsPerSocket: 0,
     maxConnections: 20_000,
   })
+})
+
+for (const secure of [true, false]) {
+  t.test(`one address has so many connections, ${secure ? 'TLS' : 'plain'}`, async (t) => {
+    const tls = secure ? (await makeSite(t)).tls : noTls
+    const limits = { ...defaultLimits, connectionsPerAddress: 2 }
+    const listener = await startListener(t, { insecureHttp: !secure, tls, limits }, answer)
+    const from = async (localAddress: string) => {
+      const socket = connect({ port: listener.port, host: '127.0.0.1', localAddress })
+      t.teardown(() => socket.destroy())
+      socket.on('error', () => undefined)
+      const closed = new Promise((resolve) => socket.on('close', resolve))
+      await once(socket, 'connect')
+      return { socket, closed }
+    }
+    const first = await from('127.0.0.2')
+    await from('127.0.0.2')
+    const refused = listener.nextFailure()
+    const third = await from('127.0.0.2')
+    t.equal(await refused, 'too_many_from_address')
+    await third.closed
+    await from('127.0.0.3')
+    first.socket.destroy()
+    while ((await connectionsOn(listener)) > 2) await setTimeout(10)
+    await from('127.0.0.2')
+    while ((await connectionsOn(listener)) < 3) await setTimeout(10)
+    t.same(listener.failures.filter((reason) => reason !== 'closed_by_client').length, 1)
+  })
+}
+
+t.test('hundreds of silent connections keep nobody out: the oldest handshake ends', async (t) => {
+  const { tls } = await makeSite(t)
+  const limits = { ...defaultLimits, handshakes: 50 }
+  const listener = await startListener(t, { tls, limits }, answer)
+  const silent = await Promise.all(Array.from({ length: 300 }, async () => open(t, listener.port)))
+  const versions = ['TLSv1.2', 'TLSv1.3'] as const
+  await Promise.all(versions.map(async (version) => openTls(t, listener.port, version, get)))
+  while (listener.failures.length < 250) await setTimeout(10)
+  t.ok((await connectionsOn(listener)) <= 52)
+  t.match(new Set(listener.failures), new Set(['too_many_handshakes']))
+  t.equal(silent.length, 300)
 })

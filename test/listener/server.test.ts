@@ -6,14 +6,19 @@ import { connect as connectTls } from 'node:tls'
 import t, { type Test } from 'tap'
 import { drain } from '../../src/listener/drain.ts'
 import { createServer, listen } from '../../src/listener/server.ts'
-import { makeSite, recordingLog, startListener, noTls } from '../helpers/listener.ts'
+import { defaultLimits, makeSite, recordingLog, startListener, noTls } from '../helpers/listener.ts'
 import { problemsOf } from '../helpers/problems.ts'
 
 const get = 'GET /v2/ HTTP/1.1\r\nHost: localhost\r\n\r\n'
 
 t.test('plain HTTP is warned about; the admin listener on loopback is not', async (t) => {
   const { log, lines } = recordingLog()
-  const options = { handler: () => undefined, log, onHandshakeFailure: () => undefined }
+  const options = {
+    handler: () => undefined,
+    log,
+    limits: () => defaultLimits,
+    onHandshakeFailure: () => undefined,
+  }
   const base = { host: '127.0.0.1', port: 0, tls: noTls }
   createServer(base, { ...options, section: 'admin' })
   t.same(lines, [])
@@ -24,7 +29,12 @@ t.test('plain HTTP is warned about; the admin listener on loopback is not', asyn
 t.test('a port in use and a foreign address are told by their key', async (t) => {
   const { log } = recordingLog()
   const { port } = await startListener(t, { insecureHttp: true, tls: noTls }, () => undefined)
-  const options = { handler: () => undefined, log, onHandshakeFailure: () => undefined }
+  const options = {
+    handler: () => undefined,
+    log,
+    limits: () => defaultLimits,
+    onHandshakeFailure: () => undefined,
+  }
   const another = () =>
     createServer({ host: '127.0.0.1', port, insecureHttp: true, tls: noTls }, options)
   t.match(await problemsOf(listen(another(), '127.0.0.1', port)), [
@@ -35,12 +45,12 @@ t.test('a port in use and a foreign address are told by their key', async (t) =>
 })
 
 /** A listener that begins each response and hands out what ends it. */
-async function slowListener(t: Test, secure: boolean) {
+async function slowListener(t: Test, secure: boolean, limits = defaultLimits) {
   const begun: ServerResponse[] = []
   let arrived = () => undefined as void
   const site = await makeSite(t)
   const tls = secure ? site.tls : noTls
-  const listener = await startListener(t, { insecureHttp: !secure, tls }, (_req, res) => {
+  const listener = await startListener(t, { insecureHttp: !secure, tls, limits }, (_req, res) => {
     res.writeHead(200, { 'content-length': 8 })
     res.write('half')
     begun.push(res)
@@ -100,7 +110,12 @@ for (const secure of [true, false]) {
 
 t.test('draining a server that does not listen is nothing', async (t) => {
   const { log } = recordingLog()
-  const options = { handler: () => undefined, log, onHandshakeFailure: () => undefined }
+  const options = {
+    handler: () => undefined,
+    log,
+    limits: () => defaultLimits,
+    onHandshakeFailure: () => undefined,
+  }
   const server = createServer(
     { host: '127.0.0.1', port: 0, insecureHttp: true, tls: noTls },
     options,
@@ -109,9 +124,8 @@ t.test('draining a server that does not listen is nothing', async (t) => {
 })
 
 t.test('connections above the limit are refused, counted and logged once', async (t) => {
-  const rig = await slowListener(t, false)
+  const rig = await slowListener(t, false, { ...defaultLimits, connections: 1 })
   const first = await rig.request()
-  rig.server.maxConnections = 1
   for (let turn = 0; turn < 3; turn += 1) {
     const refused = rig.nextFailure()
     const socket = connect(rig.port, '127.0.0.1')

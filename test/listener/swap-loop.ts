@@ -10,7 +10,7 @@ import { createReloader, type ReloadResult } from '../../src/listener/reload.ts'
 import { listenerPart } from '../../src/listener/reload-tls.ts'
 import { createServer, listen } from '../../src/listener/server.ts'
 import { makeCertificate, type TestCertificate } from '../helpers/certificates.ts'
-import { noTls } from '../helpers/listener.ts'
+import { defaultLimits, noTls } from '../helpers/listener.ts'
 
 const clients = 8
 
@@ -51,6 +51,7 @@ export async function swapLoop(rounds: number, patience = 10_000): Promise<SwapO
     {
       handler: (_req, res) => res.end('pulled'),
       log,
+      limits: () => defaultLimits,
       onHandshakeFailure: (reason) => void outcome.failures.push(`server: ${reason}`),
     },
   )

@@ -155,8 +155,9 @@ function createConnection(): Connection {
 }
 
 function requestFor(place: Place, digest: Digest, from: number | undefined): OriginRequest {
-  const { upstream, repository } = place
+  const { upstream, repository, client } = place
   const request: OriginRequest = {
+    client,
     upstream,
     method: 'GET',
     repository,

@@ -18,6 +18,8 @@ export interface Fill {
   ended: Promise<void>
   /** Whether a new reader can have all of it. */
   isJoinable: () => boolean
+  /** Whether all its clients have left. */
+  isUnread: () => boolean
   /** A reader, one for each client; its size is known once the fill has started. */
   follow: () => Large
   /** Ends it for all readers, unless all is there already. */
@@ -35,6 +37,8 @@ export interface FillOptions {
   onVerified: (bytes: Buffer | undefined) => void
   onStored: (stored: Stored) => void
   onStoringFailed: (error: unknown) => void
+  /** Whether it may go on although nobody reads it any more. */
+  mayGoOnUnread: () => boolean
 }
 
 export function startFill(options: FillOptions): Fill {
@@ -52,7 +56,8 @@ export function startFill(options: FillOptions): Fill {
   const readers = createReaders(digest, growth, () => {
     if (readers.count() > 0) return
     if (hasEnded) file?.close()
-    else abortUnread()
+    else if (options.mayGoOnUnread()) abortUnread()
+    else abort(new GatewayError('UNAVAILABLE', 'nobody waits for this download any more'))
   })
 
   function abortUnread(): void {
@@ -115,6 +120,7 @@ export function startFill(options: FillOptions): Fill {
     started: started.promise,
     ended: ended.promise,
     isJoinable: () => failure === undefined && file?.tail.hasGap() !== true,
+    isUnread: () => readers.count() === 0,
     follow: readers.follow,
     abort,
   }

@@ -31,6 +31,9 @@ export interface FillsOptions {
   retryDelay: number
 }
 
+/** Downloads that go on for the next client although theirs have left. */
+const maxUnread = 16
+
 const mediaType = 'application/octet-stream'
 
 export function createFills(options: FillsOptions): Fills {
@@ -60,6 +63,7 @@ export function createFills(options: FillsOptions): Fills {
         memory.stored(digest, { mediaType, ...stored })
         disk.warm(digest)
       },
+      mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
     })
     underWay.set(digest, [...(underWay.get(digest) ?? []), fill])

@@ -20,7 +20,7 @@ export interface Pages {
  */
 export async function askPages(
   { openUpstream }: Pick<Context, 'openUpstream'>,
-  { upstream, repository }: Place,
+  { upstream, repository, client }: Place,
   { resource, query, accept }: { resource: string; query: string; accept: string },
 ): Promise<Pages> {
   const pages: Record<string, unknown>[] = []
@@ -33,7 +33,7 @@ export async function askPages(
     const target: string = next === '' ? resource : `${resource}?${next}`
     const answer: Answer = await ask(
       openUpstream,
-      { upstream, repository, method: 'GET', resource: target, accept },
+      { upstream, repository, client, method: 'GET', resource: target, accept },
       maxBytes - bytes,
     )
     if (answer.status !== 200) {

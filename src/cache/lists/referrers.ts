@@ -80,13 +80,13 @@ async function askReferrers(context: Context, place: Place, digest: Digest): Pro
 /** Registries without the API: an index under the tag `sha256-<hex>` (distribution-spec). */
 async function askFallbackTag(
   { openUpstream }: Context,
-  { upstream, repository }: Place,
+  { upstream, repository, client }: Place,
   digest: Digest,
 ): Promise<Descriptor[]> {
   const resource = `manifests/${algorithmOf(digest)}-${hexOf(digest)}`
   const answer = await ask(
     openUpstream,
-    { upstream, repository, method: 'GET', resource, accept: manifestAccept },
+    { upstream, repository, client, method: 'GET', resource, accept: manifestAccept },
     manifestLimit,
   )
   if (answer.status === 404) return []

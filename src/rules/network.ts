@@ -1,0 +1,18 @@
+// The network that an address stands for, where clients are told apart by their address.
+import { isIPv6 } from 'node:net'
+
+/** An IPv4 address, or the /64 that one holder of IPv6 addresses has at least. */
+export function networkOf(address: string): string {
+  const mapped = /^::ffff:(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.exec(address)
+  if (mapped?.[1] !== undefined) return mapped[1]
+  if (!isIPv6(address)) return address
+  const [head = '', tail] = (address.split('%')[0] ?? '').split('::')
+  const groups = head === '' ? [] : head.split(':')
+  const missing =
+    tail === undefined ? 0 : 8 - groups.length - (tail === '' ? 0 : tail.split(':').length)
+  const all = [...groups, ...Array.from({ length: missing }, () => '0'), ...(tail ?? '').split(':')]
+  return all
+    .slice(0, 4)
+    .map((group) => group.toLowerCase().replace(/^0{1,3}(?=.)/, ''))
+    .join(':')
+}
