@@ -120,8 +120,11 @@ function checkUpstreamTls({ tls }: UpstreamDraft, tell: Tell): void {
 
 function checkAuth(auth: UpstreamDraft['auth'], environment: NodeJS.ProcessEnv, tell: Tell): void {
   const below = within(tell, 'auth')
-  const { username, passwordFile, passwordEnv, dockerConfig } = auth
+  const { username, passwordFile, passwordEnv, dockerConfig, helper } = auth
   const password = passwordFile ?? passwordEnv
+  if (helper !== undefined && (username ?? password ?? dockerConfig) !== undefined) {
+    below(['helper'], 'cannot be set beside other credentials: keep one of them')
+  }
   if (passwordFile !== undefined && passwordEnv !== undefined) {
     below(['passwordEnv'], 'cannot be set beside passwordFile: keep one of them')
   }

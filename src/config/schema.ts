@@ -103,8 +103,25 @@ const upstreamAuth = {
   passwordFile: Type.Optional(path('File with the password of `username`.')),
   passwordEnv: Type.Optional(text('Environment variable with the password of `username`.')),
   dockerConfig: Type.Optional(
-    path('A docker `config.json` whose `auths` has the credentials, instead of the above.'),
+    path(
+      'A docker `config.json` that has the credentials, or names the credential helper that has them (`credHelpers`, `credsStore`), instead of the above.',
+    ),
   ),
+  helper: Type.Optional(
+    text(
+      'The docker credential helper that is asked for the credentials, `docker-credential-<NAME>` in PATH, instead of the above: for credentials that do not last.',
+      {
+        pattern: '^[A-Za-z0-9][A-Za-z0-9._-]*$',
+        mustBe: 'the name of a credential helper such as ecr-login, without docker-credential-',
+        valueText: 'NAME',
+      },
+    ),
+  ),
+  fallback: oneOf(['anonymous', 'none'], {
+    default: 'anonymous',
+    description:
+      'What is done where the token service refuses the credentials: ask for what anybody gets, so that public images can be pulled still, or nothing.',
+  }),
   realms: hostPatterns(
     'Hosts of token services that are trusted although they are of another domain than the registry.',
     { default: [] },

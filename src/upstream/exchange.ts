@@ -41,8 +41,14 @@ interface Progress {
   hasLeft: boolean
   redirects: number
   authorization: string | undefined
-  /** A challenge has been answered, and is answered only once. */
+  /** A challenge of this host has been answered, and is answered only once. */
   isAnswered: boolean
+  /** It was asked without authorization, which is done once, too. */
+  wasBare: boolean
+  /** The credentials were refused, and what is sent is what anybody gets. */
+  refusal: Failure | undefined
+  /** A download host has refused, and another address has been asked for. */
+  hasStartedOver: boolean
   retries: number
   startedAt: number
 }
@@ -50,7 +56,8 @@ interface Progress {
 type Step =
   | { kind: 'done' }
   | { kind: 'redirect'; url: URL }
-  | { kind: 'authorize'; challenge: string | undefined }
+  | { kind: 'authorize'; answer: Answer }
+  | { kind: 'start_over' }
   | Failure
 
 /** `ended` resolves, and never rejects, when the upstream is needed no more. */
@@ -75,27 +82,23 @@ async function exchange(
   { flow, receiver }: { flow: ExchangeFlow; receiver: Receiver },
 ): Promise<Failure | undefined> {
   const progress: Progress = {
-    url: new URL(
-      `${upstream.url.href.replace(/\/$/, '')}/v2/${request.repository}/${request.resource}`,
-    ),
-    hasLeft: false,
-    redirects: 0,
-    authorization: upstream.authorizer.known(request.repository),
-    isAnswered: false,
+    ...beginning(upstream, request),
+    hasStartedOver: false,
     retries: 0,
     startedAt: upstream.now(),
   }
   while (!flow.isAborted) {
     const begun = performance.now()
+    progress.wasBare ||= progress.authorization === undefined
     const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
     const options = dispatchOptions(upstream, request, progress)
     const outcome = await attempt(agent, options, { flow, receiver })
     const seconds = (performance.now() - begun) / 1000
-    const judged: Step = flow.isAborted ? { kind: 'done' } : judge(upstream, progress, outcome)
+    const judged: Step = flow.isAborted
+      ? { kind: 'done' }
+      : judge(upstream, request.method, progress, outcome)
     const step =
-      judged.kind === 'authorize'
-        ? await authorize(upstream, request, progress, judged.challenge)
-        : judged
+      judged.kind === 'authorize' ? await authorize(upstream, progress, judged.answer) : judged
     upstream.onAttempt({
       upstream: upstream.name,
       method: request.method,
@@ -105,15 +108,39 @@ async function exchange(
     })
     if (step.kind === 'done') return undefined
     if (step.kind === 'redirect') follow(progress, step.url)
-    if (step.kind === 'failure' && !(await waitToRetry(upstream, progress, step, flow))) return step
+    if (step.kind === 'start_over') {
+      Object.assign(progress, beginning(upstream, request), { hasStartedOver: true })
+    }
+    if (step.kind === 'failure') {
+      if (!(await waitToRetry(upstream, progress, step, flow))) return step
+      // The address of a download is good for one host and some minutes: the registry has others.
+      if (progress.hasLeft) Object.assign(progress, beginning(upstream, request))
+    }
   }
   return undefined
+}
+
+/** Where an exchange begins, and where it begins again. */
+function beginning(
+  { url, authorizer }: Upstream,
+  { repository, resource }: OriginRequest,
+): Omit<Progress, 'hasStartedOver' | 'retries' | 'startedAt'> {
+  const first = new URL(`${url.href.replace(/\/$/, '')}/v2/${repository}/${resource}`)
+  return {
+    url: first,
+    hasLeft: false,
+    redirects: 0,
+    authorization: authorizer.known(repositoryIn(first)),
+    isAnswered: false,
+    wasBare: false,
+    refusal: undefined,
+  }
 }
 
 function dispatchOptions(
   { userAgent }: Upstream,
   { method, accept, from, unless }: OriginRequest,
-  { url, hasLeft, authorization }: Progress,
+  { url, authorization }: Progress,
 ): Dispatcher.DispatchOptions {
   return {
     origin: url.origin,
@@ -126,27 +153,33 @@ function dispatchOptions(
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-` }),
       ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
-      ...(authorization === undefined || hasLeft ? {} : { authorization }),
+      ...(authorization === undefined ? {} : { authorization }),
     },
     // undici would close the connection after each HEAD, and a tag costs one every few minutes.
     reset: false,
   }
 }
 
-function judge(upstream: Upstream, progress: Progress, outcome: Outcome): Step {
+function judge(
+  upstream: Upstream,
+  method: OriginRequest['method'],
+  progress: Progress,
+  outcome: Outcome,
+): Step {
   const subject = subjectAt(upstream, progress)
   if (outcome.kind === 'delivered') return { kind: 'done' }
   if (outcome.kind === 'broken') return failureOfError(subject, outcome.error, outcome.hasBegun)
   if (isRedirect(outcome.status)) return judgeRedirect(upstream, progress, outcome)
-  if (progress.hasLeft && (outcome.status === 401 || outcome.status === 403)) {
-    // A download host that refuses its own signed address says nothing of the gateway's rights.
-    const { status } = outcome
-    return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, status), status })
-  }
-  if (outcome.status === 401 && !progress.isAnswered) {
-    return { kind: 'authorize', challenge: outcome.headers['www-authenticate'] }
-  }
-  return failureOfAnswer(subject, outcome, upstream.now())
+  const { status, headers } = outcome
+  const isRefused = status === 401 || status === 403
+  if (!isRefused) return failureOfAnswer(subject, outcome, upstream.now())
+  if (!progress.hasLeft) return { kind: 'authorize', answer: outcome }
+  // A registry that has moved challenges by itself; a download host does not.
+  const isChallenge = status === 401 && /\bbearer\b/i.test(headers['www-authenticate'] ?? '')
+  if (isChallenge && !progress.isAnswered) return { kind: 'authorize', answer: outcome }
+  if (method === 'GET' && !progress.hasStartedOver) return { kind: 'start_over' }
+  // One that refuses its own signed address says nothing of the gateway's rights.
+  return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, status), status })
 }
 
 /** Who answers at the address that the exchange has come to. */
@@ -173,21 +206,56 @@ function judgeRedirect(upstream: Upstream, progress: Progress, answer: Answer): 
 
 function follow(progress: Progress, url: URL): void {
   progress.redirects += 1
-  progress.hasLeft ||= url.origin !== progress.url.origin
+  if (url.origin !== progress.url.origin) {
+    // What was sent there is for there only, and a challenge of the next host is another one.
+    progress.hasLeft = true
+    progress.authorization = undefined
+    progress.isAnswered = false
+    progress.wasBare = false
+  }
   progress.url = url
 }
 
+/**
+ * What to send after a 401 or a 403: the answer to its challenge; or nothing, where what was sent may
+ * be what is refused.
+ */
 async function authorize(
   upstream: Upstream,
-  { repository }: OriginRequest,
   progress: Progress,
-  challenge: string | undefined,
+  refusal: Answer,
 ): Promise<Failure | { kind: 'again' }> {
-  const answer = await upstream.authorizer.answer(repository, challenge, progress.authorization)
-  if (answer.kind === 'failure') return answer
-  progress.authorization = answer.header
-  progress.isAnswered = true
-  return { kind: 'again' }
+  const { authorizer } = upstream
+  const { authorization: refused, url } = progress
+  const repository = repositoryIn(url)
+  if (refused !== undefined) authorizer.forget(repository, refused)
+  const challenge = refusal.status === 401 ? refusal.headers['www-authenticate'] : undefined
+  const canAnswer = refusal.status === 401 && !progress.isAnswered
+  if (canAnswer && (refused === undefined || authorizer.canAnswer(challenge))) {
+    const stranger = progress.hasLeft ? { stranger: url } : {}
+    const answer = await authorizer.answer({ repository, challenge, refused, ...stranger })
+    const isRefusal = answer.kind === 'failure' && answer.reason === 'credentials_refused'
+    if (answer.kind === 'failure' && (!isRefusal || progress.wasBare)) return answer
+    progress.isAnswered = true
+    progress.authorization = answer.kind === 'failure' ? undefined : answer.header
+    progress.refusal = answer.kind === 'failure' ? answer : answer.refusal
+    return { kind: 'again' }
+  }
+  if (refused !== undefined && !progress.wasBare) {
+    progress.authorization = undefined
+    return { kind: 'again' }
+  }
+  if (progress.refusal !== undefined) return progress.refusal
+  const subject = subjectAt(upstream, progress)
+  if (refusal.status === 401 && refused?.startsWith('Basic ')) {
+    return failureFor(subject, 'credentials_refused', { status: 401 })
+  }
+  return failureOfAnswer(subject, refusal, upstream.now())
+}
+
+/** The repository that an address of the API names, as that registry knows it. */
+function repositoryIn({ pathname }: URL): string {
+  return /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(pathname)?.[1] ?? ''
 }
 
 /** Whether another try is due; returns when it is, or when the exchange is aborted. */

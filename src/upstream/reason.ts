@@ -32,6 +32,10 @@ const meanings = {
   http_4xx: { what: 'calls the request wrong', keys: ['url'] },
   http_5xx: { what: 'fails: its own log says why', keys: [] },
   invalid_certificate: { what: 'has a certificate that is not valid', keys: ['tls.ca'] },
+  no_credentials: {
+    what: 'is not asked, because the credential helper has no credentials for it',
+    keys: ['auth.helper', 'auth.dockerConfig'],
+  },
   not_tls: { what: 'speaks plain HTTP where TLS is expected, or the reverse', keys: ['url'] },
   not_yet_valid: {
     what: 'has a certificate that is not valid yet: compare the clocks of both machines',

@@ -125,8 +125,8 @@ function readIdentity(tls: UpstreamTlsConfig, attempt: Attempt, warn: Warn): Pkc
   })
 }
 
-/** The first line of a file, as editors add a line break. Throws an Error where it is empty. */
-export function readSecret(file: string): string {
+/** The first line of a file, as OpenSSL takes it. Throws an Error where it is empty. */
+function readSecret(file: string): string {
   const secret = readTextFile(file).split(/\r?\n/, 1)[0] ?? ''
   if (secret === '') throw new Error(`${file} is empty`)
   return secret

@@ -131,6 +131,11 @@ export function createUpstream(
   const authorizer = createAuthorizer({
     upstream: url,
     credentials,
+    fallback: config.auth.fallback,
+    onRefusal: (failure) => {
+      metrics.badAnswer(name, failure.reason)
+      context.logFailure(name, failure)
+    },
     allowedRealm: hostMatcher(config.auth.realms),
     subject,
     now,

@@ -16,7 +16,7 @@ export interface Overrides extends Partial<Omit<UpstreamConfig, 'tls' | 'auth'>>
 export function upstreamConfig({ tls, auth, ...others }: Overrides): UpstreamConfig {
   return {
     tls: { verify: true, ...tls },
-    auth: { realms: [], ...auth },
+    auth: { realms: [], fallback: 'anonymous', ...auth },
     tagTtl: 300_000,
     staleIfError: 86_400_000,
     staleIfDenied: 86_400_000,

@@ -148,6 +148,136 @@ t.test('a download host that refuses is not the registry refusing', async (t) =>
   t.match((await ask(client.open, {})).error, { code: 'UPSTREAM_FAILED', reason: 'http_4xx' })
 })
 
+t.test('a download host that is dead or refuses is left for a fresh address', async (t) => {
+  const good = await start(t)
+  for (const fault of [
+    status(403),
+    status(401),
+    status(401, { 'www-authenticate': 'Basic realm="bucket"' }),
+    status(503),
+    ((req) => Boolean(req.socket.destroy())) as Fault,
+  ]) {
+    const bad = await start(t, fault)
+    const addresses = [bad, good]
+    const registry = await start(t, (req, res) =>
+      on(blob, status(307, { location: `${at(addresses.shift() ?? good)}${req.url}` }))(req, res),
+    )
+    const redirects = [`localhost:${bad.port}`, `localhost:${good.port}`]
+    const client = startUpstreams(t, { url: at(registry), tls: files(t), redirects })
+    const { response, body } = await ask(client.open, { resource })
+    t.equal(response?.status, 200)
+    t.ok(bytes !== undefined && body.equals(bytes))
+    t.equal(bad.requests.length, 1)
+    t.equal(registry.requests.length, 2)
+  }
+})
+
+t.test('a HEAD that a signed address refuses is refused at once', async (t) => {
+  const cdn = await start(t, status(403))
+  const registry = await start(t, status(307, { location: `${at(cdn)}/x` }))
+  const redirects = [`localhost:${cdn.port}`]
+  const client = startUpstreams(t, { url: at(registry), tls: files(t), redirects })
+  const { error } = await ask(client.open, { resource, method: 'HEAD' })
+  t.match(error, { reason: 'http_4xx', blame: { status: 403, host: `localhost:${cdn.port}` } })
+  t.equal(registry.requests.length, 1)
+})
+
+t.test('a registry that has moved as a whole, with a challenge of its own', async (t) => {
+  const realm = await start(t, (req, res) => service.fault(req, res))
+  const service = tokenAuth({ realm: `${at(realm)}/token` })
+  const moved = await startUpstream(t, {
+    repositories: { 'there/app': image },
+    tls: server,
+    faults: [service.fault],
+  })
+  const own = tokenAuth()
+  const registry = await start(t, own.fault, (req, res) =>
+    on(/^GET \/v2\//, (given, answer) => {
+      const location = `${at(moved)}${(given.url ?? '').replace('/v2/app', '/v2/there/app')}`
+      return status(307, { location })(given, answer)
+    })(req, res),
+  )
+  const redirects = [`localhost:${moved.port}`]
+  const config = { url: at(registry), tls: files(t), redirects }
+  const client = startUpstreams(t, { ...config, auth: { realms: [`localhost:${realm.port}`] } })
+  for (const request of [{}, { resource }, { resource: 'tags/list' }]) {
+    t.equal((await ask(client.open, request)).response?.status, 200)
+  }
+  t.equal(service.asked.length, 1, 'its token is kept, too')
+  t.match(service.asked, [{ authorization: undefined }])
+  t.equal(service.asked[0]?.parameters.get('scope'), 'repository:there/app:pull')
+  t.ok(moved.requests.every(({ peerSubject }) => peerSubject === undefined))
+
+  const elsewhere = tokenAuth({ realm: 'https://login.example/token' })
+  const far = await start(t, elsewhere.fault)
+  const toFar = await start(t, (req, res) =>
+    status(307, { location: `${at(far)}${req.url}` })(req, res),
+  )
+  const strict = startUpstreams(t, {
+    url: at(toFar),
+    tls: { ca: config.tls.ca },
+    redirects: [`localhost:${far.port}`],
+  })
+  t.match((await ask(strict.open, {})).error?.message, /add it to upstreams\.up\.auth\.realms/)
+})
+
+t.test('a password is not for a registry that it has moved to', async (t) => {
+  const folder = t.testdir({ ca: pki.ca.certificatePem, password: 'secret' })
+  const moved = await start(t, (req, res) => {
+    const headers = { 'www-authenticate': `Basic realm="x", Bearer realm="${at(moved)}/token"` }
+    if (req.url?.startsWith('/token') === true) return status(401)(req, res)
+    return status(401, headers)(req, res)
+  })
+  const registry = await start(t, (req, res) =>
+    status(307, { location: `${at(moved)}${req.url}` })(req, res),
+  )
+  const client = startUpstreams(t, {
+    url: at(registry),
+    tls: { ca: join(folder, 'ca') },
+    redirects: [`localhost:${moved.port}`],
+    auth: { username: 'robot', passwordFile: join(folder, 'password') },
+  })
+  t.ok((await ask(client.open, {})).error)
+  t.ok(moved.requests.length > 1)
+  t.ok(moved.requests.every(({ headers }) => headers.authorization === undefined))
+})
+
+t.test('whoever has left stays without credentials, also two steps on', async (t) => {
+  const tokens = tokenAuth()
+  const cdn = await start(t, (req, res) =>
+    status(307, { location: `${at(registry)}${req.url}?back` })(req, res),
+  )
+  const registry: Upstream = await start(
+    t,
+    (req, res) => !/\?back/.test(req.url ?? '') && tokens.fault(req, res),
+    on(/\?back$/, (req, res) => status(307, { location: `${req.url}-again` })(req, res)),
+    (req, res) =>
+      !/\?back/.test(req.url ?? '') &&
+      on(blob, status(307, { location: `${at(cdn)}${req.url}` }))(req, res),
+  )
+  const redirects = [`localhost:${cdn.port}`]
+  const client = startUpstreams(t, { url: at(registry), tls: files(t), redirects })
+  t.equal((await ask(client.open, { resource })).response?.status, 200)
+  const request = registry.requests.at(-1)
+  t.match(request?.url, /\?back-again$/)
+  t.equal(request?.headers.authorization, undefined)
+  t.equal(request?.peerSubject, undefined)
+})
+
+t.test('a download host with a certificate of an unknown authority gets no request', async (t) => {
+  const cdn = await startUpstream(t, {
+    repositories: { app: image },
+    tls: { cert: pki.otherServer.certificatePem, key: pki.otherServer.keyPem },
+  })
+  const registry = await start(t, status(307, { location: `${at(cdn)}/x` }))
+  const redirects = [`localhost:${cdn.port}`]
+  const client = startUpstreams(t, { url: at(registry), tls: files(t), redirects })
+  const { error } = await ask(client.open, { resource })
+  t.match(error, { code: 'UPSTREAM_FAILED', reason: 'unknown_ca' })
+  t.match(error?.message, 'the download host localhost')
+  t.equal(cdn.requests.length, 0)
+})
+
 t.test('targets by the rules', async (t) => {
   const target = (location: string, upstream: string, redirects: string[] = []) => {
     const rules = { upstream: new URL(upstream), allowed: hostMatcher(redirects) }

@@ -1,33 +1,42 @@
 // The challenge of a 401, and where a token may be asked for because of it. Pure.
 import { parse } from 'tldts'
 
+/** Of a header this much is read, characters. */
+const longest = 8192
+
 export type Challenge =
   | { scheme: 'basic' }
   | { scheme: 'bearer'; realm: string; service: string | undefined; scope: string | undefined }
 
 /**
- * The challenge that can be answered, of a WWW-Authenticate header (RFC 9110 section 11.6.1) with
+ * The challenges that can be answered, of WWW-Authenticate headers (RFC 9110 section 11.6.1) with
  * the parameters of the distribution token specification; Bearer before Basic.
  */
-export function parseChallenge(header: string | undefined): Challenge | undefined {
+export function parseChallenges(header: string | undefined): Challenge[] {
   const schemes = schemesIn(header ?? '')
-  const bearer = schemes.get('bearer')
-  const realm = bearer?.get('realm')
-  if (bearer !== undefined && realm !== undefined) {
-    return { scheme: 'bearer', realm, service: bearer.get('service'), scope: bearer.get('scope') }
-  }
-  return schemes.has('basic') ? { scheme: 'basic' } : undefined
+  const bearers = schemes.flatMap(({ scheme, parameters }): Challenge[] => {
+    const realm = parameters.get('realm')
+    if (scheme !== 'bearer' || realm === undefined) return []
+    return [{ scheme, realm, service: parameters.get('service'), scope: parameters.get('scope') }]
+  })
+  const hasBasic = schemes.some(({ scheme }) => scheme === 'basic')
+  return [...bearers, ...(hasBasic ? [{ scheme: 'basic' } as const] : [])]
 }
 
-/** Parameters by scheme, both lower-case. */
-function schemesIn(header: string): Map<string, Map<string, string>> {
-  const schemes = new Map<string, Map<string, string>>()
+interface Scheme {
+  /** Lower-case, as the names of its parameters are. */
+  scheme: string
+  parameters: Map<string, string>
+}
+
+function schemesIn(header: string): Scheme[] {
+  const schemes: Scheme[] = []
   let parameters = new Map<string, string>()
   const tokens = /([\w!#$%&'*+.^`|~-]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?/g
-  for (const [, name = '', quoted, bare] of header.slice(0, 8192).matchAll(tokens)) {
+  for (const [, name = '', quoted, bare] of header.slice(0, longest).matchAll(tokens)) {
     if (quoted === undefined && bare === undefined) {
       parameters = new Map()
-      schemes.set(name.toLowerCase(), parameters)
+      schemes.push({ scheme: name.toLowerCase(), parameters })
     } else {
       parameters.set(name.toLowerCase(), quoted?.replaceAll(/\\(.)/g, '$1') ?? bare ?? '')
     }

@@ -1,14 +1,24 @@
-// Who the gateway is at an upstream: user name and password, or an identity token, or nobody.
+// Who the gateway is at an upstream: a user with a password, an identity token, or nobody. Where that
+// comes from is one file a kind; whoever needs it asks, each time.
 import type { UpstreamConfig } from '../../config/schema.ts'
-import { isDockerHub } from '../../config/registries.ts'
-import { readTextFile } from '../../rules/pem-files.ts'
 import { UsageError } from '../../errors.ts'
-import { readSecret } from '../tls.ts'
+import { readTextFile } from '../../rules/pem-files.ts'
+import { createHelper } from './credential-helper.ts'
+import { readDockerConfig } from './docker-config.ts'
 
 export type Credentials =
   | { kind: 'password'; username: string; password: string }
   /** A refresh token, as `docker login` stores it for some registries. */
   | { kind: 'identity'; token: string }
+
+export interface CredentialSource {
+  /**
+   * The credentials that hold now.
+   * @param refused what was not taken: whoever can gets others in its place
+   * @throws CredentialsUnavailable
+   */
+  get: (refused?: Credentials) => Promise<Credentials>
+}
 
 /**
  * Reads what the `auth` section of the upstream called `name` refers to; undefined: anonymous.
@@ -17,23 +27,36 @@ export type Credentials =
 export function readCredentials(
   name: string,
   { auth, url }: Pick<UpstreamConfig, 'auth' | 'url'>,
-): Credentials | undefined {
-  const { username, passwordFile, passwordEnv, dockerConfig } = auth
+): CredentialSource | undefined {
+  const { username, passwordFile, passwordEnv, dockerConfig, helper } = auth
   const at = `upstreams.${name}.auth`
+  if (helper !== undefined) return createHelper(helper, name, url)
   if (dockerConfig !== undefined) {
-    return problemAt(`${at}.dockerConfig`, () => fromDockerConfig(dockerConfig, name, url))
+    return problemAt(`${at}.dockerConfig`, () => readDockerConfig(dockerConfig, name, url))
   }
   if (username === undefined) return undefined
   if (passwordFile !== undefined) {
-    const password = problemAt(`${at}.passwordFile`, () => readSecret(passwordFile))
-    return { kind: 'password', username, password }
+    const password = problemAt(`${at}.passwordFile`, () => readPassword(passwordFile))
+    return fixed({ kind: 'password', username, password })
   }
   const password = process.env[passwordEnv ?? '']
   if (password === undefined || password === '') {
     const message = 'names an environment variable that is not set'
     throw new UsageError([{ path: `${at}.passwordEnv`, message }])
   }
-  return { kind: 'password', username, password }
+  return fixed({ kind: 'password', username, password })
+}
+
+/** Credentials that change only with the config. */
+function fixed(credentials: Credentials): CredentialSource {
+  return { get: async () => credentials }
+}
+
+/** All of it but for one line break at the end: some passwords are documents of many lines. */
+function readPassword(file: string): string {
+  const password = readTextFile(file).replace(/\r?\n$/, '')
+  if (password === '') throw new Error(`${file} is empty`)
+  return password
 }
 
 function problemAt<Value>(path: string, read: () => Value): Value {
@@ -43,64 +66,4 @@ function problemAt<Value>(path: string, read: () => Value): Value {
     const message = error instanceof Error ? error.message : String(error)
     throw new UsageError([{ path, message }])
   }
-}
-
-interface DockerConfig {
-  auths?: Record<string, DockerAuth>
-  credHelpers?: Record<string, string>
-  credsStore?: string
-}
-
-interface DockerAuth {
-  /** Base64 of `user:password`. */
-  auth?: string
-  username?: string
-  password?: string
-  identitytoken?: string
-}
-
-function fromDockerConfig(file: string, name: string, url: string): Credentials {
-  const { auths = {}, credHelpers = {}, credsStore } = parseDockerConfig(file)
-  const hosts = new Set([name, new URL(url).host].map(hostOf))
-  const isOurs = (key: string) => hosts.has(hostOf(key))
-  const entry = Object.entries(auths).find(([key]) => isOurs(key))?.[1]
-  const found = entry === undefined ? undefined : credentialsIn(entry)
-  if (found !== undefined) return found
-  if (credsStore !== undefined || Object.keys(credHelpers).some(isOurs)) {
-    throw new Error(
-      `${file} leaves this registry to a credential helper, which is not supported: set username and passwordFile`,
-    )
-  }
-  throw new Error(`${file} has no credentials for this registry: log in there, or remove the key`)
-}
-
-function parseDockerConfig(file: string): DockerConfig {
-  const text = readTextFile(file)
-  try {
-    const value: unknown = JSON.parse(text)
-    if (typeof value === 'object' && value !== null) return value
-  } catch {
-    // The parser's own message would quote the file, which holds passwords.
-  }
-  throw new Error(`${file} is no docker config: it must be a JSON object with auths`)
-}
-
-function credentialsIn(entry: DockerAuth): Credentials | undefined {
-  const { auth, identitytoken } = entry
-  if (identitytoken) return { kind: 'identity', token: identitytoken }
-  const decoded = Buffer.from(auth ?? '', 'base64').toString('utf8')
-  const colon = decoded.indexOf(':')
-  const username = entry.username ?? decoded.slice(0, Math.max(colon, 0))
-  const password = entry.password ?? decoded.slice(colon + 1)
-  return username && password ? { kind: 'password', username, password } : undefined
-}
-
-/** `https://index.docker.io/v1/` and `registry.local:5000` as hosts that can be compared. */
-function hostOf(key: string): string {
-  const host = key
-    .toLowerCase()
-    .replace(/^https?:\/\//, '')
-    .replace(/\/.*$/, '')
-    .replace(/:443$/, '')
-  return isDockerHub(host) ? 'docker.io' : host
 }

@@ -58,14 +58,22 @@ export async function requestToken(
       signal: AbortSignal.timeout(timeout),
     })
     const answer = await text(limited(body))
-    if (statusCode === 200) return tokenIn(answer) ?? failureFor(subject, 'bad_response')
+    // Some services answer 201: to them a token is something made.
+    if (statusCode === 200 || statusCode === 201) {
+      return tokenIn(answer) ?? failureFor(subject, 'bad_response', { status: statusCode })
+    }
+    // Some answer 400 to a wrong password or an outdated identity token.
+    const isRefusal = statusCode === 400 || statusCode === 401 || statusCode === 403
+    if (isRefusal && question.credentials !== undefined) {
+      const cause = new Error(`status ${statusCode}`)
+      return failureFor(subject, 'credentials_refused', { cause, status: statusCode })
+    }
     const retryAfter = headers['retry-after']
     return failureOfAnswer(
       subject,
       {
         kind: 'answer',
-        // Some answer 400 to a wrong password or an outdated identity token.
-        status: statusCode === 400 ? 401 : statusCode,
+        status: statusCode,
         headers: typeof retryAfter === 'string' ? { 'retry-after': retryAfter } : {},
         // It might repeat what was sent, and what was sent is secret.
         body: '',
@@ -76,8 +84,13 @@ export async function requestToken(
     if (error instanceof Error && error.name === 'TimeoutError') {
       return failureFor(subject, 'timeout', { cause: error, isTransient: true })
     }
+    if (error instanceof TooLarge) return failureFor(subject, 'bad_response', { cause: error })
     return failureOfError(subject, error)
   }
+}
+
+class TooLarge extends Error {
+  override readonly message = 'the answer of the token service is too large'
 }
 
 interface TokenHttpRequest {
@@ -122,7 +135,7 @@ async function* limited(body: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   let size = 0
   for await (const chunk of body) {
     size += chunk.length
-    if (size > largestAnswer) throw new Error('the answer of the token service is too large')
+    if (size > largestAnswer) throw new TooLarge()
     yield chunk
   }
 }
@@ -135,9 +148,10 @@ function tokenIn(answer: string): Token | undefined {
     return undefined
   }
   const { token, access_token, expires_in } = (document ?? {}) as Record<string, unknown>
-  const value = token ?? access_token
+  const value = typeof token === 'string' && token !== '' ? token : access_token
   // What is no token68 (RFC 7235) could smuggle in a header of its own.
   if (typeof value !== 'string' || !/^[\w.~+/-]+=*$/.test(value)) return undefined
-  const seconds = typeof expires_in === 'number' ? expires_in : 0
-  return { kind: 'token', value, lifetime: Math.max(seconds, shortestLifetime) * 1000 }
+  const seconds = Number(expires_in ?? 0)
+  const lifetime = Number.isFinite(seconds) ? Math.max(seconds, shortestLifetime) : shortestLifetime
+  return { kind: 'token', value, lifetime: lifetime * 1000 }
 }

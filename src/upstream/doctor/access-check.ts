@@ -1,6 +1,6 @@
 // Whether an upstream lets the gateway in: its challenge, and whether it takes what answers it.
 import { manifestAccept } from '../../oci/media-type.ts'
-import { parseChallenge } from '../auth/challenge.ts'
+import { parseChallenges } from '../auth/challenge.ts'
 import type { Upstream } from '../exchange.ts'
 import { failureOfAnswer, type Answer, type Failure } from '../failure.ts'
 import type { Image } from './image.ts'
@@ -54,9 +54,18 @@ export async function inquireWithAccess(
     return { ...first, challenge: undefined }
   }
   const challenge = first.result.headers['www-authenticate'] ?? ''
-  const answer = await upstream.authorizer.answer(repository, challenge, undefined)
+  const answer = await upstream.authorizer.answer({
+    repository,
+    challenge,
+    refused: undefined,
+  })
   if (answer.kind === 'failure') return { result: answer, ms: first.ms, challenge }
-  return { ...(await inquire(upstream, { ...question, authorization: answer.header })), challenge }
+  const again = await inquire(upstream, { ...question, authorization: answer.header })
+  const { refusal } = answer
+  const isRefused = again.result.kind === 'answer' && again.result.status === 401
+  // What anybody gets was not enough: the credentials that were not taken are the cause.
+  const result = isRefused && refusal !== undefined ? refusal : again.result
+  return { ...again, result, challenge }
 }
 
 function refusalIn(upstream: Upstream, answer: Answer): Failure | undefined {
@@ -65,7 +74,7 @@ function refusalIn(upstream: Upstream, answer: Answer): Failure | undefined {
 }
 
 function sourceOf(header: string): string {
-  const challenge = parseChallenge(header)
+  const [challenge] = parseChallenges(header)
   if (challenge?.scheme !== 'bearer') return 'password'
   return `token of ${URL.parse(challenge.realm)?.host ?? 'its token service'}`
 }

@@ -36,15 +36,18 @@ export interface Diagnosis {
  * @param image what to ask for; where there is none, the upstream's catalog is searched
  */
 export async function diagnose(prepared: Prepared, image?: Image): Promise<Diagnosis> {
-  const { name, config, tls, credentials } = prepared
-  const client = createUpstream(prepared, {
-    metrics: { attempt() {}, badAnswer() {}, insecureUpstreams() {} },
-    logFailure() {},
-    userAgent: userAgent(),
-    now: Date.now,
-  })
-  const { authorizer, redact } = createRedaction(credentials, client.authorizer)
-  const upstream = { ...client, authorizer }
+  const { name, config, tls } = prepared
+  const { credentials, guard, redact } = createRedaction(prepared.credentials)
+  const client = createUpstream(
+    { ...prepared, credentials },
+    {
+      metrics: { attempt() {}, badAnswer() {}, insecureUpstreams() {} },
+      logFailure() {},
+      userAgent: userAgent(),
+      now: Date.now,
+    },
+  )
+  const upstream = { ...client, authorizer: guard(client.authorizer) }
   const line = createLine({
     url: upstream.url,
     proxy: config.proxy === undefined ? undefined : new URL(config.proxy),

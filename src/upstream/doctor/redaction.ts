@@ -1,30 +1,33 @@
 // Keeps secrets out of what is shown: an upstream may repeat in an error what it was sent.
 import type { Authorizer } from '../auth/authorizer.ts'
-import type { Credentials } from '../auth/credentials.ts'
+import type { CredentialSource } from '../auth/credentials.ts'
 
 export interface Redaction {
-  /** To be used in the place of the one that was given: what it learns is secret. */
-  authorizer: Authorizer
+  /** To be used in the place of the one that was given: what it brings is secret from then on. */
+  credentials: CredentialSource | undefined
+  /** The same for what an authorizer learns. */
+  guard: (authorizer: Authorizer) => Authorizer
   redact: (text: string) => string
 }
 
-export function createRedaction(
-  credentials: Credentials | undefined,
-  authorizer: Authorizer,
-): Redaction {
+export function createRedaction(source: CredentialSource | undefined): Redaction {
   const secrets = new Set<string>()
-  if (credentials !== undefined) {
-    secrets.add(credentials.kind === 'password' ? credentials.password : credentials.token)
-  }
   return {
-    authorizer: {
-      known: (repository) => authorizer.known(repository),
-      answer: async (...question) => {
-        const answer = await authorizer.answer(...question)
+    credentials: source && {
+      get: async (refused) => {
+        const given = await source.get(refused)
+        secrets.add(given.kind === 'password' ? given.password : given.token)
+        return given
+      },
+    },
+    guard: (authorizer) => ({
+      ...authorizer,
+      answer: async (question) => {
+        const answer = await authorizer.answer(question)
         if (answer.kind === 'authorization') secrets.add(answer.header.replace(/^\w+ /, ''))
         return answer
       },
-    },
+    }),
     redact: (text) =>
       [...secrets].reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text),
   }

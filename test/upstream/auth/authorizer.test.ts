@@ -1,15 +1,17 @@
 // Who the gateway is at an upstream, and to whom it does not say so.
 import { writeFileSync } from 'node:fs'
+import type { ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UsageError } from '../../../src/errors.ts'
 import { buildSampleImage } from '../../../src/demo/sample-image.ts'
-import { parseChallenge, trustedRealm } from '../../../src/upstream/auth/challenge.ts'
+import { parseChallenges, trustedRealm } from '../../../src/upstream/auth/challenge.ts'
+import { CredentialsUnavailable } from '../../../src/upstream/auth/credential-helper.ts'
 import { readCredentials } from '../../../src/upstream/auth/credentials.ts'
 import { hostMatcher } from '../../../src/upstream/host-pattern.ts'
 import { ask, startUpstreams, upstreamConfig, type Overrides } from '../../helpers/ask.ts'
 import { testPki } from '../../helpers/tls.ts'
-import { tokenAuth, type TokenAuthOptions } from '../../helpers/token-auth.ts'
+import { tokenAuth, type TokenAuth, type TokenAuthOptions } from '../../helpers/token-auth.ts'
 import { startUpstream, status, times, type Fault } from '../../helpers/upstream.ts'
 
 const image = buildSampleImage({ layerBytes: 1000 })
@@ -33,6 +35,7 @@ function byFile(t: Test): Overrides['auth'] {
   return { username: 'robot', passwordFile }
 }
 
+const basicChallenge = { 'www-authenticate': 'Basic realm="registry"' }
 const requireBasic: Fault = (req, res) => {
   if (req.headers.authorization === basic) return false
   return status(401, { 'www-authenticate': 'Basic realm="registry"' })(req, res)
@@ -143,7 +146,7 @@ t.test('a wrong password', async (t) => {
     byFile(t),
   )
   const { error } = await ask(client.open, {})
-  t.match(error, { code: 'DENIED', reason: 'denied' })
+  t.match(error, { code: 'DENIED', reason: 'credentials_refused', blame: { status: 401 } })
   t.match(error?.message, 'the token service of the upstream up')
   t.notMatch(JSON.stringify([client.lines, error]), credentials.password)
 })
@@ -275,11 +278,11 @@ t.test('challenges as registries write them', async (t) => {
     'Basic realm="x", Bearer realm="https://a/t",service="s",scope="a:b:pull,push"',
     'Negotiate, Bearer scope="a:b:pull,push",service="s",realm="https:\\/\\/a/t", Basic realm="x"',
   ]) {
-    t.same(parseChallenge(header), bearer, header)
+    t.same(parseChallenges(header)[0], bearer, header)
   }
-  t.same(parseChallenge('Basic realm="x"'), { scheme: 'basic' })
+  t.same(parseChallenges('Basic realm="x"'), [{ scheme: 'basic' }])
   for (const header of [undefined, '', 'Negotiate', 'Bearer service="s"', '=,"', 'Bearer realm']) {
-    t.equal(parseChallenge(header), undefined, String(header))
+    t.same(parseChallenges(header), [], String(header))
   }
 })
 
@@ -314,31 +317,50 @@ t.test('which realms belong to a registry', async (t) => {
 })
 
 t.test('a docker config', async (t) => {
-  const read = (content: unknown, name: string, url: string) => {
+  const read = async (content: unknown, name: string, url: string) => {
     const file = join(t.testdir({}), 'config.json')
     writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
     try {
-      return readCredentials(name, upstreamConfig({ url, auth: { dockerConfig: file } }))
+      const source = readCredentials(name, upstreamConfig({ url, auth: { dockerConfig: file } }))
+      return await source?.get()
     } catch (error) {
-      if (error instanceof UsageError) return error.message
+      if (error instanceof UsageError || error instanceof CredentialsUnavailable) {
+        return error.message
+      }
       throw error
     }
   }
   const auth = Buffer.from('robot:a:b').toString('base64')
   const password = { kind: 'password', username: 'robot', password: 'a:b' }
   const hub = 'https://registry-1.docker.io'
-  t.same(read({ auths: { 'https://index.docker.io/v1/': { auth } } }, 'docker.io', hub), password)
+  const hubConfig = { auths: { 'https://index.docker.io/v1/': { auth } } }
+  t.same(await read(hubConfig, 'docker.io', hub), password)
   const local = 'https://registry.local:5000'
   for (const key of ['registry.local:5000', 'https://registry.local:5000/v2/', 'mirror.local']) {
-    t.same(read({ auths: { [key]: { auth } } }, 'mirror.local', local), password, key)
+    t.same(await read({ auths: { [key]: { auth } } }, 'mirror.local', local), password, key)
   }
-  t.match(read({ auths: {} }, 'mirror.local', local), /auth\.dockerConfig: .*has no credentials/)
+  t.match(await read({ auths: {} }, 'mirror.local', local), /auth\.dockerConfig: .*has no cred/)
+  const none = 'none-of-this-name'
   t.match(
-    read({ credHelpers: { 'registry.local:5000': 'pass' } }, 'mirror.local', local),
-    /credential helper, which is not supported/,
+    await read(
+      { auths: { 'mirror.local': { auth } }, credHelpers: { 'registry.local:5000': none } },
+      'mirror.local',
+      local,
+    ),
+    /docker-credential-none-of-this-name is not installed/,
+    'a helper of its own goes first',
   )
-  t.match(read({ auths: { 'mirror.local': {} }, credsStore: 'x' }, 'mirror.local', local), /helper/)
-  const broken = read(`{"auths": ${auth}`, 'mirror.local', local)
+  const both = { auths: { 'mirror.local': { auth } }, credsStore: none }
+  t.same(await read(both, 'mirror.local', local), password)
+  t.match(
+    await read({ auths: { 'mirror.local': {} }, credsStore: none }, 'mirror.local', local),
+    /PATH/,
+  )
+  t.match(
+    await read({ credHelpers: { 'mirror.local': '../../evil' } }, 'mirror.local', local),
+    /names no credential helper/,
+  )
+  const broken = await read(`{"auths": ${auth}`, 'mirror.local', local)
   t.match(broken, /is no docker config/)
   t.notMatch(broken, auth)
 })
@@ -353,4 +375,265 @@ t.test('passwords that cannot be read', async (t) => {
   ] as const) {
     t.throws(() => startUpstreams(t, { url: 'https://localhost', auth }), { message: expected })
   }
+})
+
+/** A registry that wants a token, and answers one it does not like by `refusal`. */
+function fickle(tokens: TokenAuth, refusal: Fault, isLiked: (header: string) => boolean): Fault {
+  return (req, res) => {
+    const { authorization } = req.headers
+    const isToken = authorization !== undefined && req.url?.startsWith('/token') === false
+    return isToken && !isLiked(authorization) ? refusal(req, res) : tokens.fault(req, res)
+  }
+}
+
+t.test('a token that is not accepted any more, however that is said', async (t) => {
+  for (const refusal of [
+    status(401, { 'www-authenticate': 'Basic realm="harbor"' }),
+    status(401),
+    status(403),
+  ]) {
+    const tokens = tokenAuth()
+    let disliked = ''
+    const { client, upstream } = await start(t, [
+      fickle(tokens, refusal, (header) => header !== disliked),
+    ])
+    t.equal((await ask(client.open, {})).response?.status, 200)
+    disliked = 'Bearer token-1'
+    t.equal((await ask(client.open, {})).response?.status, 200)
+    t.equal(tokens.asked.length, 2)
+    t.equal(upstream.count(/^GET \/v2\//), 5, 'the old one, without, and the new one')
+    t.equal((await ask(client.open, {})).response?.status, 200)
+    t.equal(upstream.count(/^GET \/v2\//), 6, 'the new one is kept')
+  }
+})
+
+t.test('where no token is liked any more, nothing is', async (t) => {
+  const tokens = tokenAuth()
+  let isClosed = false
+  const { client, upstream } = await start(t, [
+    (req, res) =>
+      isClosed && req.headers.authorization === undefined && req.url?.startsWith('/v2/') === true
+        ? false
+        : fickle(tokens, status(403), () => !isClosed)(req, res),
+  ])
+  t.equal((await ask(client.open, {})).response?.status, 200)
+  isClosed = true
+  t.equal((await ask(client.open, {})).response?.status, 200, 'it is public now')
+  t.equal(upstream.count(/^GET \/v2\//), 4)
+})
+
+t.test('what is refused for ever is asked three times at most', async (t) => {
+  const tokens = tokenAuth()
+  let isClosed = false
+  const { client, upstream } = await start(t, [fickle(tokens, status(403), () => !isClosed)])
+  await ask(client.open, {})
+  isClosed = true
+  t.match((await ask(client.open, {})).error, { code: 'DENIED', reason: 'denied' })
+  t.equal(upstream.count(/^GET \/v2\//), 5)
+})
+
+t.test('challenges that name no repository, or another one', async (t) => {
+  for (const [scope, asked] of [
+    ['', ['repository:app:pull']],
+    ['repository:user/image:pull', ['repository:app:pull', 'repository:user/image:pull']],
+    ['repository:app:pull,push', ['repository:app:pull,push']],
+    ['repository:app:pull registry:x:*', ['repository:app:pull', 'registry:x:*']],
+  ] as const) {
+    const tokens = tokenAuth()
+    const { client } = await start(t, [
+      (req, res) => {
+        if (req.headers.authorization !== undefined && req.url?.startsWith('/v2/') === true) {
+          return false
+        }
+        if (req.url?.startsWith('/token') === true) return tokens.fault(req, res)
+        const parts = [`realm="http://${req.headers.host}/token"`, 'service="s"']
+        if (scope !== '') parts.push(`scope="${scope}"`)
+        return status(401, { 'www-authenticate': `Bearer ${parts.join(',')}` })(req, res)
+      },
+    ])
+    t.equal((await ask(client.open, {})).response?.status, 200)
+    t.same(tokens.asked[0]?.parameters.getAll('scope'), asked)
+  }
+})
+
+t.test('answers of token services', async (t) => {
+  for (const fault of [
+    status(201, {}, '{"token":"token-1"}'),
+    status(200, {}, '{"token":"","access_token":"token-1"}'),
+    status(200, {}, '{"token":null,"access_token":"token-1","expires_in":"300"}'),
+  ]) {
+    const tokens = tokenAuth()
+    const { client } = await start(t, [
+      (req, res) => (req.url ?? '').startsWith('/token') && fault(req, res),
+      (req, res) => req.headers.authorization !== 'Bearer token-1' && tokens.fault(req, res),
+    ])
+    t.equal((await ask(client.open, {})).response?.status, 200)
+  }
+})
+
+t.test('credentials that have expired', async (t) => {
+  const others = { credentials: { username: 'robot', password: 'renewed' } }
+  for (const code of [400, 401, 403]) {
+    const isAnonymous = (header: string | undefined) => header === undefined
+    const refusing = (fault: Fault): Fault =>
+      function refuse(req, res) {
+        const isOfUs =
+          req.url?.startsWith('/token') === true && !isAnonymous(req.headers.authorization)
+        return isOfUs ? status(code)(req, res) : fault(req, res)
+      }
+    const open = tokenAuth()
+    const publicly = await start(t, [refusing(open.fault)], byFile(t))
+    t.equal((await ask(publicly.client.open, {})).response?.status, 200, 'a public image')
+    t.same(publicly.client.badAnswers, [['up', 'credentials_refused']], 'counted')
+    t.match(publicly.client.lines, [{ reason: 'credentials_refused' }], 'and told')
+    t.equal((await ask(publicly.client.open, {})).response?.status, 200)
+    t.equal(publicly.client.badAnswers.length, 1, 'what anybody gets is kept as long as it is good')
+
+    const hidden = tokenAuth(others)
+    const privately = await start(t, [refusing(hidden.fault)], byFile(t))
+    const { error } = await ask(privately.client.open, {})
+    t.match(error, { code: 'DENIED', reason: 'credentials_refused', blame: { status: code } })
+
+    const strict = await start(t, [refusing(open.fault)], { ...byFile(t), fallback: 'none' })
+    t.match((await ask(strict.client.open, {})).error, { reason: 'credentials_refused' })
+  }
+})
+
+t.test('a token for anybody that does not open the repository', async (t) => {
+  const tokens = tokenAuth()
+  const { client } = await start(
+    t,
+    [
+      (req, res) => {
+        if (req.url?.startsWith('/token') === true) {
+          return req.headers.authorization === undefined
+            ? tokens.fault(req, res)
+            : status(401)(req, res)
+        }
+        return req.headers.authorization === undefined
+          ? tokens.fault(req, res)
+          : status(403)(req, res)
+      },
+    ],
+    byFile(t),
+  )
+  const { error } = await ask(client.open, {})
+  t.match(error, { code: 'DENIED', reason: 'credentials_refused' }, 'that is the cause')
+})
+
+t.test('a password that is not taken any more', async (t) => {
+  let isTaken = true
+  const { client, upstream } = await start(
+    t,
+    [(req, res) => (isTaken ? requireBasic(req, res) : status(401, basicChallenge)(req, res))],
+    byFile(t),
+  )
+  await ask(client.open, {})
+  isTaken = false
+  t.match((await ask(client.open, {})).error, { code: 'DENIED', reason: 'credentials_refused' })
+  t.equal(upstream.requests.length, 4, 'with it, and once without')
+})
+
+t.test('a password of many lines', async (t) => {
+  const password = '{\n  "type": "service_account"\n}'
+  const expected = `Basic ${Buffer.from(`_json_key:${password}`).toString('base64')}`
+  for (const end of ['', '\n', '\r\n']) {
+    const passwordFile = join(t.testdir({ password: password + end }), 'password')
+    const auth = { username: '_json_key', passwordFile }
+    const { client, upstream } = await start(
+      t,
+      [
+        (req, res) =>
+          req.headers.authorization !== expected && status(401, basicChallenge)(req, res),
+      ],
+      auth,
+    )
+    t.equal((await ask(client.open, {})).response?.status, 200)
+    t.equal(upstream.requests.length, 2)
+  }
+})
+
+t.test('a token service that does not end, in time or in size', async (t) => {
+  for (const [write, expected] of [
+    [
+      (res: ServerResponse) => {
+        const timer = setInterval(() => res.write(' '), 20)
+        res.once('close', () => clearInterval(timer))
+      },
+      { code: 'UPSTREAM_TIMEOUT', reason: 'timeout' },
+    ],
+    [
+      (res: ServerResponse) => {
+        const more = () => {
+          if (!res.destroyed && res.write(Buffer.alloc(65_536, ' '))) setImmediate(more)
+          else res.once('drain', more)
+        }
+        more()
+      },
+      { code: 'UPSTREAM_FAILED', reason: 'bad_response' },
+    ],
+  ] as const) {
+    const tokens = tokenAuth()
+    const upstream = await startUpstream(t, {
+      repositories: { app: image },
+      faults: [
+        (req, res) => {
+          if (req.url?.startsWith('/token') !== true) return tokens.fault(req, res)
+          write(res.writeHead(200))
+          return true
+        },
+      ],
+    })
+    const client = startUpstreams(t, { url: upstream.url, headersTimeout: 300 })
+    t.match((await ask(client.open, {})).error, expected)
+  }
+})
+
+t.test('what a token service repeats is not told on', async (t) => {
+  for (const code of [400, 500]) {
+    const tokens = tokenAuth()
+    const { client } = await start(
+      t,
+      [
+        (req, res) =>
+          req.url?.startsWith('/token') === true
+            ? status(code, {}, `${credentials.password} ${req.headers.authorization}`)(req, res)
+            : tokens.fault(req, res),
+      ],
+      byFile(t),
+    )
+    const { error } = await ask(client.open, {})
+    const told = JSON.stringify([client.lines, error, error?.message, String(error?.cause)])
+    t.notMatch(told, credentials.password)
+    t.notMatch(told, basic.slice('Basic '.length))
+  }
+})
+
+t.test('a token service with a certificate of an unknown authority gets nothing', async (t) => {
+  const tls = { cert: pki.otherServer.certificatePem, key: pki.otherServer.keyPem }
+  const service = await startUpstream(t, { repositories: {}, tls })
+  const { fault } = tokenAuth({ realm: `https://localhost:${service.port}/token` })
+  const registry = await startUpstream(t, {
+    repositories: { app: image },
+    tls: { cert: pki.server.certificatePem, key: pki.server.keyPem },
+    faults: [fault],
+  })
+  const folder = t.testdir({ ca: pki.ca.certificatePem, password: credentials.password })
+  const client = startUpstreams(t, {
+    url: `https://localhost:${registry.port}`,
+    tls: { ca: join(folder, 'ca') },
+    auth: { username: 'robot', passwordFile: join(folder, 'password') },
+  })
+  t.match((await ask(client.open, {})).error, { code: 'UPSTREAM_FAILED', reason: 'unknown_ca' })
+  t.equal(service.requests.length, 0)
+})
+
+t.test('of a header beyond reason only the beginning is read', async (t) => {
+  t.same(parseChallenges(`${'x="y",'.repeat(2000)}Bearer realm="https://a/t"`), [])
+  t.same(
+    parseChallenges('Bearer realm="https://a/t", Basic realm="x", Bearer realm="https://b/t"').map(
+      ({ scheme }) => scheme,
+    ),
+    ['bearer', 'bearer', 'basic'],
+  )
 })

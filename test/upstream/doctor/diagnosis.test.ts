@@ -187,7 +187,7 @@ t.test('token authentication', async (t) => {
   })
   t.match(failureIn(wrong.diagnosis), {
     step: 'auth',
-    reason: 'denied',
+    reason: 'credentials_refused',
     message: /token service of the upstream up .*check upstreams\.up\.auth/,
   })
   const nobody = await diagnoseUpstream(t, {
