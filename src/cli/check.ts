@@ -1,7 +1,7 @@
 // `portcullis check`: is the config right, and what does it come to? Who may pull what?
 import { pino } from 'pino'
 import { effectiveConfig, linesOf, loadConfig } from '../config/load.ts'
-import type { Config } from '../config/schema.ts'
+import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { createKeySource } from '../identity/jwks.ts'
 import { readCredentials } from '../listener/tls-files.ts'
@@ -10,6 +10,7 @@ import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../config/upstream-names.ts'
 import { readPasswords } from '../registry/token/htpasswd.ts'
 import { readKeys } from '../registry/token/keys.ts'
+import { apiAddress } from '../upstream/api-address.ts'
 import { readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
@@ -43,6 +44,7 @@ export const command = defineCommand({
     for (const warning of [...doubts, ...(await warnings(config, file))]) {
       printNote(`warning: ${warning}`)
     }
+    for (const line of explanations(config)) process.stderr.write(`${line}\n`)
     process.stdout.write(effectiveConfig(config))
     return 0
   },
@@ -65,10 +67,30 @@ function explain(config: Config, callers: readonly string[], names: readonly str
     action,
     ...policy.decide(caller, action, repository),
   }))
+  const upstream = config.upstreams[place.upstream]
+  if (upstream !== undefined && (upstream.rewrite ?? []).length + pathOf(upstream).length > 0) {
+    const address = apiAddress(new URL(upstream.url), `${place.repository}/`)
+    process.stdout.write(`ask    ${address.href}\n`)
+  }
   for (const { action, allowed, reason } of decisions) {
     printLine(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}`)
   }
   return decisions[0]?.allowed === true ? 0 : 1
+}
+
+/** The path of an upstream's URL, empty where there is none. */
+function pathOf({ url }: UpstreamConfig): string {
+  return new URL(url).pathname.replace(/^\/$/, '')
+}
+
+/** What is asked of an upstream whose URL has a path: few expect what such a URL means. */
+function explanations({ upstreams }: Config): string[] {
+  return Object.entries(upstreams)
+    .filter(([, upstream]) => pathOf(upstream) !== '')
+    .map(([name, { url }]) => {
+      const { href } = apiAddress(new URL(url), 'NAME/manifests/TAG')
+      return `upstreams.${name}.url: ${name}/NAME:TAG is asked for at ${href}`
+    })
 }
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */

@@ -3,6 +3,7 @@ import { checkAccess } from './access-rules.ts'
 import type { Finding } from './decode.ts'
 import type { Cause, ConfigDraft, Tell, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
+import { ruleProblem } from '../rules/rewrite.ts'
 import type { Config, ListenerTlsConfig } from './schema.ts'
 
 export interface BrokenRule extends Finding {
@@ -21,6 +22,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkUpstreamTls(upstream, below)
     checkAuth(upstream.auth, environment, below)
     checkProxy(upstream.proxy, below)
+    checkRewrite(upstream.rewrite, below)
   }
   checkNames(config, tell)
   checkAccess(config, tell, (at, text) => checkHttpUrl(at, text, tell))
@@ -137,6 +139,13 @@ function checkAuth(auth: UpstreamDraft['auth'], environment: NodeJS.ProcessEnv, 
   }
   if (passwordEnv !== undefined && !environment[passwordEnv]) {
     below(['passwordEnv'], `names the environment variable ${passwordEnv}, which is not set`)
+  }
+}
+
+function checkRewrite(rules: UpstreamDraft['rewrite'], tell: Tell): void {
+  for (const [index, rule] of (rules ?? []).entries()) {
+    const problem = ruleProblem(rule)
+    if (problem !== undefined) tell(['rewrite', String(index), 'to'], problem)
   }
 }
 

@@ -128,13 +128,33 @@ const upstreamAuth = {
   ),
 }
 
+const namePatternOf = (description: string) =>
+  text(description, {
+    pattern: String.raw`^[A-Za-z0-9*]([A-Za-z0-9._*/-]*[A-Za-z0-9*])?$`,
+    mustBe: 'the name of a repository, with ** for the rest of it, such as old/**',
+    valueText: 'name',
+  })
+
+const Rewrite = Type.Object(
+  {
+    from: namePatternOf(
+      'The name as clients have it; `*` stands for one part of it, `**` for one or more.',
+    ),
+    to: namePatternOf('The name at the upstream, with the same wildcards in the same order.'),
+  },
+  { ...closed, description: 'One rule.' },
+)
+
 const Upstream = Type.Object(
   {
     url: Type.Optional(
-      text('Where the registry is, without `/v2`.', {
-        valueText: 'URL',
-        defaultText: '`https://<name>`; the well-known registries have their own',
-      }),
+      text(
+        'Where the registry is, without `/v2`; or a part of a registry, such as a Harbor project, whose repositories are named without it: `https://harbor.example/v2/dockerhub`.',
+        {
+          valueText: 'URL',
+          defaultText: '`https://<name>`; the well-known registries have their own',
+        },
+      ),
     ),
     tls: Type.Object(upstreamTls, section('TLS towards this upstream.')),
     auth: Type.Object(upstreamAuth, section('Credentials for this upstream; none: anonymous.')),
@@ -151,6 +171,12 @@ const Upstream = Type.Object(
       description:
         'The same while the upstream refuses the credentials of the gateway, as after they have expired; `0s`: not at all.',
     }),
+    rewrite: Type.Optional(
+      Type.Array(Rewrite, {
+        description:
+          'Other names that repositories have at this upstream, before policy sees them; the first rule that matches is used.',
+      }),
+    ),
     redirects: Type.Optional(
       hostPatterns('Hosts that a blob may be redirected to, without credentials.', {
         defaultText: 'none; the well-known registries have their own',

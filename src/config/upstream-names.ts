@@ -2,6 +2,7 @@
 // name is compared with the configured ones and nothing else.
 import type { Config } from './schema.ts'
 import { isDockerHub } from './registries.ts'
+import { createRewriter } from '../rules/rewrite.ts'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 
@@ -17,19 +18,21 @@ type Upstreams = Pick<Config, 'upstreams' | 'defaultUpstream'>
 
 /**
  * Chooses by `ns`, the header, a leading path segment that names an upstream, the default, in this
- * order. Throws GatewayError NAME_UNKNOWN.
+ * order; the name is the one that the upstream has (`rewrite`). Throws GatewayError NAME_UNKNOWN.
  */
 export function createChooser(config: Upstreams): (asked: Asked & { name: string }) => Place {
   const named = createLookup(config)
   const findUpstream = createUpstreamFinder(Object.keys(config.upstreams))
+  const rewrite = createRewriter(config.upstreams)
+  const placed = (upstream: string, name: string) => rewrite(placeAt(upstream, name))
 
   return (asked) => {
     const upstream = named(asked)
-    if (upstream !== undefined) return placeAt(upstream, asked.name)
+    if (upstream !== undefined) return placed(upstream, asked.name)
     const slash = asked.name.indexOf('/')
     const leading = findUpstream(asked.name.slice(0, Math.max(slash, 0)))
-    if (leading !== undefined) return placeAt(leading, asked.name.slice(slash + 1))
-    if (config.defaultUpstream !== undefined) return placeAt(config.defaultUpstream, asked.name)
+    if (leading !== undefined) return placed(leading, asked.name.slice(slash + 1))
+    if (config.defaultUpstream !== undefined) return placed(config.defaultUpstream, asked.name)
     throw unknown('the request names no upstream, and there is no defaultUpstream')
   }
 }

@@ -2,6 +2,7 @@
 import { UsageError } from '../errors.ts'
 import type { Config } from '../config/schema.ts'
 import { createUpstreamFinder, placeAt } from '../config/upstream-names.ts'
+import { createRewriter } from '../rules/rewrite.ts'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import { isRepositoryName, isTag } from '../oci/resource.ts'
@@ -10,10 +11,16 @@ import { isRepositoryName, isTag } from '../oci/resource.ts'
 export interface Naming {
   upstreams: readonly string[]
   defaultUpstream: string | undefined
+  /** Gives a repository the name that its upstream has for it. */
+  rewrite?: (place: Place) => Place
 }
 
 export function namingOf(config: Pick<Config, 'upstreams' | 'defaultUpstream'>): Naming {
-  return { upstreams: Object.keys(config.upstreams), defaultUpstream: config.defaultUpstream }
+  return {
+    upstreams: Object.keys(config.upstreams),
+    defaultUpstream: config.defaultUpstream,
+    rewrite: createRewriter(config.upstreams),
+  }
 }
 
 /** One image: a tag, a digest, or both of a repository. */
@@ -52,7 +59,7 @@ export function parseImage(text: string, naming: Naming): ImageName {
   if (given.tag !== undefined && !isTag(given.tag)) throw fail(`${given.tag} is no valid tag`)
   const tag = given.tag ?? (digest === undefined ? 'latest' : undefined)
   return {
-    ...place,
+    ...(naming.rewrite?.(place) ?? place),
     ...(tag === undefined ? {} : { tag }),
     ...(digest === undefined ? {} : { digest }),
   }

@@ -3,6 +3,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Dispatcher } from 'undici'
 import type { Flow, OriginRequest, Receiver } from '../oci/origin.ts'
+import { apiAddress, repositoryIn } from './api-address.ts'
 import type { Agents } from './agents.ts'
 import { attempt, type Outcome } from './attempt.ts'
 import type { Authorizer } from './auth/authorizer.ts'
@@ -125,7 +126,7 @@ function beginning(
   { url, authorizer }: Upstream,
   { repository, resource }: OriginRequest,
 ): Omit<Progress, 'hasStartedOver' | 'retries' | 'startedAt'> {
-  const first = new URL(`${url.href.replace(/\/$/, '')}/v2/${repository}/${resource}`)
+  const first = apiAddress(url, `${repository}/${resource}`)
   return {
     url: first,
     hasLeft: false,
@@ -251,11 +252,6 @@ async function authorize(
     return failureFor(subject, 'credentials_refused', { status: 401 })
   }
   return failureOfAnswer(subject, refusal, upstream.now())
-}
-
-/** The repository that an address of the API names, as that registry knows it. */
-function repositoryIn({ pathname }: URL): string {
-  return /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(pathname)?.[1] ?? ''
 }
 
 /** Whether another try is due; returns when it is, or when the exchange is aborted. */

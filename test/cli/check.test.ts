@@ -96,6 +96,27 @@ t.test('a wrong command line: exit code 2', async (t) => {
   t.match(check(['--wrong']), { status: 2 })
 })
 
+t.test('explains what is asked of an upstream with a path or with other names', async (t) => {
+  const file = join(
+    t.testdir({
+      'c.yaml': `listen: { insecureHttp: true }
+upstreams:
+  docker.io:
+    url: https://harbor.example/v2/dockerhub
+    rewrite: [{ from: old/**, to: new/** }]
+`,
+    }),
+    'c.yaml',
+  )
+  t.match(
+    check(['--config', file]).stderr,
+    'https://harbor.example/v2/dockerhub/NAME/manifests/TAG',
+  )
+  const { stdout } = check(['--config', file, '--as', 'anonymous', 'docker.io/old/app'])
+  t.match(stdout, 'ask    https://harbor.example/v2/dockerhub/new/app/')
+  t.match(stdout, 'pull docker.io/new/app')
+})
+
 t.test('explains who may pull what', async (t) => {
   const { folder } = await makeSite(t)
   const file = join(folder, 'gateway.yaml')

@@ -6,6 +6,7 @@ import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import type { Flow } from '../../src/oci/origin.ts'
 import { ask, startUpstreams } from '../helpers/ask.ts'
+import { tokenAuth } from '../helpers/token-auth.ts'
 import * as faults from '../helpers/upstream.ts'
 
 const image = buildSampleImage({ layerBytes: 3_000_000 })
@@ -96,6 +97,70 @@ t.test('a URL with a path is kept', async (t) => {
   const client = startUpstreams(t, { url: `${upstream.url}/registry` })
   await ask(client.open, {})
   t.equal(upstream.requests[0]?.url, '/registry/v2/app/manifests/latest')
+})
+
+t.test('a URL that names a part of a registry', async (t) => {
+  const upstream = await faults.startUpstream(t, { repositories: { 'dockerhub/app': image } })
+  for (const [path, asked] of [
+    ['/v2/dockerhub', '/v2/dockerhub/app/manifests/latest'],
+    ['/v2/dockerhub/', '/v2/dockerhub/app/manifests/latest'],
+    ['/some/where/v2/a/b', '/some/where/v2/a/b/app/manifests/latest'],
+    ['/v2x', '/v2x/v2/app/manifests/latest'],
+  ] as const) {
+    const client = startUpstreams(t, { url: `${upstream.url}${path}` })
+    await ask(client.open, {})
+    t.equal(upstream.requests.at(-1)?.url, asked)
+  }
+})
+
+t.test('tokens for a part of a registry are for its whole name, and kept', async (t) => {
+  const tokens = tokenAuth()
+  const upstream = await faults.startUpstream(t, {
+    repositories: { 'dockerhub/app': image },
+    faults: [tokens.fault],
+  })
+  const client = startUpstreams(t, { url: `${upstream.url}/v2/dockerhub` })
+  t.equal((await ask(client.open, {})).response?.status, 200)
+  t.equal((await ask(client.open, {})).response?.status, 200)
+  t.equal(tokens.asked.length, 1)
+  t.same(tokens.asked[0]?.parameters.getAll('scope'), ['repository:dockerhub/app:pull'])
+})
+
+t.test('an abort while a token is fetched ends the exchange', async (t) => {
+  const gate = faults.gate()
+  const tokens = tokenAuth()
+  const { client, upstream } = await start(t, [
+    (req, res) => req.url?.startsWith('/token') === true && gate.fault(req, res),
+    tokens.fault,
+  ])
+  const told: string[] = []
+  const flow = client.open(
+    { upstream: 'up', method: 'GET', repository: 'app', ...blob },
+    {
+      start: () => told.push('start'),
+      data: () => told.push('data'),
+      end: () => told.push('end'),
+      fail: () => told.push('fail'),
+    },
+  )
+  await gate.held(1)
+  flow.abort()
+  gate.open()
+  await client.close()
+  t.same(told, [])
+  t.equal(upstream.count(/blobs/), 1, 'it is not asked again')
+})
+
+t.test('an abort before there is a connection sends nothing', async (t) => {
+  const { client, upstream } = await start(t)
+  const flow = client.open(
+    { upstream: 'up', method: 'GET', repository: 'app', ...blob },
+    { start() {}, data() {}, end() {}, fail: () => t.fail('fail') },
+  )
+  flow.abort()
+  await client.close()
+  t.equal(upstream.requests.length, 0)
+  t.match(client.lines, [])
 })
 
 t.test('a paused exchange stands still and does not time out', async (t) => {

@@ -1,8 +1,7 @@
 // The Authorization header for the repositories of one upstream: learnt from its challenges, shared
 // between requests, renewed before it runs out, forgotten when it is refused.
 import { parseChallenges, realmProblem, trustedRealm, type Challenge } from './challenge.ts'
-import { CredentialsUnavailable } from './credential-helper.ts'
-import type { Credentials } from './credentials.ts'
+import { CredentialsUnavailable, type Credentials } from './credentials.ts'
 import { failureFor, type Failure, type Subject } from '../failure.ts'
 import { grantToken, type GrantOptions } from './token-grant.ts'
 import { basicAuthorization, type Token } from './token-request.ts'

@@ -1,10 +1,4 @@
-// Who the gateway is at an upstream: a user with a password, an identity token, or nobody. Where that
-// comes from is one file a kind; whoever needs it asks, each time.
-import type { UpstreamConfig } from '../../config/schema.ts'
-import { UsageError } from '../../errors.ts'
-import { readTextFile } from '../../rules/pem-files.ts'
-import { createHelper } from './credential-helper.ts'
-import { readDockerConfig } from './docker-config.ts'
+// Says who the gateway is at an upstream, and how that is asked: one file a kind brings them.
 
 export type Credentials =
   | { kind: 'password'; username: string; password: string }
@@ -20,50 +14,7 @@ export interface CredentialSource {
   get: (refused?: Credentials) => Promise<Credentials>
 }
 
-/**
- * Reads what the `auth` section of the upstream called `name` refers to; undefined: anonymous.
- * Throws UsageError naming the key, such as `upstreams.quay.io.auth.passwordFile`.
- */
-export function readCredentials(
-  name: string,
-  { auth, url }: Pick<UpstreamConfig, 'auth' | 'url'>,
-): CredentialSource | undefined {
-  const { username, passwordFile, passwordEnv, dockerConfig, helper } = auth
-  const at = `upstreams.${name}.auth`
-  if (helper !== undefined) return createHelper(helper, name, url)
-  if (dockerConfig !== undefined) {
-    return problemAt(`${at}.dockerConfig`, () => readDockerConfig(dockerConfig, name, url))
-  }
-  if (username === undefined) return undefined
-  if (passwordFile !== undefined) {
-    const password = problemAt(`${at}.passwordFile`, () => readPassword(passwordFile))
-    return fixed({ kind: 'password', username, password })
-  }
-  const password = process.env[passwordEnv ?? '']
-  if (password === undefined || password === '') {
-    const message = 'names an environment variable that is not set'
-    throw new UsageError([{ path: `${at}.passwordEnv`, message }])
-  }
-  return fixed({ kind: 'password', username, password })
-}
-
-/** Credentials that change only with the config. */
-function fixed(credentials: Credentials): CredentialSource {
-  return { get: async () => credentials }
-}
-
-/** All of it but for one line break at the end: some passwords are documents of many lines. */
-function readPassword(file: string): string {
-  const password = readTextFile(file).replace(/\r?\n$/, '')
-  if (password === '') throw new Error(`${file} is empty`)
-  return password
-}
-
-function problemAt<Value>(path: string, read: () => Value): Value {
-  try {
-    return read()
-  } catch (error) {
-    const message = error instanceof Error ? error.message : String(error)
-    throw new UsageError([{ path, message }])
-  }
+/** Whoever has the credentials has none for us, for now. The message holds no secret. */
+export class CredentialsUnavailable extends Error {
+  override readonly name = 'CredentialsUnavailable'
 }

@@ -1,7 +1,7 @@
 // Reads the credentials of one registry in a docker `config.json`, or the helper that has them.
 import { isDockerHub } from '../../config/registries.ts'
 import { readTextFile } from '../../rules/pem-files.ts'
-import { createHelper } from './credential-helper.ts'
+import { createHelper } from './credential-program.ts'
 import type { Credentials, CredentialSource } from './credentials.ts'
 
 interface DockerConfig {

@@ -1,5 +1,6 @@
 // Whether an upstream lets the gateway in: its challenge, and whether it takes what answers it.
 import { manifestAccept } from '../../oci/media-type.ts'
+import { apiAddress, repositoryIn } from '../api-address.ts'
 import { parseChallenges } from '../auth/challenge.ts'
 import type { Upstream } from '../exchange.ts'
 import { failureOfAnswer, type Answer, type Failure } from '../failure.ts'
@@ -55,7 +56,7 @@ export async function inquireWithAccess(
   }
   const challenge = first.result.headers['www-authenticate'] ?? ''
   const answer = await upstream.authorizer.answer({
-    repository,
+    repository: repositoryIn(apiAddress(upstream.url, question.path)) || repository,
     challenge,
     refused: undefined,
   })

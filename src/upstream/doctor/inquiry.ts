@@ -1,6 +1,7 @@
 // One request to an upstream and its whole answer, without a retry, a redirect or an authorization
 // that the caller has not given: what a diagnosis asks with.
 import type { Receiver } from '../../oci/origin.ts'
+import { apiAddress } from '../api-address.ts'
 import { attempt, type Outcome } from '../attempt.ts'
 import type { Upstream } from '../exchange.ts'
 import { failureOfError, type Answer, type Failure } from '../failure.ts'
@@ -26,7 +27,7 @@ const largest = 1024 * 1024
 /** Never rejects. Any status is an answer. */
 export async function inquire(upstream: Upstream, question: Question): Promise<Reply> {
   const { method, path, accept, authorization } = question
-  const url = new URL(`${upstream.url.href.replace(/\/$/, '')}/v2/${path}`)
+  const url = apiAddress(upstream.url, path)
   const flow = createFlow()
   let begun = performance.now()
   const timed: ExchangeFlow = {

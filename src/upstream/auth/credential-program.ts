@@ -2,12 +2,7 @@
 // those of ECR, GCR and ACR speak (docker/docker-credential-helpers, command `get`).
 import { spawn } from 'node:child_process'
 import { isDockerHub } from '../../config/registries.ts'
-import type { Credentials, CredentialSource } from './credentials.ts'
-
-/** The helper has none for us, for now. The message never has its output: that may be secret. */
-export class CredentialsUnavailable extends Error {
-  override readonly name = 'CredentialsUnavailable'
-}
+import { CredentialsUnavailable, type Credentials, type CredentialSource } from './credentials.ts'
 
 /** For one run, ms. */
 const timeLimit = 10_000

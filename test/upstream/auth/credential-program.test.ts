@@ -4,10 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../../src/demo/sample-image.ts'
-import {
-  CredentialsUnavailable,
-  createHelper,
-} from '../../../src/upstream/auth/credential-helper.ts'
+import { createHelper } from '../../../src/upstream/auth/credential-program.ts'
+import { CredentialsUnavailable } from '../../../src/upstream/auth/credentials.ts'
 import { ask, startUpstreams } from '../../helpers/ask.ts'
 import { tokenAuth } from '../../helpers/token-auth.ts'
 import { startUpstream, status } from '../../helpers/upstream.ts'
