@@ -3,33 +3,25 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { certificateProblems } from './admin/certificates.ts'
-import { createMetrics, type Metrics } from './admin/metrics.ts'
+import { createMetrics } from './admin/metrics.ts'
 import { createAdmin, type Readiness } from './admin/server.ts'
 import type { Cache } from './cache/cache.ts'
 import { openCache } from './cache/open-cache.ts'
-import { filesNamedBy } from './config/files.ts'
-import { fixedKeys } from './config/restart-keys.ts'
 import type { Config } from './config/schema.ts'
-import { UsageError } from './errors.ts'
 import { drain } from './listener/drain.ts'
 import { watchExpiry } from './listener/expiry.ts'
-import { createReloader, type Reloader, type ReloadPart } from './listener/reload.ts'
-import { expiriesInUse, listenerPart } from './listener/reload-tls.ts'
+import { certificateInUse, expiriesInUse } from './listener/reload-tls.ts'
 import { createServer, listen } from './listener/server.ts'
 import { listenerUrls } from './listener/urls.ts'
-import type { Access } from './registry/access.ts'
+import { prepareLive, type Reporting } from './live.ts'
 import { createAnswers } from './registry/answer.ts'
-import { createAuthorization } from './registry/authorization.ts'
 import { createRecorder, tellTagPull } from './registry/request-record.ts'
 import { createPull } from './registry/pull.ts'
 import { createShares } from './registry/shares.ts'
 import { createRegistryServer } from './registry/server.ts'
-import type { Chooser } from './registry/target.ts'
-import type { TokenRoutes } from './registry/token/routes.ts'
+import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
-import { createChooser, createUpstreamChooser } from './config/upstream-names.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
-import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
 
 export interface Gateway {
   /** Ports that are listened on. */
@@ -55,7 +47,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   const { log } = options
   const started = Date.now()
   const metrics = createMetrics()
-  const current: Current = { live: wireLive(config, { log, metrics }), started }
+  const current: Current = { live: prepareLive(config, { log, metrics }), started }
   const cache = openCache({
     ...config.cache,
     openUpstream: createFairQueue({
@@ -103,21 +95,28 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
+    current.live.begin()
     imports = startImport(config, log)
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
     const nameUrls = () => {
-      urls.gateway = listenerUrls(current.live.config.listen, port)
-      urls.admin = listenerUrls(current.live.config.admin, adminPort)
+      urls.gateway = listenerUrls(config.listen.host, certificateInUse(registry.server), port)
+      urls.admin = listenerUrls(config.admin.host, certificateInUse(admin.server), adminPort)
     }
     nameUrls()
-    const renewal = renew(current, [registry, admin], { ...options, metrics, onReload: nameUrls })
+    const servers = [registry.server, admin.server]
+    const { source } = options
+    const renewal = followFiles({ current, servers, source, log, metrics, onTaken: nameUrls })
+    const inUse = () => servers.flatMap(expiriesInUse)
+    metrics.expiries(inUse)
+    const forgetExpiry = watchExpiry(inUse, log)
     return {
       port,
       adminPort,
       reload: renewal.reload,
       async close(graceMs = current.live.config.listen.grace) {
         renewal.close()
+        forgetExpiry()
         return letGo(graceMs)
       },
     }
@@ -132,17 +131,6 @@ const lastMs = 2000
 
 /** An upstream that a reload took away, while something of it is under way. */
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
-
-interface Reporting {
-  log: Logger
-  metrics: Metrics
-}
-
-/** What is in use now, and since when its files may have changed. */
-interface Current {
-  live: Live
-  started: number
-}
 
 /** The limits in force, for whoever asks later. */
 function limitsOf(current: Current) {
@@ -183,103 +171,6 @@ function wireRegistry(
         onRefusedCaller: metrics.refusedCaller,
       }),
   })
-}
-
-/** Follows the config and the files that it names. */
-function renew(
-  current: Current,
-  servers: readonly FastifyInstance[],
-  {
-    log,
-    metrics,
-    source,
-    onReload,
-  }: Reporting & Pick<GatewayOptions, 'source'> & { onReload: () => void },
-): Pick<Reloader, 'reload' | 'close'> {
-  const first = current.live.config
-  const configPart: ReloadPart = {
-    name: 'config',
-    files: () => [
-      ...(source === undefined ? [] : [source.file]),
-      ...filesNamedBy(current.live.config),
-    ],
-    async prepare() {
-      const next = (await source?.load()) ?? current.live.config
-      const fixed = fixedKeys(first, next)
-      if (fixed.length > 0) throw new UsageError(fixed)
-      const parts = listenerParts(servers, () => next)
-      const prepared = await Promise.all(parts.map(async (part) => part.prepare()))
-      const live = wireLive(next, { log, metrics })
-      return {
-        swap() {
-          const before = current.live
-          current.live = live
-          for (const part of prepared) part.swap()
-          void before.close()
-        },
-      }
-    },
-  }
-  const reloader = createReloader({
-    parts: [configPart, ...listenerParts(servers, () => current.live.config)],
-    log,
-    since: current.started,
-    onResult: (result) => {
-      metrics.reload(result)
-      onReload()
-    },
-  })
-  const inUse = () => servers.flatMap(({ server }) => expiriesInUse(server))
-  metrics.expiries(inUse)
-  const forgetExpiry = watchExpiry(inUse, log)
-  return {
-    reload: reloader.reload,
-    close() {
-      reloader.close()
-      forgetExpiry()
-    },
-  }
-}
-
-/** What a reload replaces. Connections, downloads and the cache stay. */
-interface Live {
-  config: Config
-  choose: Chooser
-  access: Access
-  tokens: TokenRoutes | undefined
-  upstreams: Upstreams
-  /** Lets go once what is under way has ended. */
-  close: () => Promise<void>
-}
-
-function wireLive(config: Config, reporting: Reporting): Live {
-  const choose: Chooser = { place: createChooser(config), named: createUpstreamChooser(config) }
-  const { log, metrics } = reporting
-  const { close: closeAccess, ...access } = createAuthorization(config, {
-    choose,
-    log,
-    onRefusal: metrics.refusedCaller,
-  })
-  const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
-  return {
-    config,
-    choose,
-    ...access,
-    upstreams,
-    close: async () => {
-      await Promise.all([upstreams.close(), closeAccess()])
-    },
-  }
-}
-
-function listenerParts(
-  [registry, admin]: readonly FastifyInstance[],
-  config: () => Config,
-): ReloadPart[] {
-  return [
-    registry && listenerPart(registry.server, () => config().listen.tls),
-    admin && listenerPart(admin.server, () => config().admin.tls),
-  ].filter((part) => part !== undefined)
 }
 
 async function readinessOf(

@@ -19,7 +19,9 @@ const allowed: Record<string, readonly string[]> = {
   demo: [...base, 'config', 'pki'],
   ...Object.fromEntries(outer.map((part) => [part, [...base, 'config', ...middle]])),
   log: [...base, 'config'],
-  app: [...base, 'config', 'log', ...middle, ...outer],
+  live: [...base, 'config', ...middle, ...outer],
+  renewal: [...base, 'config', ...middle, ...outer, 'live'],
+  app: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal'],
   cli: [...base, 'config', 'log', ...middle, ...outer, 'demo', 'app'],
   main: ['errors', 'cli'],
 }

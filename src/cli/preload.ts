@@ -87,6 +87,7 @@ function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
   const ignore = () => undefined
   const metrics = { attempt: ignore, badAnswer: ignore, insecureUpstreams: ignore }
   const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
+  upstreams.announce()
   const cache = openCache({
     ...config.cache,
     openUpstream: upstreams.open,

@@ -1,36 +1,48 @@
 // The certificates, authorities and revocation lists of a listener, replaced while it runs.
+import { X509Certificate } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { verificationReason } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import type { Expiry } from './expiry.ts'
-import type { ReloadPart } from './reload.ts'
 import { connectionsOf } from './connections.ts'
 import { securedBy, type ListenerServer, type Secured } from './server.ts'
 
 /** Connections looked at before others get their turn. */
 const batch = 50
 
-/**
- * The part of a reload that is this server's; undefined without TLS. `tls` is asked at each reload.
- * `clientAuth` stays what it was at the start.
- */
-export function listenerPart(
-  server: ListenerServer,
-  tls: () => ListenerTlsConfig,
-): ReloadPart | undefined {
+/** What a reload can do to a TLS server. */
+export interface ListenerRenewal {
+  section: 'listen' | 'admin'
+  /** The files that are read, absolute. */
+  files: (tls: ListenerTlsConfig) => string[]
+  /**
+   * Reads and checks the files of `tls`, and changes nothing; `take` cannot fail. Throws UsageError.
+   * `clientAuth` stays what it was at the start.
+   */
+  prepare: (tls: ListenerTlsConfig) => { facts: Record<string, unknown>; take: () => void }
+}
+
+/** Undefined for a server without TLS. */
+export function renewalOf(server: ListenerServer): ListenerRenewal | undefined {
   const secured = securedBy(server)
   if (secured === undefined) return undefined
   const { section = 'listen' } = secured.options
   return {
-    name: section,
-    files: () => filesOf(tls()),
-    prepare() {
-      const credentials = readCredentials(tls(), `${section}.tls`)
-      return { swap: () => replace(secured, credentials), facts: factsOf(credentials) }
+    section,
+    files: filesOf,
+    prepare(tls) {
+      const credentials = readCredentials(tls, `${section}.tls`)
+      return { facts: factsOf(credentials), take: () => replace(secured, credentials) }
     },
   }
+}
+
+/** The certificate that the server presents; undefined without TLS. */
+export function certificateInUse(server: ListenerServer): X509Certificate | undefined {
+  const cert = securedBy(server)?.credentials.context.cert
+  return typeof cert === 'string' ? new X509Certificate(cert) : undefined
 }
 
 /** When what the server uses ends; nothing without TLS. */

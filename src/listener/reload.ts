@@ -1,24 +1,32 @@
-// Takes new files into use without a restart: all of a part's files or none of them.
+// Takes new files into use without a restart: everything, or one listener's files, or none of them.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { UsageError, type Problem } from '../errors.ts'
 import { watchFiles, type FileWatch } from './watch.ts'
 
-/** What belongs together, such as the files of one listener. */
-export interface ReloadPart {
-  /** A word for log and metric, such as `listen`. */
+/** What is prepared and swapped at once: everything, or what one listener reads from its files. */
+export interface ReloadScope {
+  /** The part that is told of where preparing breaks, such as `config`. */
   name: string
   /** The files to watch, absolute; asked again after each reload. */
   files: () => readonly string[]
-  /**
-   * Reads and checks everything anew, and changes nothing. Throws UsageError with what is wrong.
-   */
+  /** Reads and checks everything anew, and changes nothing. May throw UsageError. */
   prepare: () => Prepared | Promise<Prepared>
 }
 
 export interface Prepared {
-  /** Takes it into use; must not fail. */
-  swap: () => void
+  /** All that is covered; where one of them has a problem, none is taken. */
+  parts: readonly PreparedPart[]
+  /** Takes it into use. Where that fails, it has changed nothing. */
+  take: () => void
+  /** Lets go of what is not taken. */
+  discard: () => void
+}
+
+/** What belongs together for log and metric, such as the files of one listener. */
+export interface PreparedPart {
+  part: string
+  problems: readonly Problem[]
   /** For the log line, such as when a certificate ends. */
   facts?: Record<string, unknown>
 }
@@ -29,19 +37,18 @@ export interface ReloadResult {
 }
 
 export interface ReloaderOptions {
-  parts: readonly ReloadPart[]
+  everything: ReloadScope
+  /** Each reloaded alone when its files change. */
+  listeners: readonly ReloadScope[]
   log: Logger
   /** Called once for each part that was reloaded or refused. */
   onResult: (result: ReloadResult) => void
-  /** When the parts began to be read, ms since the epoch: later changes are made up for. */
+  /** When the files began to be read, ms since the epoch: later changes are made up for. */
   since?: number
 }
 
 export interface Reloader {
-  /**
-   * Reloads every part, as for SIGHUP; where one is refused, none is replaced. Resolves to whether
-   * they are.
-   */
+  /** Reloads everything, as for SIGHUP, or nothing. Resolves to whether it was. */
   reload: () => Promise<boolean>
   close: () => void
 }
@@ -52,57 +59,61 @@ export interface Reloader {
  */
 const pauses = [250, 500, 1000]
 
-/** Reloads each part when one of its files changes, and all of them when asked to. */
-export function createReloader({ parts, log, onResult, since }: ReloaderOptions): Reloader {
+/** Reloads a listener when one of its files changes, and everything when asked to or for its own files. */
+export function createReloader(options: ReloaderOptions): Reloader {
+  const { everything, listeners, log, onResult, since } = options
+  const scopes = [everything, ...listeners]
   const stop = new AbortController()
-  /** Counts what was begun for each part: what a change began gives way to what came later. */
-  const turns = new Map(parts.map((part) => [part, 0]))
+  /** Counts what was begun for each scope: what a change began gives way to what came later. */
+  const turns = new Map(scopes.map((scope) => [scope, 0]))
   let running: Promise<unknown> = Promise.resolve()
   let watched: readonly string[] = []
   let watch: FileWatch | undefined
 
-  function begin(group: readonly ReloadPart[]): () => boolean {
-    for (const part of group) turns.set(part, (turns.get(part) ?? 0) + 1)
-    const begun = group.map((part) => turns.get(part))
-    return () => group.every((part, index) => turns.get(part) === begun[index])
+  function begin(scope: ReloadScope): () => boolean {
+    for (const one of scope === everything ? scopes : [scope]) {
+      turns.set(one, (turns.get(one) ?? 0) + 1)
+    }
+    const begun = turns.get(scope)
+    return () => turns.get(scope) === begun
   }
 
   /** One attempt at a time, so that an older one never overwrites a newer one. */
-  function attempt(group: readonly ReloadPart[]): Promise<Outcome[]> {
-    const mine = running.then(() => attemptAll(group))
+  function attempt(scope: ReloadScope): Promise<readonly PreparedPart[]> {
+    const mine = running.then(() => attemptOnce(scope, stop.signal))
     running = mine.catch(() => undefined)
     return mine
   }
 
-  async function settle(group: readonly ReloadPart[], giveWay: boolean): Promise<boolean> {
-    const isLatest = begin(group)
+  async function settle(scope: ReloadScope, giveWay: boolean): Promise<boolean> {
+    const isLatest = begin(scope)
     for (const pause of [...pauses, undefined]) {
-      const outcomes = await attempt(group)
-      const complete = outcomes.every(({ problems }) => problems.length === 0)
-      if (complete || pause === undefined) return report(outcomes)
+      const parts = await attempt(scope)
+      if (!parts.some(isRefused) || pause === undefined) return report(parts)
       await delay(pause, undefined, { signal: stop.signal, ref: false })
       if (giveWay && !isLatest()) return false
     }
     return false
   }
 
-  function report(outcomes: readonly Outcome[]): boolean {
-    const refused = outcomes.filter(({ problems }) => problems.length > 0)
+  function report(parts: readonly PreparedPart[]): boolean {
+    // What was refused may name files that are put right later.
+    watchAgain()
+    const refused = parts.filter(isRefused)
     for (const { part, problems } of refused) {
       log.error({ part, problems }, 'reload refused: what was in use stays in use')
       onResult({ part, result: 'refused' })
     }
     if (refused.length > 0) return false
-    for (const { part, facts } of outcomes) {
+    for (const { part, facts } of parts) {
       log.info({ part, ...facts }, 'reloaded')
       onResult({ part, result: 'ok' })
     }
-    watchAgain()
     return true
   }
 
   function watchAgain(from?: number): void {
-    const files = [...new Set(parts.flatMap((part) => part.files()))]
+    const files = [...new Set(scopes.flatMap((scope) => scope.files()))]
     if (watch !== undefined && files.join('\n') === watched.join('\n')) return
     watch?.close()
     watched = files
@@ -110,9 +121,9 @@ export function createReloader({ parts, log, onResult, since }: ReloaderOptions)
   }
 
   function changed(files: readonly string[]): void {
-    for (const part of parts) {
-      if (part.files().some((file) => files.includes(file))) void background(settle([part], true))
-    }
+    const concerned = (scope: ReloadScope) => scope.files().some((file) => files.includes(file))
+    const due = concerned(everything) ? [everything] : listeners.filter(concerned)
+    for (const scope of due) void background(settle(scope, true))
   }
 
   async function background(settled: Promise<boolean>): Promise<boolean> {
@@ -126,7 +137,7 @@ export function createReloader({ parts, log, onResult, since }: ReloaderOptions)
 
   watchAgain(since)
   return {
-    reload: () => background(settle(parts, false)),
+    reload: () => background(settle(everything, false)),
     close() {
       stop.abort()
       watch?.close()
@@ -134,30 +145,31 @@ export function createReloader({ parts, log, onResult, since }: ReloaderOptions)
   }
 }
 
-interface Outcome {
-  part: string
-  problems: readonly Problem[]
-  facts: Record<string, unknown>
-}
-
-/** Prepares every part, and swaps them all if none of them has a problem. */
-async function attemptAll(group: readonly ReloadPart[]): Promise<Outcome[]> {
-  const swaps: (() => void)[] = []
-  const outcomes: Outcome[] = []
-  for (const part of group) {
-    try {
-      const { swap, facts = {} } = await part.prepare()
-      swaps.push(swap)
-      outcomes.push({ part: part.name, problems: [], facts })
-    } catch (error) {
-      outcomes.push({ part: part.name, problems: problemsOf(part.name, error), facts: {} })
-    }
-  }
-  if (swaps.length === group.length) for (const swap of swaps) swap()
-  return outcomes
-}
-
-function problemsOf(path: string, error: unknown): readonly Problem[] {
+/** What an error that is thrown while a part is prepared says is wrong with it. */
+export function problemsOf(path: string, error: unknown): readonly Problem[] {
   if (error instanceof UsageError) return error.problems
   return [{ path, message: error instanceof Error ? error.message : String(error) }]
+}
+
+function isRefused({ problems }: PreparedPart): boolean {
+  return problems.length > 0
+}
+
+async function attemptOnce(
+  { name, prepare }: ReloadScope,
+  stop: AbortSignal,
+): Promise<readonly PreparedPart[]> {
+  stop.throwIfAborted()
+  let prepared: Prepared | undefined
+  try {
+    prepared = await prepare()
+    stop.throwIfAborted()
+    if (prepared.parts.some(isRefused)) prepared.discard()
+    else prepared.take()
+    return prepared.parts
+  } catch (error) {
+    prepared?.discard()
+    if (stop.aborted) throw error
+    return [{ part: name, problems: problemsOf(name, error) }]
+  }
 }

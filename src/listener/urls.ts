@@ -1,19 +1,16 @@
 // Under which URLs a browser reaches a listener: its pages' origins, and what they may call.
-import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import type { X509Certificate } from 'node:crypto'
 import { isIPv6 } from 'node:net'
-import type { Config } from '../config/schema.ts'
 
 /**
  * The origins of a listener, such as `https://gateway.local:5443`, best first: one for each name in
- * its certificate, as the file is now; without TLS, those of its address. Throws where the file
- * cannot be read.
+ * the certificate that it presents; without one, those of its address.
  */
-export function listenerUrls({ host, tls }: Pick<Config['admin'], 'host' | 'tls'>, port: number) {
+export function listenerUrls(host: string, certificate: X509Certificate | undefined, port: number) {
   const [scheme, names] =
-    tls.cert === undefined
+    certificate === undefined
       ? ['http', addressNames(host)]
-      : ['https', certificateNames(new X509Certificate(readFileSync(tls.cert)))]
+      : ['https', certificateNames(certificate)]
   const urls = names
     .map((name) => URL.parse(`${scheme}://${isIPv6(name) ? `[${name}]` : name}:${port}`)?.origin)
     .filter((url) => url !== undefined)

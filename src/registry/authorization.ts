@@ -17,6 +17,8 @@ export interface Authorization {
   access: Access
   /** Absent where the gateway gives no tokens. */
   tokens: TokenRoutes | undefined
+  /** Opens the keys that sign tokens, once it is to be used; throws UsageError where that fails. */
+  start: () => void
   close: () => Promise<void>
 }
 
@@ -90,6 +92,7 @@ export function createAuthorization(
   return {
     access,
     tokens: service === undefined ? undefined : createTokenRoutes({ service, callerOf, log }),
+    start: () => service?.start(),
     close: async () => {
       await Promise.all(trusted.map(async ({ keys }) => keys.close()))
     },

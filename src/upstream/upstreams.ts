@@ -29,6 +29,8 @@ export interface UpstreamsOptions {
 
 export interface Upstreams {
   open: OpenUpstream
+  /** Tells log and metrics what should not be left so; once it is in use. */
+  announce: () => void
   /**
    * Counts and logs what is wrong with an answer that was passed on as content, such as a body that
    * is no manifest: only its receiver can tell.
@@ -54,8 +56,6 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     await Promise.all([...upstreams.values()].map(({ agents }) => agents.close()))
   }
 
-  warn(prepared, log)
-  metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
   return {
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
@@ -73,6 +73,10 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       const { reason = 'error' } = error
       metrics.badAnswer(upstream, reason)
       context.logFailure(upstream, { reason, error })
+    },
+    announce() {
+      warn(prepared, log)
+      metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
     },
     close: () => (closing ??= close()),
   }

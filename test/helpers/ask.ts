@@ -61,6 +61,7 @@ function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): Ru
     },
     now: () => Date.now() + ahead,
   })
+  client.announce()
   t.teardown(() => client.close())
   return {
     ...client,

@@ -56,7 +56,8 @@ export async function startTestGateway(
     clientAuth = 'optional',
     files = {},
     listen = '',
-  }: { clientAuth?: string; files?: Files; listen?: string } = {},
+    admin = 'admin: { port: 0 }',
+  }: { clientAuth?: string; files?: Files; listen?: string; admin?: string } = {},
 ): Promise<TestGateway> {
   const pki = await testPki()
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
@@ -77,7 +78,7 @@ export async function startTestGateway(
   port: 0
   tls: { cert: server.crt, key: server.key, clientAuth: ${clientAuth}, clientCa: [ca.crt] }
   ${listen}
-admin: { port: 0 }
+${admin}
 cache: { dir: cache }
 ${yaml}`,
   )

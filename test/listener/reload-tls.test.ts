@@ -10,7 +10,8 @@ import t, { type Test } from 'tap'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { callerOf } from '../../src/identity/certificate.ts'
 import { createReloader, type ReloadResult } from '../../src/listener/reload.ts'
-import { expiriesInUse, listenerPart } from '../../src/listener/reload-tls.ts'
+import { expiriesInUse, renewalOf } from '../../src/listener/reload-tls.ts'
+import { listenerScope } from '../helpers/reload.ts'
 import { makeCertificate, type TestCertificate } from '../helpers/certificates.ts'
 import { makeCrl } from '../helpers/crl.ts'
 import { makeSite, noTls, startListener, type Site } from '../helpers/listener.ts'
@@ -39,11 +40,12 @@ async function rig(
       res.end(caller.kind === 'refused' ? caller.reason : caller.kind)
     }
   })
-  const part = listenerPart(listener.server, () => tls)
+  const everything = listenerScope(listener.server, () => tls)
   const results: ReloadResult[] = []
   const waiting: (() => void)[] = []
   const reloader = createReloader({
-    parts: part === undefined ? [] : [part],
+    everything,
+    listeners: [],
     log: listener.log,
     onResult(result) {
       results.push(result)
@@ -332,9 +334,6 @@ t.test('the settings of the server outlive a reload', async (t) => {
 
 t.test('without TLS there is nothing to reload', async (t) => {
   const { server } = await startListener(t, { insecureHttp: true, tls: noTls }, () => undefined)
-  t.equal(
-    listenerPart(server, () => noTls),
-    undefined,
-  )
+  t.equal(renewalOf(server), undefined)
   t.same(expiriesInUse(server), [])
 })

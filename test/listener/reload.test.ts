@@ -3,7 +3,13 @@ import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UsageError } from '../../src/errors.ts'
-import { createReloader, type ReloadPart, type ReloadResult } from '../../src/listener/reload.ts'
+import {
+  createReloader,
+  problemsOf,
+  type Prepared,
+  type ReloadResult,
+  type ReloadScope,
+} from '../../src/listener/reload.ts'
 import { recordingLog } from '../helpers/listener.ts'
 
 // Nothing of the product keeps a process alive for a file that may change one day.
@@ -22,7 +28,8 @@ function rig(t: Test, ...names: string[]) {
     writeFileSync(`${file(part, kind)}.new`, text)
     renameSync(`${file(part, kind)}.new`, file(part, kind))
   }
-  const parts = names.map((name): ReloadPart => {
+  const discarded: string[] = []
+  const listeners = names.map((name): ReloadScope => {
     for (const kind of ['crt', 'key']) write(name, kind, 'one')
     return {
       name,
@@ -31,18 +38,34 @@ function rig(t: Test, ...names: string[]) {
         attempts[name] = (attempts[name] ?? 0) + 1
         const [crt, key] = ['crt', 'key'].map((kind) => content.get(file(name, kind)) ?? '')
         await new Promise((resolve) => setTimeout(resolve, 5))
-        if (crt !== key) {
-          throw new UsageError([{ path: `${name}.key`, message: 'does not belong' }])
+        const wrong = new UsageError([{ path: `${name}.key`, message: 'does not belong' }])
+        const problems = crt === key ? [] : problemsOf(name, wrong)
+        return {
+          parts: [{ part: name, problems, facts: { expires: crt } }],
+          take: () => void (inUse[name] = crt ?? ''),
+          discard: () => void discarded.push(name),
         }
-        return { swap: () => (inUse[name] = crt ?? ''), facts: { expires: crt } }
       },
     }
   })
+  const everything: ReloadScope = {
+    name: 'config',
+    files: () => [],
+    async prepare(): Promise<Prepared> {
+      const all = await Promise.all(listeners.map(async ({ prepare }) => prepare()))
+      return {
+        parts: all.flatMap(({ parts }) => parts),
+        take: () => all.forEach(({ take }) => take()),
+        discard: () => all.forEach(({ discard }) => discard()),
+      }
+    },
+  }
   const { log, lines } = recordingLog()
   const results: ReloadResult[] = []
   const waiting: ((result: ReloadResult) => void)[] = []
   const reloader = createReloader({
-    parts,
+    everything,
+    listeners,
     log,
     onResult(result) {
       results.push(result)
@@ -51,7 +74,7 @@ function rig(t: Test, ...names: string[]) {
   })
   t.teardown(() => reloader.close())
   const next = () => new Promise<ReloadResult>((resolve) => waiting.push(resolve))
-  return { reloader, write, inUse, attempts, lines, results, next }
+  return { reloader, write, inUse, attempts, discarded, lines, results, next }
 }
 
 t.test('a part is reloaded when its files change, alone', async (t) => {
@@ -99,7 +122,7 @@ t.test('what stays wrong is refused once, and comes right later', async (t) => {
 })
 
 t.test('SIGHUP reloads everything, or nothing', async (t) => {
-  const { reloader, write, inUse, results, lines } = rig(t, 'listen', 'admin')
+  const { reloader, write, inUse, results, lines, discarded } = rig(t, 'listen', 'admin')
   const onHangUp = new Promise<boolean>((resolve) => {
     process.once('SIGHUP', () => resolve(reloader.reload()))
   })
@@ -110,20 +133,22 @@ t.test('SIGHUP reloads everything, or nothing', async (t) => {
     { part: 'listen', result: 'ok' },
     { part: 'admin', result: 'ok' },
   ])
+  t.same(discarded, [])
   inUse.listen = 'untouched'
   write('admin', 'crt', 'two')
   t.equal(await reloader.reload(), false)
   t.match(inUse, { listen: 'untouched', admin: 'one' })
   t.match(results.at(-1), { part: 'admin', result: 'refused' })
+  t.ok(discarded.includes('listen'), 'what was prepared and not taken is let go of')
   t.ok(lines.some(({ msg, part }) => msg !== 'reloaded' && part === 'admin'))
 })
 
 t.test('a part that breaks in an unforeseen way is refused as well', async (t) => {
   const { log } = recordingLog()
   const results: ReloadResult[] = []
-  const part = { name: 'x', files: () => [], prepare: () => Promise.reject(new Error('odd')) }
+  const everything = { name: 'x', files: () => [], prepare: () => Promise.reject(new Error('odd')) }
   const onResult = (result: ReloadResult) => void results.push(result)
-  const reloader = createReloader({ parts: [part], log, onResult })
+  const reloader = createReloader({ everything, listeners: [], log, onResult })
   t.equal(await reloader.reload(), false)
   t.same(results, [{ part: 'x', result: 'refused' }])
   reloader.close()

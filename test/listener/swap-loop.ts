@@ -7,7 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import { pino } from 'pino'
 import { createReloader, type ReloadResult } from '../../src/listener/reload.ts'
-import { listenerPart } from '../../src/listener/reload-tls.ts'
+import { listenerScope } from '../helpers/reload.ts'
 import { createServer, listen } from '../../src/listener/server.ts'
 import { makeCertificate, type TestCertificate } from '../helpers/certificates.ts'
 import { defaultLimits, noTls } from '../helpers/listener.ts'
@@ -56,9 +56,10 @@ export async function swapLoop(rounds: number, patience = 10_000): Promise<SwapO
     },
   )
   const port = await listen(server, '127.0.0.1', 0)
-  const part = listenerPart(server, () => tls)
+  const everything = listenerScope(server, () => tls)
   const reloader = createReloader({
-    parts: part === undefined ? [] : [part],
+    everything,
+    listeners: [],
     log,
     onResult: (result) => void outcome.results.push(result),
   })

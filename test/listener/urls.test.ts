@@ -1,23 +1,8 @@
 // Under which URLs a browser reaches a listener.
-import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { X509Certificate } from 'node:crypto'
 import t from 'tap'
 import { listenerUrls } from '../../src/listener/urls.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
-
-const noTls = {
-  minVersion: 'TLSv1.2' as const,
-  clientAuth: 'none' as const,
-  clientCa: [],
-  crl: [],
-  crlMaxStale: 0,
-}
-
-function withCertificate(folder: string, pem: string) {
-  const cert = join(folder, 'server.crt')
-  writeFileSync(cert, pem)
-  return { ...noTls, cert }
-}
 
 t.test('with TLS: by every name of the certificate that can be called', async (t) => {
   const { certificatePem } = await makeCertificate({
@@ -26,23 +11,23 @@ t.test('with TLS: by every name of the certificate that can be called', async (t
     dnsNames: ['gateway.local', '*.example.org', 'gateway.local'],
     ipAddresses: ['127.0.0.1', '::1'],
   })
-  const tls = withCertificate(t.testdir({}), certificatePem)
-  t.same(listenerUrls({ host: '0.0.0.0', tls }, 5443), [
+  const certificate = new X509Certificate(certificatePem)
+  t.same(listenerUrls('0.0.0.0', certificate, 5443), [
     'https://gateway.local:5443',
     'https://127.0.0.1:5443',
     'https://[::1]:5443',
   ])
-  t.match(listenerUrls({ host: '::', tls }, 443), ['https://gateway.local'])
+  t.match(listenerUrls('::', certificate, 443), ['https://gateway.local'])
 })
 
 t.test('a certificate without names has no URL', async (t) => {
   const { certificatePem } = await makeCertificate({ subject: 'CN=gateway', purposes: ['server'] })
-  const tls = withCertificate(t.testdir({}), certificatePem)
-  t.same(listenerUrls({ host: '127.0.0.1', tls }, 5443), [])
+  const certificate = new X509Certificate(certificatePem)
+  t.same(listenerUrls('127.0.0.1', certificate, 5443), [])
 })
 
 t.test('without TLS: by the address', async (t) => {
-  const urls = (host: string) => listenerUrls({ host, tls: noTls }, 5480)
+  const urls = (host: string) => listenerUrls(host, undefined, 5480)
   t.same(urls('127.0.0.1'), ['http://localhost:5480', 'http://127.0.0.1:5480'])
   t.same(urls('::1'), ['http://localhost:5480', 'http://[::1]:5480'])
   t.same(urls('localhost'), ['http://localhost:5480'])

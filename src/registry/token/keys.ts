@@ -103,6 +103,11 @@ export function openTokenKeys({
   }
 }
 
+/** Throws UsageError where the file is there and cannot be used; changes nothing. */
+export function checkTokenKeys(file: string): void {
+  readKeys(file)
+}
+
 function openFile(file: string, now: number, log: Logger): SigningKey[] {
   const existing = readKeys(file)
   if (existing !== undefined) {

@@ -8,7 +8,8 @@ import type { InvalidToken, TrustedIssuer } from '../../identity/bearer.ts'
 import type { Identity, TokenIdentity } from '../../identity/identity.ts'
 import { accessClaims, identityOf, refreshAudience, refreshClaims } from './claims.ts'
 import { readPasswords } from './htpasswd.ts'
-import { openTokenKeys, type TokenKeys } from './keys.ts'
+import type { KeySource } from '../../identity/jwks.ts'
+import { checkTokenKeys, openTokenKeys, type TokenKeys } from './keys.ts'
 import {
   createLogin,
   credentialsOf,
@@ -27,6 +28,11 @@ export interface TokenAnswer {
 }
 
 export interface TokenService {
+  /**
+   * Opens the keys, and makes or replaces them where that is due: before anything else is asked of
+   * it. Throws UsageError where that cannot be done.
+   */
+  start: () => void
   /**
    * @throws GatewayError UNAUTHORIZED for a wrong password or refresh token, or none where one can
    *   help; DENIED where only a certificate can; TOOMANYREQUESTS; REQUEST_INVALID
@@ -58,10 +64,10 @@ const tokenType = 'JWT'
 /** Keeps refresh tokens apart from those that open repositories. */
 const refreshType = 'refresh+jwt'
 
-/** Throws UsageError where the key or the password file cannot be used. */
+/** Throws UsageError where the key or the password file cannot be used; changes nothing. */
 export function createTokenService(options: TokenServiceOptions): TokenService {
   const { config, throttles, verifyToken, now = Date.now } = options
-  const keys = openTokenKeys({ ...options, file: config.key, rotateEvery: config.rotateEvery })
+  const { keys, start, source } = keysOnceStarted(options)
   const passwords = config.htpasswd === undefined ? undefined : readPasswords(config.htpasswd)
   const login = createLogin({
     passwords,
@@ -77,13 +83,13 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
               ? { kind: 'invalid', reason: 'unknown_issuer' }
               : outcome
           },
-    refreshClaims: async (token) => verifyRefresh(token, config, keys, now()),
+    refreshClaims: async (token) => verifyRefresh(token, config, keys(), now()),
   })
 
   async function refreshToken(applicant: Applicant): Promise<string> {
     const { user } = applicant
     const fingerprint = user === undefined ? undefined : passwords?.fingerprint(user)
-    return keys.sign(refreshClaims(config, applicant, fingerprint, now()), refreshType)
+    return keys().sign(refreshClaims(config, applicant, fingerprint, now()), refreshType)
   }
 
   return {
@@ -100,7 +106,7 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       const given =
         applicant.token === undefined
           ? {
-              token: await keys.sign(accessClaims(config, applicant, access, now()), tokenType),
+              token: await keys().sign(accessClaims(config, applicant, access, now()), tokenType),
               seconds: Math.ceil(config.ttl / 1000),
             }
           : handedBack(applicant.token, now())
@@ -120,7 +126,8 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       const user = credentialsOf(request)?.user
       return user !== undefined && passwords?.fingerprint(user) !== undefined ? user : undefined
     },
-    jwks: keys.jwks,
+    jwks: () => keys().jwks(),
+    start,
     issuer: {
       issuer: config.issuer,
       audience: [config.service],
@@ -128,7 +135,7 @@ export function createTokenService(options: TokenServiceOptions): TokenService {
       typ: tokenType,
       clockSkew,
       groupsClaim: 'groups',
-      keys: keys.source,
+      keys: source,
       own: true,
     },
   }
@@ -142,6 +149,24 @@ function handedBack({ text, identity }: NonNullable<Applicant['token']>, now: nu
   const { exp } = identity.claims
   const left = typeof exp === 'number' ? exp - Math.floor(now / 1000) : 0
   return { token: text, seconds: Math.max(left, 1) }
+}
+
+/** The keys, which are read when the service is made, and opened when it starts. */
+function keysOnceStarted({ config, ...options }: TokenServiceOptions) {
+  checkTokenKeys(config.key)
+  let opened: TokenKeys | undefined
+  const keys = (): TokenKeys => {
+    if (opened === undefined) throw new Error('the token service has not started')
+    return opened
+  }
+  const source: KeySource = {
+    key: async (header, token) => keys().source.key(header, token),
+    close: async () => opened?.source.close(),
+  }
+  const start = () => {
+    opened ??= openTokenKeys({ ...options, file: config.key, rotateEvery: config.rotateEvery })
+  }
+  return { keys, start, source }
 }
 
 async function verifyRefresh(

@@ -57,8 +57,8 @@ function service(
   }
   write('secret')
   const key = join(folder, 'token.key')
-  const open = (changed: Partial<TokenServiceOptions> = {}) =>
-    createTokenService({
+  const open = (changed: Partial<TokenServiceOptions> = {}) => {
+    const made = createTokenService({
       config: {
         key,
         issuer: 'portcullis',
@@ -77,6 +77,9 @@ function service(
       ...options,
       ...changed,
     })
+    made.start()
+    return made
+  }
   return { ...open(), open, write, key }
 }
 
@@ -218,7 +221,7 @@ t.test('bcrypt looks at 72 bytes only: nobody gets in by the first 72', async (t
 
 t.test('without a password file only a certificate helps', async (t) => {
   const folder = t.testdir()
-  const { handle } = createTokenService({
+  const { handle, start } = createTokenService({
     config: {
       key: join(folder, 'key'),
       issuer: 'portcullis',
@@ -233,6 +236,7 @@ t.test('without a password file only a certificate helps', async (t) => {
     throttles: throttlesOf({ burst: 1, refill: 1 }),
     mayPull: () => true,
   })
+  start()
   t.equal(await codeOf(handle(get({}))), '403 no_certificate')
   t.equal(await codeOf(handle(get({}, basic('alice', 'secret')))), '403 no_certificate')
   t.equal(await codeOf(handle(get({}, { certificate }))), 'answered')
