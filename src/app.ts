@@ -22,6 +22,7 @@ import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
+import { openIdentities } from './upstream/upstreams.ts'
 
 export interface Gateway {
   /** Ports that are listened on. */
@@ -45,9 +46,8 @@ export interface GatewayOptions {
 /** Throws UsageError where the config, or a file or folder that it names, cannot be used. */
 export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
   const { log } = options
-  const started = Date.now()
   const metrics = createMetrics()
-  const current: Current = { live: prepareLive(config, { log, metrics }), started }
+  const current = await readFirst(config, { log, metrics })
   const cache = openCache({
     ...config.cache,
     openUpstream: createFairQueue({
@@ -107,7 +107,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     const servers = [registry.server, admin.server]
     const { source } = options
     const renewal = followFiles({ current, servers, source, log, metrics, onTaken: nameUrls })
-    const inUse = () => servers.flatMap(expiriesInUse)
+    const inUse = () => [...servers.flatMap(expiriesInUse), ...current.live.upstreams.expiries]
     metrics.expiries(inUse)
     const forgetExpiry = watchExpiry(inUse, log)
     return {
@@ -135,6 +135,13 @@ const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
 /** The limits in force, for whoever asks later. */
 function limitsOf(current: Current) {
   return () => current.live.config.listen.limits
+}
+
+/** What is in use at first. */
+async function readFirst(config: Config, reporting: Reporting): Promise<Current> {
+  const started = Date.now()
+  const identities = await openIdentities(config.upstreams)
+  return { live: prepareLive(config, identities, reporting), started }
 }
 
 function wireRegistry(

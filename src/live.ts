@@ -8,7 +8,7 @@ import type { Access } from './registry/access.ts'
 import { createAuthorization } from './registry/authorization.ts'
 import type { Chooser } from './registry/target.ts'
 import type { TokenRoutes } from './registry/token/routes.ts'
-import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
+import { createUpstreams, type openIdentities, type Upstreams } from './upstream/upstreams.ts'
 
 /** Connections, downloads and the cache are not among it: they outlive a reload. */
 export interface Live {
@@ -31,15 +31,22 @@ export interface Reporting {
   metrics: Metrics
 }
 
-/** Reads and checks what `config` names, and changes nothing. Throws UsageError with every problem. */
-export function prepareLive(config: Config, { log, metrics }: Reporting): Live {
+/**
+ * Reads and checks what `config` names, and changes nothing; `identities` is of `openIdentities`.
+ * Throws UsageError with every problem.
+ */
+export function prepareLive(
+  config: Config,
+  identities: Awaited<ReturnType<typeof openIdentities>>,
+  { log, metrics }: Reporting,
+): Live {
   const choose: Chooser = { place: createChooser(config), named: createUpstreamChooser(config) }
   const problems: Problem[] = []
   const authorization = attempt(problems, () =>
     createAuthorization(config, { choose, log, onRefusal: metrics.refusedCaller }),
   )
   const upstreams = attempt(problems, () =>
-    createUpstreams({ upstreams: config.upstreams, log, metrics }),
+    createUpstreams({ upstreams: config.upstreams, identities, log, metrics }),
   )
   const close = async () => {
     await Promise.all([upstreams?.close(), authorization?.close()])

@@ -13,6 +13,7 @@ import {
 import { renewalOf, type ListenerRenewal } from './listener/reload-tls.ts'
 import type { ListenerServer } from './listener/server.ts'
 import { prepareLive, type Live, type Reporting } from './live.ts'
+import { openIdentities } from './upstream/upstreams.ts'
 
 /** What is in use now, and since when its files may have changed. */
 export interface Current {
@@ -39,7 +40,8 @@ export function followFiles(options: RenewalOptions): Reloader {
   async function prepareEverything(): Promise<Prepared> {
     const next = (await source?.load()) ?? current.live.config
     seen = next
-    const live = prepared('config', () => prepareLive(next, options))
+    const identities = await openIdentities(next.upstreams)
+    const live = prepared('config', () => prepareLive(next, identities, options))
     const listeners = renewals.map((renewal) => prepareListener(renewal, next))
     const problems = [...fixedKeys(first, next), ...live.part.problems]
     return {

@@ -1,7 +1,7 @@
 // What the gateway counts. Counters are plain numbers that are turned into series only when
 // somebody asks (15 ns each, where a labelled counter of prom-client takes 250).
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
-import type { Expiry } from '../listener/expiry.ts'
+import type { Expiry } from '../rules/expiry.ts'
 import type { ReloadResult } from '../listener/reload.ts'
 
 /** One request that is over. */

@@ -5,13 +5,15 @@ import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { createKeySource } from '../identity/jwks.ts'
 import { readCredentials } from '../listener/tls-files.ts'
+import { isDue, type Expiry } from '../rules/expiry.ts'
+import { exposureOf } from '../rules/key-pair.ts'
 import { createPolicy, type Action } from '../policy/policy.ts'
 import { policyWarnings } from '../policy/warnings.ts'
 import { createChooser } from '../config/upstream-names.ts'
 import { readPasswords } from '../registry/token/htpasswd.ts'
 import { readKeys } from '../registry/token/keys.ts'
 import { apiAddress } from '../upstream/api-address.ts'
-import { readUpstreamFiles } from '../upstream/upstreams.ts'
+import { openIdentities, readUpstreamFiles } from '../upstream/upstreams.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
@@ -41,7 +43,7 @@ export const command = defineCommand({
     }
     const { problems, doubts } = await judgeFiles(config)
     if (problems.length > 0) throw new UsageError(problems)
-    for (const warning of [...doubts, ...(await warnings(config, file))]) {
+    for (const warning of [...doubts, ...(await warnings(config, file)), ...exposedKeys(config)]) {
       printNote(`warning: ${warning}`)
     }
     for (const line of explanations(config)) process.stderr.write(`${line}\n`)
@@ -95,13 +97,17 @@ function explanations({ upstreams }: Config): string[] {
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */
 async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
+  const identities = await openIdentities(upstreams)
   const readers = [
-    ...(listen.insecureHttp ? [] : [() => readCredentials(listen.tls, 'listen.tls').warnings]),
+    ...(listen.insecureHttp ? [] : [() => doubtsOf(readCredentials(listen.tls, 'listen.tls'))]),
     ...(admin.tls.cert === undefined
       ? []
-      : [() => readCredentials(admin.tls, 'admin.tls').warnings]),
+      : [() => doubtsOf(readCredentials(admin.tls, 'admin.tls'))]),
     ...authReaders(auth),
-    () => readUpstreamFiles(upstreams).flatMap(({ tls }) => tls.warnings.map(lineFor)),
+    () =>
+      readUpstreamFiles(upstreams, identities).flatMap(({ tls }) =>
+        doubtsOf({ expiries: tls.expiries, warnings: tls.warnings.map(lineFor) }),
+      ),
   ]
   const problems: Problem[] = []
   const doubts: string[] = []
@@ -131,6 +137,35 @@ function authReaders({ issuers, tokenService }: Config['auth']) {
       return []
     },
   ]
+}
+
+/** With what ends soon; what has ended is a problem or a warning already. */
+function doubtsOf({ expiries, warnings }: { expiries: Expiry[]; warnings: string[] }): string[] {
+  const now = Date.now()
+  const soon = expiries.filter((expiry) => isDue(expiry, now) && expiry.expiresAt > now)
+  return [
+    ...warnings,
+    ...soon.map(({ use, name, expiresAt }) => {
+      return `${use}: ${name} ends on ${new Date(expiresAt).toISOString()}: renew it`
+    }),
+  ]
+}
+
+/** The private keys that every account of this machine can read. */
+function exposedKeys({ listen, admin, upstreams, auth }: Config): string[] {
+  const named: [path: string, file: string | undefined][] = [
+    ['listen.tls.key', listen.insecureHttp ? undefined : listen.tls.key],
+    ['admin.tls.key', admin.tls.key],
+    ['auth.tokenService.key', auth.tokenService?.key],
+    ...Object.entries(upstreams).flatMap(([name, { tls }]): typeof named => [
+      [`upstreams.${name}.tls.key`, tls.key],
+      [`upstreams.${name}.tls.pfx`, tls.pfx],
+    ]),
+  ]
+  return named.flatMap(([path, file]) => {
+    const exposure = file === undefined ? undefined : exposureOf(file)
+    return exposure === undefined ? [] : [`${path}: ${exposure}`]
+  })
 }
 
 function lineFor({ path, message }: Problem): string {

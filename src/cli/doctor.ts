@@ -5,7 +5,7 @@ import { GatewayError, UsageError } from '../errors.ts'
 import { createChooser, createUpstreamFinder } from '../config/upstream-names.ts'
 import { diagnose, type Diagnosis } from '../upstream/doctor/diagnosis.ts'
 import { parseImage, type Image } from '../upstream/doctor/image.ts'
-import { readUpstreamFiles } from '../upstream/upstreams.ts'
+import { openIdentities, readUpstreamFiles } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
 import { printJson } from './output/print.ts'
@@ -31,10 +31,12 @@ export const command = defineCommand({
     const config = await loadConfig(configFile(values.config))
     const names = chosenNames(config, positionals)
     const image = values.image === undefined ? undefined : chosenImage(config, names, values.image)
-    const chosen = Object.entries(config.upstreams).filter(([name]) => names.has(name))
+    const chosen = Object.fromEntries(
+      Object.entries(config.upstreams).filter(([name]) => names.has(name)),
+    )
 
     const diagnoses: Diagnosis[] = []
-    for (const prepared of readUpstreamFiles(Object.fromEntries(chosen))) {
+    for (const prepared of readUpstreamFiles(chosen, await openIdentities(chosen))) {
       const diagnosis = await diagnose(prepared, image)
       diagnoses.push(diagnosis)
       if (!values.json) process.stdout.write(formatDiagnosis(diagnosis))

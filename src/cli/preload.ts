@@ -9,7 +9,7 @@ import { readImageList } from '../transfer/image-list.ts'
 import { formatImage, namingOf, type ImageName } from '../transfer/image-name.ts'
 import { parsePlatforms } from '../transfer/platforms.ts'
 import { preloadImages, type PreloadOptions, type PreloadSummary } from '../transfer/preload.ts'
-import { createUpstreams } from '../upstream/upstreams.ts'
+import { createUpstreams, openIdentities } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
 import { printJson, printLine, printNote } from './output/print.ts'
@@ -67,7 +67,7 @@ async function preload(
   const log = createLog({ ...config.log, level: 'warn' }, process.stderr.fd)
   const bars = openBars()
   try {
-    const { upstreams, cache } = open(config, log.logger)
+    const { upstreams, cache } = await open(config, log.logger)
     try {
       const onImage: PreloadOptions['onImage'] = (label, bytes) => bars.begin(label, bytes)
       const summary = await preloadImages(names, { ...options, cache, onImage })
@@ -83,10 +83,11 @@ async function preload(
 }
 
 /** As the gateway does it, but for what is counted. */
-function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
+async function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
   const ignore = () => undefined
   const metrics = { attempt: ignore, badAnswer: ignore, insecureUpstreams: ignore }
-  const upstreams = createUpstreams({ upstreams: config.upstreams, log, metrics })
+  const identities = await openIdentities(config.upstreams)
+  const upstreams = createUpstreams({ upstreams: config.upstreams, identities, log, metrics })
   upstreams.announce()
   const cache = openCache({
     ...config.cache,

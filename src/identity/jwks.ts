@@ -1,10 +1,11 @@
 // The public keys of a token issuer: from a file, or by HTTPS with a memory that outlives the issuer.
-import { readFileSync } from 'node:fs'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import type { Logger } from 'pino'
 import { Agent, request } from 'undici'
 import type { IssuerConfig } from '../config/access-schema.ts'
-import { UsageError } from '../errors.ts'
+import { UsageError, type Problem } from '../errors.ts'
+import { authorityDoubts, readAuthorities } from '../rules/authority-files.ts'
+import { readBytes } from '../rules/pem-files.ts'
 
 export interface KeySource {
   /** Finds the key for a token; throws jose's JWKSNoMatchingKey, or KeysUnavailable. */
@@ -34,12 +35,12 @@ export function createKeySource(
   if (!config.jwks.includes('://')) {
     return { key: keysInFile(config.jwks, `${at}.jwks`), close: async () => undefined }
   }
-  const ca = config.jwksCa === undefined ? undefined : read(config.jwksCa, `${at}.jwksCa`)
+  const ca = config.jwksCa === undefined ? undefined : trusted(config.jwksCa, `${at}.jwksCa`)
   return createRemote(config.jwks, { ca, now, log: log.child({ issuer: config.issuer }) })
 }
 
 interface RemoteOptions {
-  ca: string | undefined
+  ca: string[] | undefined
   now: () => number
   log: Logger
 }
@@ -110,10 +111,24 @@ async function fetchKeys(url: string, dispatcher: Agent): Promise<JSONWebKeySet>
   return publicKeys(await body.json())
 }
 
+/** The authorities in a file. Throws UsageError where none of them is any use. */
+function trusted(file: string, path: string): string[] {
+  const problems: Problem[] = []
+  const { authorities, pem } = readAuthorities([file], (_, message) =>
+    problems.push({ path, message }),
+  )
+  const fatal = authorityDoubts(authorities).filter(({ kind }) => kind !== 'partial')
+  problems.push(...fatal.map(({ message }) => ({ path, message })))
+  if (problems.length > 0) throw new UsageError(problems)
+  return pem
+}
+
 function keysInFile(file: string, at: string): JWTVerifyGetKey {
-  const text = read(file, at)
+  const text = readBytes(file, (message) => {
+    throw new UsageError([{ path: at, message }])
+  })
   try {
-    return createLocalJWKSet(publicKeys(JSON.parse(text)))
+    return createLocalJWKSet(publicKeys(JSON.parse(String(text))))
   } catch {
     throw new UsageError([{ path: at, message: `${file} is no JSON Web Key Set with public keys` }])
   }
@@ -126,13 +141,4 @@ function publicKeys(document: unknown): JSONWebKeySet {
   const usable = keys.filter(({ kty }) => kty === 'EC' || kty === 'RSA' || kty === 'OKP')
   if (usable.length === 0) throw new Error('the document has no usable key')
   return { keys: usable }
-}
-
-function read(file: string, at: string): string {
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
-    throw new UsageError([{ path: at, message: `cannot read ${file}: ${code}` }])
-  }
 }

@@ -2,42 +2,11 @@
 import type { X509Certificate } from 'node:crypto'
 import type { Logger } from 'pino'
 import type { ListenerTlsConfig } from '../config/schema.ts'
+import { certificateExpiries, isDue, type Expiry } from '../rules/expiry.ts'
 import type { ClientTrust } from './trust/authorities.ts'
 
-/** The end of something in use. */
-export interface Expiry {
-  kind: 'certificate' | 'crl'
-  /** The path of the key in the config that names the file, such as `listen.tls.cert`. */
-  use: string
-  file: string
-  /** Subject of a certificate, issuer of a list. */
-  name: string
-  /** Of a certificate, hex. */
-  serial?: string
-  /** Milliseconds since the epoch. */
-  expiresAt: number
-}
-
 const day = 86_400_000
-const warnBefore = 30 * day
 const lookEvery = 3_600_000
-
-/** The ends of `certificates`, which were read from `file`. */
-function certificateExpiries(
-  use: string,
-  file: string,
-  certificates: readonly X509Certificate[],
-): Expiry[] {
-  return certificates.map(({ subject, serialNumber, validToDate }) => ({
-    kind: 'certificate',
-    use,
-    file,
-    // The type says that there always is a subject; an empty one is undefined.
-    name: ((subject as string | undefined) ?? '').replaceAll('\n', ','),
-    serial: serialNumber,
-    expiresAt: validToDate.getTime(),
-  }))
-}
 
 /** The ends of what a listener uses. `chain` is what its `cert` holds. */
 export function expiriesOf(
@@ -46,7 +15,7 @@ export function expiriesOf(
   chain: readonly X509Certificate[],
   { authorities }: ClientTrust,
 ): Expiry[] {
-  const lists = new Set(authorities.flatMap(({ revocation }) => revocation ?? []))
+  const lists = new Set(authorities.flatMap(({ revocation }) => revocation?.lists ?? []))
   return [
     ...certificateExpiries(`${at}.cert`, tls.cert ?? '', chain),
     ...authorities.flatMap(({ certificate, file }) =>
@@ -72,9 +41,7 @@ export function watchExpiry(inUse: () => readonly Expiry[], log: Logger): () => 
   const warned = new Map<string, number>()
   const look = () => {
     const now = Date.now()
-    const due = inUse().filter(({ kind, expiresAt }) =>
-      kind === 'crl' ? expiresAt <= now : expiresAt <= now + warnBefore,
-    )
+    const due = inUse().filter((expiry) => isDue(expiry, now))
     for (const expiry of due) {
       const key = `${expiry.use} ${expiry.file} ${expiry.name} ${expiry.serial ?? ''}`
       if (now - (warned.get(key) ?? 0) < day) continue

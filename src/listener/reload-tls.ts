@@ -5,7 +5,7 @@ import type { TLSSocket } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { verificationReason } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
-import type { Expiry } from './expiry.ts'
+import type { Expiry } from '../rules/expiry.ts'
 import { connectionsOf } from './connections.ts'
 import { securedBy, type ListenerServer, type Secured } from './server.ts'
 

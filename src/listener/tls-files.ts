@@ -1,15 +1,15 @@
 // The certificate files of a listener: read, checked one against the other, and only then made
 // into TLS options. Node itself ignores PEM that it cannot parse, and finds nothing amiss in an
 // expired certificate.
-import { constants, createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import { constants, type KeyObject, type X509Certificate } from 'node:crypto'
 import { createSecureContext, type SecureContextOptions } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
-import { expiriesOf, type Expiry } from './expiry.ts'
-import { certificatesIn, readBytes, type Tell } from '../rules/pem-files.ts'
+import { expiriesOf } from './expiry.ts'
+import type { Expiry } from '../rules/expiry.ts'
+import { leafProblems, matchOf, parsePrivateKey } from '../rules/key-pair.ts'
+import { attempt, certificatesIn, pemOfAll, readBytes, type Tell } from '../rules/pem-files.ts'
 import { readTrust, type ClientTrust } from './trust/authorities.ts'
-
-const serverAuth = '1.3.6.1.5.5.7.3.1'
 
 /** TLS 1.3 first, then what is left of TLS 1.2 once forward secrecy and AEAD are asked for. */
 const ciphers = [
@@ -54,31 +54,28 @@ export function readCredentials(tls: ListenerTlsConfig, at: string): Credentials
   const warnings: string[] = []
   const tell = (key: string, message: string) => problems.push({ path: `${at}.${key}`, message })
   const cert = readBytes(tls.cert, (message) => tell('cert', message))?.toString()
-  const key = readBytes(tls.key, (message) => tell('key', message))?.toString()
+  const keyPem = readBytes(tls.key, (message) => tell('key', message))?.toString()
   const chain = certificatesIn(cert, (message) => tell('cert', message))
-  const privateKey = parseKey(key, (message) => tell('key', message))
+  const privateKey = parseKey(keyPem, (message) => tell('key', message))
   checkLeaf(chain, privateKey, tell)
   const { trust, ca } = readTrust(tls, tell, (message) => warnings.push(`${at}.${message}`))
-  if (problems.length > 0 || cert === undefined || key === undefined) throw new UsageError(problems)
+  if (problems.length > 0 || privateKey === undefined) throw new UsageError(problems)
   const { minVersion } = tls
   const common = { minVersion, maxVersion: 'TLSv1.3', ciphers, secureOptions } as const
-  const options = { ...common, cert, key, ...(tls.clientAuth === 'none' ? {} : { ca }) }
+  const pair = {
+    cert: pemOfAll(chain),
+    key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  }
+  const options = { ...common, ...pair, ...(tls.clientAuth === 'none' ? {} : { ca }) }
   const expiries = expiriesOf(tls, at, chain, trust)
   return { context: accepted(options, at), trust, expiries, warnings }
 }
 
 function parseKey(pem: string | undefined, tell: Tell): KeyObject | undefined {
   if (pem === undefined) return undefined
-  if (/ENCRYPTED/.test(pem)) {
-    tell('is encrypted: store the key without a passphrase, readable only by the gateway')
-    return undefined
-  }
-  try {
-    return createPrivateKey(pem)
-  } catch {
-    tell('has no usable PEM private key (-----BEGIN PRIVATE KEY-----)')
-    return undefined
-  }
+  const encrypted = 'is encrypted: store the key without a passphrase, readable only by the gateway'
+  const messages = { withoutPassphrase: encrypted, wrongPassphrase: encrypted }
+  return attempt(() => parsePrivateKey(pem, undefined, messages), tell)
 }
 
 function checkLeaf(
@@ -86,25 +83,13 @@ function checkLeaf(
   key: KeyObject | undefined,
   tell: (key: string, message: string) => void,
 ): void {
-  const [leaf, ...rest] = chain
+  const [leaf] = chain
   if (leaf === undefined) return
-  if (key !== undefined && !leaf.checkPrivateKey(key)) {
-    if (rest.some((certificate) => certificate.checkPrivateKey(key))) {
-      tell('cert', "must begin with the server's own certificate, intermediates after it")
-    } else {
-      tell('key', 'does not belong to the certificate in cert')
-    }
-  } else {
-    checkChain(chain, (message) => tell('cert', message))
-  }
-  if (leaf.validToDate.getTime() <= Date.now()) {
-    tell('cert', `has expired on ${leaf.validToDate.toISOString()}: renew it`)
-  }
-  // Node calls the extended key usage `keyUsage`.
-  const purposes = leaf.keyUsage as string[] | undefined
-  if (purposes !== undefined && !purposes.includes(serverAuth)) {
-    tell('cert', 'is not for servers: its extended key usage lacks serverAuth')
-  }
+  const match = key === undefined ? 'leaf' : matchOf(chain, key)
+  if (match === 'leaf') checkChain(chain, (message) => tell('cert', message))
+  else if (match === 'none') tell('key', 'does not belong to the certificate in cert')
+  else tell('cert', "must begin with the server's own certificate, intermediates after it")
+  for (const problem of leafProblems(leaf, 'server')) tell('cert', problem)
 }
 
 /** Each certificate behind the first is there because it has issued one before it. */

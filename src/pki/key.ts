@@ -1,5 +1,6 @@
 // Private keys: made, read back with what signing needs to know of them, and encrypted on request.
-import { createPrivateKey, createPublicKey, KeyObject, webcrypto } from 'node:crypto'
+import { createPublicKey, KeyObject, webcrypto } from 'node:crypto'
+import { parsePrivateKey } from '../rules/key-pair.ts'
 import { encryptPrivateKey } from './encryption.ts'
 
 /** What TLS clients and servers take everywhere; Ed25519 is refused by browsers. */
@@ -45,7 +46,10 @@ export function privateKeyPem({ privateKey }: SigningKey, passphrase?: string): 
  * the file: `is encrypted: ...`.
  */
 export function readKey(pem: string, passphrase?: string): SigningKey {
-  const key = parseKey(pem, passphrase)
+  const key = parsePrivateKey(pem, passphrase, {
+    withoutPassphrase: 'is encrypted: name the file with its passphrase',
+    wrongPassphrase: 'cannot be decrypted: the passphrase is wrong or the file is damaged',
+  })
   const problem = keyProblem(key)
   if (problem !== undefined) throw new Error(problem)
   const name = nameOf(key)
@@ -82,21 +86,6 @@ export function algorithmOf(key: KeyObject): KeyAlgorithm {
   if (key.asymmetricKeyType === 'rsa') return 'RSA-3072'
   if (key.asymmetricKeyType === 'ed25519') return 'Ed25519'
   return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? 'P-256' : 'P-384'
-}
-
-function parseKey(pem: string, passphrase: string | undefined): KeyObject {
-  const encrypted = pem.includes('ENCRYPTED')
-  if (encrypted && passphrase === undefined) {
-    throw new Error('is encrypted: name the file with its passphrase')
-  }
-  try {
-    return createPrivateKey({ key: pem, ...(encrypted ? { passphrase } : {}) })
-  } catch (cause) {
-    const message = encrypted
-      ? 'cannot be decrypted: the passphrase is wrong or the file is damaged'
-      : 'has no usable PEM private key (-----BEGIN PRIVATE KEY-----)'
-    throw new Error(message, { cause })
-  }
 }
 
 function nameOf(key: KeyObject): string {

@@ -1,4 +1,4 @@
-// The files that a config names, read so that an operator understands what is wrong with them.
+// Reads the files that a config names, so that an operator understands what is wrong with them.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 
@@ -23,18 +23,48 @@ export function readBinaryFile(file: string): Buffer {
   }
 }
 
+const certificateBlock = /-----BEGIN CERTIFICATE-----([^-]*)-----END CERTIFICATE-----/g
+
 /** The certificates in a PEM text; throws an Error that says which one is broken. */
 export function parseCertificates(pem: string): X509Certificate[] {
   const begun = pem.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/g)?.length ?? 0
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? []
-  if (begun === 0) throw new Error('has no PEM certificate (-----BEGIN CERTIFICATE-----)')
+  const blocks = [...pem.matchAll(certificateBlock)].map(([, base64 = '']) => base64)
+  if (begun === 0) {
+    throw new Error(`has no PEM certificate (-----BEGIN CERTIFICATE-----)${hintFor(pem)}`)
+  }
   return Array.from({ length: begun }, (_, index) => {
     try {
-      return new X509Certificate(blocks[index] ?? '')
+      return new X509Certificate(decodeBase64(blocks[index] ?? ''))
     } catch (cause) {
       throw new Error(`is damaged: certificate ${index + 1} of ${begun} is unreadable`, { cause })
     }
   })
+}
+
+/**
+ * PEM that OpenSSL reads whole, whatever the file looked like: it skips what it cannot read, such
+ * as a certificate that begins in the middle of a line.
+ */
+export function pemOfAll(certificates: readonly X509Certificate[]): string {
+  return certificates.map((certificate) => certificate.toString()).join('')
+}
+
+function decodeBase64(text: string): Buffer {
+  const base64 = text.replaceAll(/\s+/g, '')
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(base64)) throw new Error('no base64')
+  return Buffer.from(base64, 'base64')
+}
+
+/** What the file is instead, and what to do. */
+function hintFor(content: string): string {
+  if (content.trim() === '') return ': it is empty'
+  if (content.startsWith('0') && content.includes('\ufffd')) {
+    return ': it is DER, convert it with openssl x509 -inform der -in FILE'
+  }
+  if (content.includes('-----BEGIN PKCS7-----')) {
+    return ': it is PKCS#7, take them out with openssl pkcs7 -print_certs -in FILE'
+  }
+  return content.includes('PRIVATE KEY-----') ? ': it is a private key' : ''
 }
 
 /** Takes what is wrong with one setting, such as `has expired`. */
@@ -54,7 +84,8 @@ export function certificatesIn(pem: string | undefined, tell: Tell): X509Certifi
   return (pem === undefined ? undefined : attempt(() => parseCertificates(pem), tell)) ?? []
 }
 
-function attempt<Value>(read: () => Value, tell: Tell): Value | undefined {
+/** What `read` returns; undefined, and told, where it throws. */
+export function attempt<Value>(read: () => Value, tell: Tell): Value | undefined {
   try {
     return read()
   } catch (error) {

@@ -1,6 +1,6 @@
 // From the `tls` section of an upstream to what `tls.connect` takes: every file is read and checked
 // first, because Node ignores PEM that it cannot parse.
-import { createPrivateKey, type KeyObject, type X509Certificate } from 'node:crypto'
+import type { KeyObject, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import {
   checkServerIdentity,
@@ -8,10 +8,13 @@ import {
   type SecureContext,
   type SecureContextOptions,
 } from 'node:tls'
-import { parseCertificates, readBinaryFile, readTextFile } from '../rules/pem-files.ts'
+import { authorityDoubts, readAuthorities } from '../rules/authority-files.ts'
+import { certificateExpiries, type Expiry } from '../rules/expiry.ts'
+import { leafProblems, matchOf, parsePrivateKey } from '../rules/key-pair.ts'
+import { parseCertificates, pemOfAll, readBinaryFile, readTextFile } from '../rules/pem-files.ts'
 import type { UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
-import { readPkcs12, type Pkcs12 } from './pkcs12.ts'
+import { readPkcs12, type Pkcs12 } from './pkcs12/pkcs12.ts'
 
 export type UpstreamTlsConfig = UpstreamConfig['tls']
 
@@ -31,29 +34,60 @@ export interface TlsProfile {
   hasClientCertificate: boolean
   /** The files that were read. */
   files: string[]
+  /** When the client certificate and its chain end. */
+  expiries: Expiry[]
   /** What works now and may not for long, such as a client certificate that has expired. */
   warnings: Problem[]
 }
 
+/** What PKCS#12 files hold, or the Error that says why it cannot be read; by `fileKey`. */
+export type OpenedPkcs12 = ReadonlyMap<string, Pkcs12 | Error>
+
+type Pkcs12Config = Pick<UpstreamTlsConfig, 'pfx' | 'passphraseFile'>
+
+function fileKey({ pfx, passphraseFile }: Pkcs12Config): string {
+  return JSON.stringify([pfx, passphraseFile])
+}
+
+/** Opens the PKCS#12 files of several sections, all at once; this can take seconds. */
+export async function openPkcs12Files(all: readonly Pkcs12Config[]): Promise<OpenedPkcs12> {
+  const opened = all.map(async (tls): Promise<[string, Pkcs12 | Error][]> => {
+    const { pfx, passphraseFile } = tls
+    if (pfx === undefined) return []
+    try {
+      const passphrase = passphraseFile === undefined ? undefined : readSecret(passphraseFile)
+      return [[fileKey(tls), await readPkcs12(readBinaryFile(pfx), passphrase)]]
+    } catch (error) {
+      return [[fileKey(tls), error instanceof Error ? error : new Error(String(error))]]
+    }
+  })
+  return new Map((await Promise.all(opened)).flat())
+}
+
 /**
- * Reads the files of `tls`; `at` is the path of the section, such as `upstreams.quay.io.tls`.
+ * Reads the files of `tls`, but for its PKCS#12 file, which is in `opened`; `at` is the path of the section, such as `upstreams.quay.io.tls`.
  * Throws UsageError with every problem.
  */
-export function readTlsProfile(tls: UpstreamTlsConfig, at: string): TlsProfile {
+export function readTlsProfile(
+  tls: UpstreamTlsConfig,
+  at: string,
+  opened: OpenedPkcs12,
+): TlsProfile {
   const problems: Problem[] = []
   const warnings: Problem[] = []
+  const tell = (key: string, message: string) => problems.push({ path: `${at}.${key}`, message })
   const attempt: Attempt = (key, read) => {
     try {
       return read()
     } catch (error) {
-      problems.push({ path: `${at}.${key}`, message: messageOf(error) })
+      tell(key, messageOf(error))
       return undefined
     }
   }
   const warn = (key: string, message: string) => warnings.push({ path: `${at}.${key}`, message })
 
-  const ca = readAuthorities(tls, attempt, warn)
-  const identity = readIdentity(tls, attempt, warn)
+  const ca = readTrusted(tls.ca, tell, warn)
+  const identity = readIdentity(tls, opened, { attempt, warn })
   if (problems.length > 0) throw new UsageError(problems)
 
   const trust: SecureContextOptions = {
@@ -70,6 +104,10 @@ export function readTlsProfile(tls: UpstreamTlsConfig, at: string): TlsProfile {
     own: { secureContext: own, rejectUnauthorized, ...nameOptions(tls.serverName) },
     foreign: { secureContext: foreign, rejectUnauthorized },
     hasClientCertificate: identity !== undefined,
+    expiries:
+      identity === undefined
+        ? []
+        : certificateExpiries(`${at}.${key}`, tls[key] ?? '', parseCertificates(identity.cert)),
     files: filesOf(tls),
     warnings,
   }
@@ -83,20 +121,22 @@ function filesOf({ ca, cert, key, pfx, passphraseFile }: UpstreamTlsConfig): str
 type Attempt = <Value>(key: string, read: () => Value) => Value | undefined
 type Warn = (key: string, message: string) => void
 
-function readAuthorities(tls: UpstreamTlsConfig, attempt: Attempt, warn: Warn): string | undefined {
-  const { ca: file } = tls
+/** Outdated authorities are told only: a gateway without its upstream can still serve its cache. */
+function readTrusted(file: string | undefined, tell: Warn, warn: Warn): string | undefined {
   if (file === undefined) return undefined
-  return attempt('ca', () => {
-    const pem = readTextFile(file)
-    if (parseCertificates(pem).every(isExpired)) {
-      warn('ca', 'has expired: no authority in it is valid any more')
-    }
-    return pem
-  })
+  const { authorities, pem } = readAuthorities([file], (_, message) => tell('ca', message))
+  for (const { kind, message } of authorityDoubts(authorities)) {
+    ;(kind === 'rootless' ? tell : warn)('ca', message)
+  }
+  return pem[0]
 }
 
 /** The client certificate and its key, not encrypted any more. */
-function readIdentity(tls: UpstreamTlsConfig, attempt: Attempt, warn: Warn): Pkcs12 | undefined {
+function readIdentity(
+  tls: UpstreamTlsConfig,
+  opened: OpenedPkcs12,
+  { attempt, warn }: { attempt: Attempt; warn: Warn },
+): Pkcs12 | undefined {
   const { cert: certFile, key: keyFile, pfx: pfxFile, passphraseFile } = tls
   const passphrase =
     passphraseFile === undefined
@@ -106,22 +146,21 @@ function readIdentity(tls: UpstreamTlsConfig, attempt: Attempt, warn: Warn): Pkc
   if (passphraseFile !== undefined && passphrase === undefined) return undefined
   if (pfxFile !== undefined) {
     return attempt('pfx', () => {
-      const pair = readPkcs12(readBinaryFile(pfxFile), passphrase)
+      const pair = opened.get(fileKey(tls))
+      if (pair === undefined) throw new Error(`${pfxFile} has not been opened`)
+      if (pair instanceof Error) throw pair
       checkLeaf(parseCertificates(pair.cert)[0], (message) => warn('pfx', message))
       return pair
     })
   }
   if (certFile === undefined || keyFile === undefined) return undefined
-  const cert = attempt('cert', () => {
-    const pem = readTextFile(certFile)
-    return { pem, chain: parseCertificates(pem) }
-  })
-  const key = attempt('key', () => parseKey(readTextFile(keyFile), passphrase))
-  if (cert === undefined || key === undefined) return undefined
+  const chain = attempt('cert', () => parseCertificates(readTextFile(certFile)))
+  const key = attempt('key', () => parsePrivateKey(readTextFile(keyFile), passphrase, encrypted))
+  if (chain === undefined || key === undefined) return undefined
   return attempt('key', () => {
-    checkPair(cert.chain, key)
-    checkLeaf(cert.chain[0], (message) => warn('cert', message))
-    return { cert: cert.pem, key: key.export({ type: 'pkcs8', format: 'pem' }).toString() }
+    checkPair(chain, key)
+    checkLeaf(chain[0], (message) => warn('cert', message))
+    return { cert: pemOfAll(chain), key: key.export({ type: 'pkcs8', format: 'pem' }).toString() }
   })
 }
 
@@ -132,42 +171,22 @@ function readSecret(file: string): string {
   return secret
 }
 
-function parseKey(pem: string, passphrase: string | undefined): KeyObject {
-  const isEncrypted = /ENCRYPTED/.test(pem)
-  if (isEncrypted && passphrase === undefined) {
-    throw new Error('is encrypted: name a file with its passphrase in passphraseFile')
-  }
-  try {
-    return createPrivateKey(passphrase === undefined ? pem : { key: pem, passphrase })
-  } catch (cause) {
-    const hint = isEncrypted
-      ? 'cannot be opened: check the passphrase in passphraseFile'
-      : 'has no usable PEM private key (-----BEGIN PRIVATE KEY-----)'
-    throw new Error(hint, { cause })
-  }
+const encrypted = {
+  withoutPassphrase: 'is encrypted: name a file with its passphrase in passphraseFile',
+  wrongPassphrase: 'cannot be opened: check the passphrase in passphraseFile',
 }
 
-function checkPair([leaf, ...rest]: readonly X509Certificate[], key: KeyObject): void {
-  if (leaf === undefined || leaf.checkPrivateKey(key)) return
-  if (rest.some((certificate) => certificate.checkPrivateKey(key))) {
+function checkPair(chain: readonly X509Certificate[], key: KeyObject): void {
+  const match = matchOf(chain, key)
+  if (match === 'none') throw new Error('does not belong to the certificate in cert')
+  if (match === 'further down') {
     throw new Error('belongs to a certificate further down in cert: put that one first')
   }
-  throw new Error('does not belong to the certificate in cert')
 }
 
 /** A gateway with an outdated certificate can still serve its cache: it is told, and it starts. */
 function checkLeaf(leaf: X509Certificate | undefined, warn: (message: string) => void): void {
-  if (leaf === undefined) return
-  if (isExpired(leaf)) warn(`has expired on ${leaf.validToDate.toISOString()}: renew it`)
-  // Node calls the extended key usage `keyUsage`.
-  const purposes = leaf.keyUsage as string[] | undefined
-  if (purposes !== undefined && !purposes.includes('1.3.6.1.5.5.7.3.2')) {
-    warn('is not for clients: its extended key usage lacks clientAuth')
-  }
-}
-
-function isExpired(certificate: X509Certificate): boolean {
-  return certificate.validToDate.getTime() <= Date.now()
+  for (const problem of leaf === undefined ? [] : leafProblems(leaf, 'client')) warn(problem)
 }
 
 /** SNI takes no address (RFC 6066), a certificate may have one. */

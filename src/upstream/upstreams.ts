@@ -4,6 +4,7 @@ import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { GatewayError, UsageError, type Problem } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { programVersion } from '../rules/version.ts'
+import type { Expiry } from '../rules/expiry.ts'
 import { createAgents } from './agents.ts'
 import { createAuthorizer } from './auth/authorizer.ts'
 import { readCredentials } from './auth/read-credentials.ts'
@@ -11,11 +12,13 @@ import { openExchange, type Upstream } from './exchange.ts'
 import type { Subject } from './failure.ts'
 import { hostMatcher } from './host-pattern.ts'
 import { createFailureLog, type AttemptSample } from './failure-log.ts'
-import { readTlsProfile, type TlsProfile } from './tls.ts'
+import { openPkcs12Files, readTlsProfile, type OpenedPkcs12, type TlsProfile } from './tls.ts'
 import { requestToken } from './auth/token-request.ts'
 
 export interface UpstreamsOptions {
   upstreams: Config['upstreams']
+  /** Of `openIdentities`. */
+  identities?: OpenedPkcs12
   log: Logger
   metrics: {
     attempt: (sample: AttemptSample) => void
@@ -31,6 +34,8 @@ export interface Upstreams {
   open: OpenUpstream
   /** Tells log and metrics what should not be left so; once it is in use. */
   announce: () => void
+  /** When the gateway's own certificates for the upstreams end. */
+  expiries: readonly Expiry[]
   /**
    * Counts and logs what is wrong with an answer that was passed on as content, such as a body that
    * is no manifest: only its receiver can tell.
@@ -43,7 +48,7 @@ export interface Upstreams {
 /** Throws UsageError with everything that is wrong with the files that the upstreams name. */
 export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const { log, metrics, now = Date.now } = options
-  const prepared = readUpstreamFiles(options.upstreams)
+  const prepared = readUpstreamFiles(options.upstreams, options.identities)
   const context = { metrics, now, logFailure: createFailureLog(log, now), userAgent: userAgent() }
   const upstreams = new Map(prepared.map((one) => [one.name, createUpstream(one, context)]))
 
@@ -57,6 +62,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   }
 
   return {
+    expiries: prepared.flatMap(({ tls }) => tls.expiries),
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
       if (upstream !== undefined) {
@@ -90,8 +96,19 @@ export interface Prepared {
   credentials: ReturnType<typeof readCredentials>
 }
 
-/** Reads and checks the files that the upstreams name. Throws UsageError with every problem. */
-export function readUpstreamFiles(upstreams: Config['upstreams']): Prepared[] {
+/** Opens what takes long among the files of the upstreams: those of PKCS#12. Never rejects. */
+export async function openIdentities(upstreams: Config['upstreams']): Promise<OpenedPkcs12> {
+  return openPkcs12Files(Object.values(upstreams).map(({ tls }) => tls))
+}
+
+/**
+ * Reads and checks the files that the upstreams name; `identities` has those of PKCS#12. Throws
+ * UsageError with every problem.
+ */
+export function readUpstreamFiles(
+  upstreams: Config['upstreams'],
+  identities: OpenedPkcs12 = new Map(),
+): Prepared[] {
   const problems: Problem[] = []
   const attempt = <Value>(read: () => Value): { value: Value } | undefined => {
     try {
@@ -103,7 +120,7 @@ export function readUpstreamFiles(upstreams: Config['upstreams']): Prepared[] {
     }
   }
   const prepared = Object.entries(upstreams).flatMap(([name, config]) => {
-    const tls = attempt(() => readTlsProfile(config.tls, `upstreams.${name}.tls`))
+    const tls = attempt(() => readTlsProfile(config.tls, `upstreams.${name}.tls`, identities))
     const credentials = attempt(() => readCredentials(name, config))
     if (tls === undefined || credentials === undefined) return []
     return { name, config, tls: tls.value, credentials: credentials.value }

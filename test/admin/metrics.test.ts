@@ -1,6 +1,6 @@
 // What is counted comes out as the series that docs/reference/metrics.md names.
 import t from 'tap'
-import type { Expiry } from '../../src/listener/expiry.ts'
+import type { Expiry } from '../../src/rules/expiry.ts'
 import { createMetrics, type RequestSample } from '../../src/admin/metrics.ts'
 
 async function series(metrics: ReturnType<typeof createMetrics>): Promise<string[]> {

@@ -1,8 +1,9 @@
 // `portcullis check` as a process: output, warnings and exit codes.
 import { spawnSync } from 'node:child_process'
-import { existsSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { makeCertificate } from '../helpers/certificates.ts'
 import { makeSite } from '../helpers/listener.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
@@ -28,7 +29,7 @@ upstreams:
   t.match(byOption.stdout, /url: https:\/\/registry\.local/)
   t.match(byOption.stdout, /passwordEnv: REGISTRY_PASSWORD/)
   t.notMatch(byOption.stdout + byOption.stderr, /hunter2/)
-  t.match(byOption.stderr, /^warning: upstreams\.registry\.local\.tls\.verify: /)
+  t.match(byOption.stderr, /^warning: upstreams\.registry\.local\.tls\.verify: /m)
   const byEnvironment = check([], { REGISTRY_PASSWORD: 'hunter2', PORTCULLIS_CONFIG: file })
   t.equal(byEnvironment.stdout, byOption.stdout)
 })
@@ -88,6 +89,61 @@ upstreams: { registry.local: { tls: { ca: absent.crt }, auth: { dockerConfig: ab
     ofUpstream.stderr,
     /^upstreams\.registry\.local\.tls\.ca: .*no such file\nupstreams\.registry\.local\.auth\.dockerConfig: .*no such file\n$/,
   )
+})
+
+t.test('warns of a private key that everybody can read', async (t) => {
+  const { folder } = await makeSite(t)
+  const file = join(folder, 'gateway.yaml')
+  const key = join(folder, 'server.key')
+  writeFileSync(file, 'listen: { tls: { cert: server.crt, key: server.key } }\n')
+  chmodSync(key, 0o640)
+  t.notMatch(check(['--config', file]).stderr, /everybody/)
+  chmodSync(key, 0o604)
+  const { status, stderr } = check(['--config', file])
+  t.equal(status, 0)
+  t.match(stderr, /^warning: listen\.tls\.key: can be read by everybody/m)
+})
+
+t.test('warns of certificates that end within 30 days', async (t) => {
+  const { folder, ca } = await makeSite(t)
+  const file = join(folder, 'gateway.yaml')
+  const notAfter = new Date(Date.now() + 29 * 86_400_000)
+  const robot = await makeCertificate({
+    subject: 'CN=robot',
+    issuer: ca,
+    purposes: ['client'],
+    notAfter,
+  })
+  writeFileSync(join(folder, 'robot.crt'), robot.certificatePem)
+  writeFileSync(join(folder, 'robot.key'), robot.keyPem, { mode: 0o600 })
+  writeFileSync(
+    file,
+    `listen: { tls: { cert: server.crt, key: server.key } }
+upstreams: { registry.local: { tls: { cert: robot.crt, key: robot.key } } }
+`,
+  )
+  const { status, stderr } = check(['--config', file])
+  t.equal(status, 0)
+  t.match(stderr, /^warning: upstreams\.registry\.local\.tls\.cert: CN=robot ends on /m)
+  t.match(stderr, /^warning: listen\.tls\.cert: CN=localhost ends on /m)
+})
+
+t.test('authorities of a token issuer are read as at a start', async (t) => {
+  const { folder } = await makeSite(t)
+  const file = join(folder, 'gateway.yaml')
+  writeFileSync(
+    file,
+    `listen: { tls: { cert: server.crt, key: server.key } }
+upstreams: { docker.io: {} }
+auth:
+  issuers:
+    - { issuer: 'https://idp.example', audience: a, jwks: 'https://idp.example/keys', jwksCa: idp.crt }
+`,
+  )
+  writeFileSync(join(folder, 'idp.crt'), '')
+  const { status, stderr } = check(['--config', file])
+  t.equal(status, 2)
+  t.match(stderr, /^auth\.issuers\.0\.jwksCa: .*it is empty/)
 })
 
 t.test('a wrong command line: exit code 2', async (t) => {

@@ -1,4 +1,5 @@
 // Real upstream clients for tests, and what comes of asking them.
+import type { OpenedPkcs12 } from '../../src/upstream/tls.ts'
 import type { Test } from 'tap'
 import type { Config, UpstreamConfig } from '../../src/config/schema.ts'
 import type { GatewayError } from '../../src/errors.ts'
@@ -39,11 +40,19 @@ export interface RunningUpstreams extends Upstreams {
 }
 
 /** One upstream called `up`; closed with the test. */
-export function startUpstreams(t: Pick<Test, 'teardown'>, overrides: Overrides): RunningUpstreams {
-  return startAll(t, { up: upstreamConfig(overrides) })
+export function startUpstreams(
+  t: Pick<Test, 'teardown'>,
+  overrides: Overrides,
+  identities?: OpenedPkcs12,
+): RunningUpstreams {
+  return startAll(t, { up: upstreamConfig(overrides) }, identities)
 }
 
-function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): RunningUpstreams {
+function startAll(
+  t: Pick<Test, 'teardown'>,
+  upstreams: Config['upstreams'],
+  identities?: OpenedPkcs12,
+): RunningUpstreams {
   const { log, lines } = recordingLog()
   const attempts: AttemptSample[] = []
   const badAnswers: [upstream: string, reason: string][] = []
@@ -51,6 +60,7 @@ function startAll(t: Pick<Test, 'teardown'>, upstreams: Config['upstreams']): Ru
   let ahead = 0
   const client = createUpstreams({
     upstreams,
+    ...(identities === undefined ? {} : { identities }),
     log,
     metrics: {
       attempt: (sample) => attempts.push(sample),

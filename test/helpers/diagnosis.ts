@@ -8,7 +8,7 @@ import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import type { Issued } from '../../src/pki/authority.ts'
 import { diagnose, type Diagnosis } from '../../src/upstream/doctor/diagnosis.ts'
 import type { Image } from '../../src/upstream/doctor/image.ts'
-import { readUpstreamFiles } from '../../src/upstream/upstreams.ts'
+import { openIdentities, readUpstreamFiles } from '../../src/upstream/upstreams.ts'
 import { upstreamConfig, type Overrides } from './ask.ts'
 import { testPki } from './tls.ts'
 import { startUpstream, type Fault, type Upstream } from './upstream.ts'
@@ -42,7 +42,8 @@ export async function diagnoseUpstream(t: Test, situation: Situation): Promise<D
 }
 
 export async function diagnoseConfig(config: Overrides, image?: Image): Promise<Diagnosis> {
-  const [prepared] = readUpstreamFiles({ up: upstreamConfig(config) })
+  const upstreams = { up: upstreamConfig(config) }
+  const [prepared] = readUpstreamFiles(upstreams, await openIdentities(upstreams))
   if (prepared === undefined) throw new Error('nothing was prepared')
   return diagnose(prepared, image)
 }

@@ -54,7 +54,7 @@ export async function makeSite(t: Test, overrides: Partial<ListenerTlsConfig> = 
   const client = await makeCertificate({ subject: 'CN=edge-1', issuer: ca, purposes: ['client'] })
   writeFileSync(join(folder, 'ca.crt'), ca.certificatePem)
   writeFileSync(join(folder, 'server.crt'), server.certificatePem)
-  writeFileSync(join(folder, 'server.key'), server.keyPem)
+  writeFileSync(join(folder, 'server.key'), server.keyPem, { mode: 0o600 })
   const tls: ListenerTlsConfig = {
     cert: join(folder, 'server.crt'),
     key: join(folder, 'server.key'),

@@ -117,3 +117,31 @@ async function until(condition: () => boolean): Promise<void> {
     })
   }
 }
+
+t.test('authorities by which no issuer could be reached are refused at the start', async (t) => {
+  const file = join(t.testdir(), 'ca.pem')
+  const past = { notBefore: new Date(0), notAfter: new Date(Date.now() - minute) }
+  const root = await makeCertificate({ subject: 'CN=Root', ca: true })
+  const issuing = await makeCertificate({ subject: 'CN=Issuing', issuer: root, ca: true })
+  const old = await makeCertificate({ subject: 'CN=Old', ca: true, ...past })
+  const open = () =>
+    createKeySource(
+      { issuer, jwks: 'https://idp.example/keys', jwksCa: file },
+      { at: 'auth.issuers.0', log },
+    )
+  for (const [content, said] of [
+    ['', /it is empty/],
+    ['garbage', /no PEM certificate/],
+    [Buffer.from(root.certificate.rawData), /it is DER/],
+    [root.keyPem, /it is a private key/],
+    [old.certificatePem, /has expired/],
+    [issuing.certificatePem, /CN=Root, which has issued it, is missing/],
+    [root.certificatePem + root.certificatePem.slice(0, 100), /certificate 2 of 2 is unreadable/],
+  ] as const) {
+    writeFileSync(file, content)
+    const thrown = t.throws(open, UsageError)
+    t.match(thrown, { problems: [{ path: 'auth.issuers.0.jwksCa', message: said }] })
+  }
+  writeFileSync(file, old.certificatePem + root.certificatePem)
+  await open().close()
+})

@@ -77,6 +77,50 @@ t.test('an authority that is none, or no longer', async (t) => {
   t.same(problems(tls), [], 'one that is still valid is enough')
 })
 
+t.test('authorities that lead to no root', async (t) => {
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const past = { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) }
+  const oldRoot = await makeCertificate({ subject: 'CN=Old Root', ca: true, ...past })
+  const ofOld = await makeCertificate({ subject: 'CN=Sub', issuer: oldRoot, ca: true })
+  const issuing = await makeCertificate({ subject: 'CN=Issuing', issuer: site.ca, ca: true })
+  const write = (...all: { certificatePem: string }[]) => {
+    writeFileSync(join(site.folder, 'ca.crt'), all.map((one) => one.certificatePem).join(''))
+    return problems(site.tls)
+  }
+  const path = 'listen.tls.clientCa.0'
+  t.match(write(issuing), [{ path, message: /no use for CN=Issuing: CN=Test CA.* is missing/ }])
+  t.match(write(ofOld, oldRoot), [{ path, message: /CN=Old Root, .* has expired/ }])
+  t.same(write(issuing, site.ca), [])
+  t.same(write(issuing, site.ca, ofOld), [], 'the others still work')
+  t.match(readCredentials(site.tls, 'listen.tls').warnings, [
+    /^listen\.tls\.clientCa: is no use for CN=Sub: CN=Old Root, .* is missing/,
+  ])
+})
+
+t.test('OpenSSL gets every certificate that was read, however the file is written', async (t) => {
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const next = await makeCertificate({ subject: 'CN=Next CA', ca: true })
+  const [one, two] = [site.ca.certificatePem, next.certificatePem]
+  for (const [what, content] of [
+    ['no line break between', one.trim() + two],
+    [
+      'line ends of Windows, behind a byte order mark',
+      `\ufeff${one}${two}`.replaceAll('\n', '\r\n'),
+    ],
+    ['text around them', `Bag: x${one}between${two}`],
+    ['one long line each', (one + two).replaceAll(/([^-])\n(?=[^-])/g, '$1')],
+  ] as const) {
+    writeFileSync(join(site.folder, 'ca.crt'), content)
+    t.same(readCredentials(site.tls, 'listen.tls').context.ca, [one + two], what)
+  }
+})
+
+t.test('a key beside a comment about encryption', async (t) => {
+  const site = await makeSite(t)
+  writeFileSync(site.tls.key ?? '', `# was ENCRYPTED\n${site.server.keyPem}`)
+  t.same(problems(site.tls), [])
+})
+
 t.test('a key that does not belong to the certificate', async (t) => {
   t.match(await spoilt(t, 'server.key', ({ client }) => client.keyPem), {
     path: 'listen.tls.key',

@@ -298,3 +298,24 @@ t.test('targets by the rules', async (t) => {
   t.equal(target('https://b.example/', 'https://a.example', ['*.b.example']), undefined)
   t.equal(target('https://c.example#.b.example', 'https://a.example', ['*.b.example']), undefined)
 })
+
+t.test('download hosts and token services show a certificate of `ca`, too', async (t) => {
+  const stranger = await startUpstream(t, {
+    repositories: { app: image },
+    tls: { cert: pki.otherServer.certificatePem, key: pki.otherServer.keyPem },
+  })
+  const host = `localhost:${stranger.port}`
+  const redirecting = await start(t, (req, res) =>
+    on(blob, status(307, { location: `${at(stranger)}${req.url}` }))(req, res),
+  )
+  const tls = files(t)
+  const byRedirect = startUpstreams(t, { url: at(redirecting), tls, redirects: [host] })
+  const redirected = await ask(byRedirect.open, { resource })
+  t.match(redirected.error, { code: 'UPSTREAM_FAILED', reason: 'unknown_ca' })
+
+  const challenging = await start(t, tokenAuth({ realm: `${at(stranger)}/token` }).fault)
+  const byToken = startUpstreams(t, { url: at(challenging), tls, auth: { realms: [host] } })
+  const challenged = await ask(byToken.open, {})
+  t.match(challenged.error, { code: 'UPSTREAM_FAILED', reason: 'unknown_ca' })
+  t.equal(stranger.requests.length, 0, 'nothing was told to it, a password least of all')
+})

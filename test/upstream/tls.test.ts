@@ -1,6 +1,6 @@
 // The four TLS modes against servers that are right and wrong, and the files that they need.
 import { execFileSync, spawn } from 'node:child_process'
-import { createPrivateKey } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer as createPlainServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,8 @@ import { createServer as createTlsServer, type TlsOptions } from 'node:tls'
 import t, { type Test } from 'tap'
 import { UsageError } from '../../src/errors.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
-import { createUpstreams } from '../../src/upstream/upstreams.ts'
+import { openPkcs12Files } from '../../src/upstream/tls.ts'
+import { createUpstreams, openIdentities } from '../../src/upstream/upstreams.ts'
 import { ask, startUpstreams, upstreamConfig, type Overrides } from '../helpers/ask.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { diagnoseUpstream, failureIn } from '../helpers/diagnosis.ts'
@@ -51,7 +52,11 @@ async function askOver(
 ) {
   const upstream = await startUpstream(t, { repositories: { app: image }, tls: server })
   const url = `https://${host}:${upstream.port}`
-  const client = startUpstreams(t, { url, ...others, ...(tls === undefined ? {} : { tls }) })
+  const client = startUpstreams(
+    t,
+    { url, ...others, ...(tls === undefined ? {} : { tls }) },
+    await openPkcs12Files(tls === undefined ? [] : [tls]),
+  )
   const told = await ask(client.open, {})
   return { ...told, upstream, client }
 }
@@ -232,16 +237,47 @@ t.test('PKCS#12, and encrypted keys', optionsFor('upstream'), async (t) => {
     { ca, pfx: exportPkcs12(t, rsa, passphrase), passphraseFile: pass },
   )
   t.equal(byRsa.upstream.requests[0]?.peerSubject, 'CN=rsa')
-  t.match(problemsOf({ ca, cert, key, passphraseFile: wrongPass }), [
+  const words = 'Grüße, κόσμε 🔑'
+  const { wordsFile } = files(t, { wordsFile: words })
+  for (const kind of [
+    ['-macalg', 'sha512'],
+    ['-legacy'],
+    ['-nomac'],
+    ['-descert', '-iter', '9000'],
+  ]) {
+    const foreign = {
+      ca,
+      pfx: exportPkcs12(t, pki.client, words, ...kind),
+      passphraseFile: wordsFile,
+    }
+    const { upstream } = await askOver(t, mutual, foreign)
+    t.equal(upstream.requests[0]?.peerSubject, 'CN=client', kind.join(' '))
+  }
+  t.match(await problemsOf({ ca, cert, key, passphraseFile: wrongPass }), [
     /^upstreams\.up\.tls\.key: cannot be opened: check the passphrase/,
   ])
-  t.match(problemsOf({ ca, cert, key }), [/^upstreams\.up\.tls\.key: is encrypted/])
-  t.match(problemsOf({ pfx, passphraseFile: wrongPass }), [
+  t.match(await problemsOf({ ca, cert, key }), [/^upstreams\.up\.tls\.key: is encrypted/])
+  t.match(await problemsOf({ pfx, passphraseFile: wrongPass }), [
     /^upstreams\.up\.tls\.pfx: cannot be opened: check the passphrase/,
   ])
-  t.match(problemsOf({ pfx }), [/^upstreams\.up\.tls\.pfx: cannot be opened/])
-  t.match(problemsOf({ pfx: cert }), [/^upstreams\.up\.tls\.pfx: is no PKCS#12 file/])
+  t.match(await problemsOf({ pfx }), [/^upstreams\.up\.tls\.pfx: cannot be opened/])
+  t.match(await problemsOf({ pfx: cert }), [/^upstreams\.up\.tls\.pfx: is no PKCS#12 file/])
 })
+
+t.test(
+  'a PKCS#12 file of many iterations stops nothing else',
+  optionsFor('upstream'),
+  async (t) => {
+    const { pass } = files(t, { pass: 'correct horse' })
+    const pfx = exportPkcs12(t, pki.client, 'correct horse', '-iter', '600000')
+    let turns = 0
+    const timer = setInterval(() => (turns += 1), 1)
+    const opened = await openPkcs12Files([{ pfx, passphraseFile: pass }])
+    clearInterval(timer)
+    t.match([...opened.values()], [{ cert: pki.client.certificatePem }])
+    t.ok(turns >= 50, `others had ${turns} turns`)
+  },
+)
 
 t.test(
   'an authority in a PKCS#12 file is not trusted for that',
@@ -279,10 +315,10 @@ t.test('files that are missing, damaged or of one another', async (t) => {
     [{ cert: good.reversed, key }, /tls\.key: belongs to a certificate further down/],
     [{ cert, key, passphraseFile: good.empty }, /tls\.passphraseFile: .*empty is empty/],
   ] as const) {
-    t.match(problemsOf(tls), [expected])
+    t.match(await problemsOf(tls), [expected])
   }
   t.match(
-    problemsOf({ ca: garbage, cert: '/nowhere.crt', key: good.empty }),
+    await problemsOf({ ca: garbage, cert: '/nowhere.crt', key: good.empty }),
     [/tls\.ca: /, /tls\.cert: /, /tls\.key: /],
     'all of them at once',
   )
@@ -295,6 +331,24 @@ t.test('a client certificate that has expired is told, and does not stop the sta
   })
   const { lines } = startUpstreams(t, { url: 'https://localhost', tls: { cert, key } })
   t.match(lines, [{ level: 40, msg: /upstreams\.up\.tls\.cert has expired on / }])
+})
+
+t.test('when the certificates for an upstream end', optionsFor('upstream'), async (t) => {
+  const { cert, key } = files(t, {
+    cert: pki.client.certificatePem.trim(),
+    key: pki.client.keyPem,
+  })
+  const pfx = exportPkcs12(t, pki.client, '')
+  const expiresAt = new X509Certificate(pki.client.certificatePem).validToDate.getTime()
+  const end = { kind: 'certificate', name: 'CN=client', expiresAt }
+  const byFiles = startUpstreams(t, { url: 'https://localhost', tls: { cert, key } })
+  t.match(byFiles.expiries, [{ ...end, use: 'upstreams.up.tls.cert', file: cert }])
+  const byPfx = startUpstreams(
+    t,
+    { url: 'https://localhost', tls: { pfx } },
+    await openPkcs12Files([{ pfx }]),
+  )
+  t.match(byPfx.expiries, [{ ...end, use: 'upstreams.up.tls.pfx', file: pfx }])
 })
 
 t.test('plain HTTP where TLS is, and the reverse', async (t) => {
@@ -346,14 +400,16 @@ t.test('each connection is a handshake of its own: no session is carried over', 
 })
 
 /** Paths and messages of what is wrong with `tls`. */
-function problemsOf(tls: Overrides['tls']): string[] {
+async function problemsOf(tls: Overrides['tls']): Promise<string[]> {
   try {
     const metrics = { attempt() {}, badAnswer() {}, insecureUpstreams() {} }
     const config = upstreamConfig({
       url: 'https://localhost',
       ...(tls === undefined ? {} : { tls }),
     })
-    createUpstreams({ upstreams: { up: config }, log: recordingLog().log, metrics })
+    const upstreams = { up: config }
+    const identities = await openIdentities(upstreams)
+    createUpstreams({ upstreams, identities, log: recordingLog().log, metrics })
     return []
   } catch (error) {
     if (error instanceof UsageError) return error.message.split('\n')

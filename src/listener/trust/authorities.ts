@@ -2,27 +2,40 @@
 // revocation list that is in force for it.
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { ListenerTlsConfig } from '../../config/schema.ts'
+import type { Coverage } from './crl-coverage.ts'
 import { isNewer, nameOf, parseCrls, type Crl } from './crl-parser.ts'
 import { childrenOf, elementAt, encodingOf, expect, hexOf, tags } from './der.ts'
-import { certificatesIn, readBytes, type Tell } from '../../rules/pem-files.ts'
+import { nameKey } from './issuer-name.ts'
+import type { SerialSet } from './serial-set.ts'
+import { authorityDoubts, readAuthorities } from '../../rules/authority-files.ts'
+import { readBytes, type Tell } from '../../rules/pem-files.ts'
 
 export interface Authority {
   file: string
   certificate: X509Certificate
   key: KeyObject
-  /** Its list, if there is one. */
+  /** Its lists, if there are any. */
   revocation?: Revocation
 }
 
-/** One revocation list in force. */
+/** What the lists of an authority say together. */
 export interface Revocation {
+  /** Milliseconds since the epoch, of the first that ends; Infinity where none of them says. */
+  nextUpdate: number
+  /** Serial numbers as `serialOf` writes them. */
+  serials: SerialSet
+  lists: readonly RevocationList[]
+}
+
+/** One revocation list in force. */
+export interface RevocationList {
   file: string
   /** The issuer's name, RFC 4514. */
   issuer: string
   /** Milliseconds since the epoch; Infinity where the list does not say. */
   nextUpdate: number
-  /** Serial numbers as `serialOf` writes them. */
-  serials: ReadonlySet<string>
+  coverage: Coverage
+  serials: SerialSet
 }
 
 export interface ClientTrust {
@@ -45,14 +58,23 @@ export function readTrust(
   tell: (key: string, message: string) => void,
   warn: Tell,
 ): { trust: ClientTrust; ca: string[] } {
-  const ca = tls.clientCa.map((file, index) =>
-    readAuthorities(file, (message) => tell(`clientCa.${index}`, message)),
-  )
-  const authorities = ca.flatMap(({ file, certificates }) =>
-    certificates.map((certificate): Authority => {
-      return { file, certificate, key: certificate.publicKey }
-    }),
-  )
+  const ca = readAuthorities(tls.clientCa, (index, message) => tell(`clientCa.${index}`, message))
+  const authorities = ca.authorities.map(({ file, certificate }): Authority => {
+    return { file, certificate, key: certificate.publicKey }
+  })
+  const foreign = ca.authorities.find(({ certificate }) => !certificate.ca)
+  if (foreign !== undefined) {
+    const name = subjectText(foreign.certificate)
+    tell(
+      `clientCa.${tls.clientCa.indexOf(foreign.file)}`,
+      `is no authority: ${name} in ${foreign.file} is not a CA's`,
+    )
+  } else {
+    for (const { kind, message } of authorityDoubts(ca.authorities)) {
+      if (kind === 'partial') warn(`clientCa: ${message}`)
+      else tell('clientCa.0', message)
+    }
+  }
   const lists = tls.crl.flatMap((file, index) =>
     readLists(file, authorities, (message) => tell(`crl.${index}`, message)),
   )
@@ -61,7 +83,7 @@ export function readTrust(
   if (checked) for (const text of doubts(authorities, tls.crlMaxStale)) warn(text)
   return {
     trust: { authorities, checked, maxStale: tls.crlMaxStale },
-    ca: ca.map(({ pem }) => pem),
+    ca: ca.pem,
   }
 }
 
@@ -71,7 +93,11 @@ export function serialOf({ raw }: X509Certificate): string {
   return hexOf(raw, expect(serial, tags.integer))
 }
 
-/** The subject, DER. RFC 5280 has it encoded alike wherever the authority is named. */
+function subjectText({ subject }: X509Certificate): string {
+  return subject.replaceAll('\n', ',')
+}
+
+/** The subject, DER. */
 function subjectOf({ raw }: X509Certificate): Buffer {
   const [, , , , subject] = fieldsOf(raw)
   return encodingOf(raw, expect(subject, tags.sequence))
@@ -84,21 +110,9 @@ function fieldsOf(raw: Buffer) {
   return fields[0]?.tag === tags.integer ? fields : fields.slice(1)
 }
 
-function readAuthorities(file: string, tell: Tell) {
-  const pem = readBytes(file, tell)?.toString()
-  const certificates = certificatesIn(pem, tell)
-  const foreign = certificates.findIndex((certificate) => !certificate.ca)
-  if (foreign >= 0) tell(`is no authority: certificate ${foreign + 1} of ${file} is not a CA's`)
-  const now = Date.now()
-  if (certificates.length > 0 && certificates.every((one) => one.validToDate.getTime() <= now)) {
-    tell(`has expired: no authority in ${file} is valid any more`)
-  }
-  return { file, pem: pem ?? '', certificates }
-}
-
 interface SignedList {
-  file: string
   crl: Crl
+  list: RevocationList
   signer: Authority
 }
 
@@ -107,9 +121,18 @@ function readLists(file: string, authorities: readonly Authority[], tell: Tell):
   const content = readBytes(file, tell)
   if (content === undefined) return []
   try {
-    return parseCrls(content).flatMap((crl) =>
-      signersOf(crl, authorities).map((signer) => ({ file, crl, signer })),
-    )
+    return parseCrls(content).flatMap((crl) => {
+      const signers = signersOf(crl, authorities)
+      const { nextUpdate, coverage } = crl
+      const list = {
+        file,
+        issuer: nameOf(crl.issuer),
+        nextUpdate,
+        coverage,
+        serials: crl.serials(),
+      }
+      return signers.map((signer) => ({ crl, list, signer }))
+    })
   } catch (error) {
     tell(`cannot use ${file}: ${error instanceof Error ? error.message : String(error)}`)
     return []
@@ -121,7 +144,8 @@ function signersOf(crl: Crl, authorities: readonly Authority[]): Authority[] {
   if (crl.thisUpdate > Date.now() + clockSkew) {
     throw new Error(`the list of ${issuer} is not valid yet: check both clocks`)
   }
-  const named = authorities.filter(({ certificate }) => subjectOf(certificate).equals(crl.issuer))
+  const key = nameKey(crl.issuer)
+  const named = authorities.filter(({ certificate }) => nameKey(subjectOf(certificate)) === key)
   if (named.length === 0) {
     throw new Error(`the list of ${issuer} needs the certificate of that authority in clientCa`)
   }
@@ -132,37 +156,49 @@ function signersOf(crl: Crl, authorities: readonly Authority[]): Authority[] {
   return signers
 }
 
-/** Gives each authority the newest of its lists. */
+/** Gives each authority the newest of its lists: of each part, where they are published in parts. */
 function putInForce(lists: readonly SignedList[]): void {
-  const newest = new Map<Authority, SignedList>()
-  for (const list of lists) {
-    const known = newest.get(list.signer)
-    if (known === undefined || isNewer(list.crl, known.crl)) newest.set(list.signer, list)
-  }
-  const made = new Map<Crl, Revocation>()
-  for (const [authority, { file, crl }] of newest) {
-    const { nextUpdate } = crl
-    const revocation = made.get(crl) ?? {
-      file,
-      issuer: nameOf(crl.issuer),
-      nextUpdate,
-      serials: crl.serials(),
+  const newest = new Map<Authority, Map<string, SignedList>>()
+  for (const signed of lists) {
+    const parts = newest.get(signed.signer) ?? new Map<string, SignedList>()
+    newest.set(signed.signer, parts)
+    const { certificates, point } = signed.crl.coverage
+    const known = parts.get(`${certificates} ${point}`)
+    if (known === undefined || isNewer(signed.crl, known.crl)) {
+      parts.set(`${certificates} ${point}`, signed)
     }
-    made.set(crl, revocation)
-    authority.revocation = revocation
+  }
+  for (const [authority, parts] of newest) {
+    authority.revocation = together([...parts.values()].map(({ list }) => list))
+  }
+}
+
+function together(lists: readonly RevocationList[]): Revocation {
+  return {
+    lists,
+    nextUpdate: Math.min(...lists.map(({ nextUpdate }) => nextUpdate)),
+    serials: { has: (serial) => lists.some(({ serials }) => serials.has(serial)) },
   }
 }
 
 function doubts(authorities: readonly Authority[], maxStale: number): string[] {
   return authorities.flatMap(({ certificate, revocation }) => {
-    const name = certificate.subject.replaceAll('\n', ',')
+    const name = subjectText(certificate)
     if (revocation === undefined) return [`crl: no revocation list is for ${name}`]
-    const { nextUpdate, file } = revocation
-    if (nextUpdate === Infinity) return [`crl: ${file} does not say when the next one is due`]
-    if (Date.now() < nextUpdate) return []
-    const since = new Date(nextUpdate).toISOString()
-    const stillServes = Date.now() < nextUpdate + maxStale
-    const consequence = stillServes ? 'still serves by crlMaxStale' : `refuses everybody of ${name}`
-    return [`crl: ${file} is outdated since ${since} and ${consequence}`]
+    const { lists } = revocation
+    const partial = lists.every(({ coverage }) => coverage.certificates === 'authorities')
+    return [
+      ...(partial ? [`crl: no revocation list is for the clients of ${name}`] : []),
+      ...lists.flatMap((list) => dateDoubts(list, name, maxStale)),
+    ]
   })
+}
+
+function dateDoubts({ nextUpdate, file }: RevocationList, name: string, maxStale: number) {
+  if (nextUpdate === Infinity) return [`crl: ${file} does not say when the next one is due`]
+  if (Date.now() < nextUpdate) return []
+  const since = new Date(nextUpdate).toISOString()
+  const stillServes = Date.now() < nextUpdate + maxStale
+  const consequence = stillServes ? 'still serves by crlMaxStale' : `refuses everybody of ${name}`
+  return [`crl: ${file} is outdated since ${since} and ${consequence}`]
 }

@@ -1,7 +1,9 @@
 // Certificate revocation lists (RFC 5280, section 5): read, and held to the key that signed them.
 import 'reflect-metadata'
-import { verify, type KeyObject } from 'node:crypto'
+import type { KeyObject } from 'node:crypto'
 import { Name } from '@peculiar/x509'
+import { coverageOf, everything, type Coverage } from './crl-coverage.ts'
+import { signatureCheck } from './crl-signature.ts'
 import {
   childrenOf,
   contentOf,
@@ -14,6 +16,7 @@ import {
   timeOf,
   type Element,
 } from './der.ts'
+import { readSerials, type SerialSet } from './serial-set.ts'
 
 export interface Crl {
   /** The issuer's name, DER. */
@@ -24,31 +27,24 @@ export interface Crl {
   nextUpdate: number
   /** CRLNumber, by which lists of the same second are ordered; 0 where there is none. */
   number: bigint
-  /** The serial numbers, as `hexOf` writes them. Made at each call: some 100 bytes per entry. */
-  serials: () => Set<string>
+  /** Which certificates of its issuer it is for. */
+  coverage: Coverage
+  /** Who is revoked. Read at each call; throws an Error where that cannot be understood. */
+  serials: () => SerialSet
   isSignedBy: (key: KeyObject) => boolean
 }
 
-/** What a signature is made with; null where the algorithm has its own hash. */
-const hashes: Readonly<Record<string, string | null>> = {
-  '1.2.840.10045.4.3.2': 'sha256',
-  '1.2.840.10045.4.3.3': 'sha384',
-  '1.2.840.10045.4.3.4': 'sha512',
-  '1.2.840.113549.1.1.11': 'sha256',
-  '1.2.840.113549.1.1.12': 'sha384',
-  '1.2.840.113549.1.1.13': 'sha512',
-  '1.3.101.112': null,
-}
-
 const begin = '-----BEGIN X509 CRL-----'
+const end = '-----END X509 CRL-----'
 const crlNumber = '2.5.29.20'
 const deltaIndicator = '2.5.29.27'
+const issuingDistributionPoint = '2.5.29.28'
 const authorityKeyIdentifier = '2.5.29.35'
 
 /** Every list in a file, PEM or DER; throws an Error that says which one is broken. */
 export function parseCrls(content: Buffer): Crl[] {
   const isDer = content[0] === tags.sequence && !content.includes(begin)
-  const blocks = isDer ? [content] : pemBlocks(content.toString('latin1'))
+  const blocks = isDer ? [content] : pemBlocks(content)
   return blocks.map((der, index) => {
     try {
       return parseCrl(der)
@@ -70,36 +66,50 @@ export function nameOf(der: Buffer): string {
   return new Name(der).toString()
 }
 
-function pemBlocks(text: string): Buffer[] {
-  const begun = text.split(begin).length - 1
-  const blocks = text.matchAll(/-----BEGIN X509 CRL-----([^-]*)-----END X509 CRL-----/g)
-  const found = [...blocks].map(([, base64 = '']) => Buffer.from(base64, 'base64'))
-  if (begun === 0) throw new Error(`has no revocation list (${begin})`)
-  if (found.length < begun) throw new Error('is damaged: a revocation list in it has no end')
-  return found
+/** By positions: as one text, a long list would stop everything else. */
+function pemBlocks(content: Buffer): Buffer[] {
+  const blocks: Buffer[] = []
+  for (let at = content.indexOf(begin); at >= 0; at = content.indexOf(begin, at)) {
+    const from = at + begin.length
+    const to = content.indexOf(end, from)
+    const next = content.indexOf(begin, from)
+    if (to < 0 || (next >= 0 && next < to)) {
+      throw new Error('is damaged: a revocation list in it has no end')
+    }
+    blocks.push(Buffer.from(content.toString('latin1', from, to), 'base64'))
+    at = to
+  }
+  if (blocks.length === 0) throw new Error(`has no revocation list (${begin})`)
+  return blocks
 }
 
 /** `CertificateList ::= SEQUENCE { tbsCertList, signatureAlgorithm, signatureValue }` */
 function parseCrl(der: Buffer): Crl {
   const list = expect(elementAt(der, 0), tags.sequence)
-  if (list.to < der.length) throw new Error('has something behind its end: write it in PEM')
+  // A line break is what editors and `echo` leave.
+  if (/[^\r\n\t ]/.test(der.toString('latin1', list.to))) {
+    throw new Error('has something behind its end: write it in PEM')
+  }
   const [tbs, algorithm, signature] = childrenOf(der, list)
   const signed = expect(tbs, tags.sequence)
-  const oid = algorithmOf(der, algorithm)
+  const named = expect(algorithm, tags.sequence)
   // The first byte says how many bits are unused: none.
   const bits = contentOf(der, expect(signature, tags.bitString)).subarray(1)
   return {
-    ...parseList(der, signed, oid),
-    isSignedBy: (key) => isSigned(encodingOf(der, signed), oid, key, bits),
+    ...parseList(der, signed, encodingOf(der, named)),
+    isSignedBy: signatureCheck(der, named, { signed: encodingOf(der, signed), signature: bits }),
   }
 }
 
 /** `TBSCertList`: version, signature, issuer, dates, and then what is optional. */
-function parseList(der: Buffer, signed: Element, oid: string): Omit<Crl, 'isSignedBy'> {
+function parseList(der: Buffer, signed: Element, outer: Buffer): Omit<Crl, 'isSignedBy'> {
   const fields = childrenOf(der, signed)
   if (fields[0]?.tag === tags.integer) fields.shift()
   const [algorithm, issuer, thisUpdate, ...rest] = fields
-  if (algorithmOf(der, algorithm) !== oid) throw new Error('names two signature algorithms')
+  // Only this one is signed: the one outside is anybody's.
+  if (!encodingOf(der, expect(algorithm, tags.sequence)).equals(outer)) {
+    throw new Error('names two signature algorithms')
+  }
   const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined
   const entries = rest[0]?.tag === tags.sequence ? rest.shift() : undefined
   const [extensions] = rest
@@ -108,8 +118,8 @@ function parseList(der: Buffer, signed: Element, oid: string): Omit<Crl, 'isSign
     issuer: encodingOf(der, expect(issuer, tags.sequence)),
     thisUpdate: timeOf(der, thisUpdate),
     nextUpdate: nextUpdate === undefined ? Infinity : timeOf(der, nextUpdate),
-    number: readExtensions(der, extensions),
-    serials: () => (entries === undefined ? new Set() : readSerials(der, entries)),
+    ...readExtensions(der, extensions),
+    serials: () => (entries === undefined ? { has: () => false } : readSerials(der, entries)),
   }
 }
 
@@ -117,29 +127,29 @@ function isTime(element: Element | undefined): element is Element {
   return element?.tag === tags.utcTime || element?.tag === tags.generalizedTime
 }
 
-function algorithmOf(der: Buffer, algorithm: Element | undefined): string {
-  const [oid] = childrenOf(der, expect(algorithm, tags.sequence))
-  return oidOf(der, expect(oid, tags.objectIdentifier))
-}
-
 /**
- * The CRLNumber. A list with a critical extension that is not understood must not be used: it is
- * for a part of the certificates only, or says something else than it seems to.
+ * CRLNumber and coverage. A list with a critical extension that is not understood must not be used:
+ * it says something else than it seems to.
  */
-function readExtensions(der: Buffer, explicit: Element | undefined): bigint {
+function readExtensions(
+  der: Buffer,
+  explicit: Element | undefined,
+): Pick<Crl, 'number' | 'coverage'> {
   const [all] = explicit === undefined ? [] : childrenOf(der, explicit)
-  let number = 0n
+  const read = { number: 0n, coverage: everything }
   for (const extension of all === undefined ? [] : childrenOf(der, all)) {
     const { oid, critical, value } = extensionOf(der, extension)
+    const content = () => elementAt(der, value.from, value.to)
     if (oid === deltaIndicator) throw new Error('is a delta list: use complete ones')
-    if (critical && oid !== crlNumber && oid !== authorityKeyIdentifier) {
+    if (oid === crlNumber) read.number = BigInt(`0x${hexOf(der, content())}`)
+    else if (oid === issuingDistributionPoint) read.coverage = coverageOf(der, content())
+    else if (critical && oid !== authorityKeyIdentifier) {
       throw new Error(
         `has the critical extension ${oid}, which is not supported: use complete ones`,
       )
     }
-    if (oid === crlNumber) number = BigInt(`0x${hexOf(der, elementAt(der, value.from, value.to))}`)
   }
-  return number
+  return read
 }
 
 function extensionOf(der: Buffer, extension: Element) {
@@ -147,29 +157,4 @@ function extensionOf(der: Buffer, extension: Element) {
   const critical = rest[0]?.tag === tags.boolean && der[rest[0].from] !== 0
   const value = expect(rest.at(-1), tags.octetString)
   return { oid: oidOf(der, expect(oid, tags.objectIdentifier)), critical, value }
-}
-
-/** `SEQUENCE OF SEQUENCE { serial, revocationDate, extensions? }` */
-function readSerials(der: Buffer, entries: Element): Set<string> {
-  const serials = new Set<string>()
-  for (let at = entries.from; at < entries.to;) {
-    const entry = expect(elementAt(der, at, entries.to), tags.sequence)
-    const serial = expect(elementAt(der, entry.from, entry.to), tags.integer)
-    serials.add(hexOf(der, serial))
-    at = entry.to
-  }
-  return serials
-}
-
-function isSigned(signed: Buffer, oid: string, key: KeyObject, signature: Buffer): boolean {
-  const hash = hashes[oid]
-  if (hash === undefined) {
-    throw new Error(`is signed with ${oid}: use ECDSA or RSA with SHA-2, or Ed25519`)
-  }
-  try {
-    return verify(hash, signed, key, signature)
-  } catch {
-    // The key is of another kind.
-    return false
-  }
 }

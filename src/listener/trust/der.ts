@@ -9,7 +9,13 @@ export const tags = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   boolean: 0x01,
+  utf8String: 0x0c,
+  printableString: 0x13,
+  teletexString: 0x14,
+  ia5String: 0x16,
+  bmpString: 0x1e,
   sequence: 0x30,
+  set: 0x31,
 } as const
 
 /** One element: its first byte is at `at`, its content from `from` up to `to`. */

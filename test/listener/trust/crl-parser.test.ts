@@ -23,7 +23,12 @@ t.test('says what another reader says', async (t) => {
   t.equal(crl?.nextUpdate, nextUpdate.getTime(), 'GeneralizedTime')
   t.equal(crl?.number, 7n)
   const expected = read.entries.map(({ serialNumber }) => serialNumber.replace(/^(00)+/, ''))
-  t.same([...(crl?.serials() ?? [])], expected)
+  const listed = crl?.serials()
+  t.same(
+    expected.filter((serial) => listed?.has(serial) !== true),
+    [],
+  )
+  t.equal(listed?.has('01'), false)
 })
 
 t.test('its signature is of one key', async (t) => {
@@ -56,6 +61,6 @@ t.test('what it cannot do justice to is refused', async (t) => {
     return () => parseCrls(der)
   }
   t.throws(await refused('2.5.29.27', true), /is a delta list/)
-  t.throws(await refused('2.5.29.28', true), /critical extension 2\.5\.29\.28/)
+  t.throws(await refused('2.5.29.46', true), /critical extension 2\.5\.29\.46/)
   t.doesNotThrow(await refused('2.5.29.18', false))
 })
