@@ -39,6 +39,15 @@ export function text(description: string, options: TSchemaOptions = {}) {
   return Type.String({ minLength: 1, mustBe: 'a text that is not empty', description, ...options })
 }
 
+/** Names of repositories, with wildcards for parts of them. */
+export function namePattern(description: string) {
+  return text(description, {
+    pattern: String.raw`^[A-Za-z0-9*]([A-Za-z0-9._*/-]*[A-Za-z0-9*])?$`,
+    mustBe: 'the name of a repository, with ** for the rest of it, such as old/**',
+    valueText: 'name',
+  })
+}
+
 export function oneOf<const T extends string[]>(
   values: T,
   options: TSchemaOptions,

@@ -8,6 +8,7 @@ import {
   host,
   hostPatterns,
   limit,
+  namePattern,
   oneOf,
   path,
   port,
@@ -128,19 +129,12 @@ const upstreamAuth = {
   ),
 }
 
-const namePatternOf = (description: string) =>
-  text(description, {
-    pattern: String.raw`^[A-Za-z0-9*]([A-Za-z0-9._*/-]*[A-Za-z0-9*])?$`,
-    mustBe: 'the name of a repository, with ** for the rest of it, such as old/**',
-    valueText: 'name',
-  })
-
 const Rewrite = Type.Object(
   {
-    from: namePatternOf(
+    from: namePattern(
       'The name as clients have it; `*` stands for one part of it, `**` for one or more.',
     ),
-    to: namePatternOf('The name at the upstream, with the same wildcards in the same order.'),
+    to: namePattern('The name at the upstream, with the same wildcards in the same order.'),
   },
   { ...closed, description: 'One rule.' },
 )
