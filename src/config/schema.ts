@@ -62,7 +62,7 @@ const ListenLimits = Type.Object(
     ),
     handshakes: count(
       'TLS handshakes that are not finished. Of more, the oldest is ended to make room.',
-      4000,
+      2000,
     ),
     requestsPerConnection: count(
       'Requests that one connection may send ahead of its answers; they are worked on one after the other.',

@@ -119,7 +119,7 @@ export async function listen(
   await new Promise<void>((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException) => reject(listenProblem(error, section, port))
     server.once('error', failed)
-    server.listen({ host, port, backlog: 1024 }, () => {
+    server.listen({ host, port, backlog: 4096 }, () => {
       server.off('error', failed)
       resolve()
     })

@@ -24,7 +24,7 @@ export const defaultLimits: ListenLimits = {
   connections: 20_000,
   connectionsPerAddress: 5000,
   connectionsPerIdentity: 5000,
-  handshakes: 4000,
+  handshakes: 2000,
   requestsPerConnection: 100,
   requestsPerIdentity: 5000,
   upstreamRequests: 128,

@@ -50,12 +50,22 @@ export async function askPages(
 
 /** `n` and `last` of a Link to the next page (RFC 8288). */
 function nextQuery(link: string | undefined): string | undefined {
-  const match = /<([^<>]*)>\s*;[^,]*\brel="?next"?/i.exec(link ?? '')
-  if (match?.[1] === undefined) return undefined
-  const query = URL.parse(match[1], 'http://upstream')?.searchParams
+  const target = nextTarget(link ?? '')
+  if (target === undefined) return undefined
+  const query = URL.parse(target, 'http://upstream')?.searchParams
   const [n = null, last = null] = [query?.get('n'), query?.get('last')]
   if (last === null) return undefined
   return new URLSearchParams(n === null ? { last } : { n, last }).toString()
+}
+
+/** Each byte is looked at a fixed number of times, whatever the upstream writes. */
+function nextTarget(link: string): string | undefined {
+  for (const one of link.split('<').slice(1)) {
+    const end = one.indexOf('>')
+    const [parameters = ''] = one.slice(end + 1).split(',', 1)
+    if (end >= 0 && /\brel="?next"?/i.test(parameters)) return one.slice(0, end)
+  }
+  return undefined
 }
 
 export function objectIn(body: Buffer): Record<string, unknown> {
