@@ -1,6 +1,16 @@
-// The part of the config's schema that says who may do what: `auth`, `policy` and `audit`.
+// The part of the config's schema that says who may do what and how much: `auth`, `policy`, `audit`, `listen.limits`.
 import Type, { type StaticDecode } from 'typebox'
-import { closed, duration, limit, oneOf, oneOrMore, path, section, text } from './schema-parts.ts'
+import {
+  closed,
+  count,
+  duration,
+  limit,
+  oneOf,
+  oneOrMore,
+  path,
+  section,
+  text,
+} from './schema-parts.ts'
 
 /** Signatures that only the holder of a private key can make. */
 const algorithms = [
@@ -180,3 +190,38 @@ export type TokenServiceConfig = StaticDecode<typeof TokenService>
 export type PolicyConfig = StaticDecode<typeof Policy>
 export type RuleConfig = StaticDecode<typeof Rule>
 export type WhoConfig = StaticDecode<typeof Who>
+
+/** Each default is beyond what five hundred nodes behind one address need. */
+export const ListenLimits = Type.Object(
+  {
+    connections: count('Open connections in all.', 20_000),
+    connectionsPerAddress: count(
+      'Open connections of one IPv4 address, or of one /64 network of IPv6 addresses.',
+      5000,
+    ),
+    connectionsPerIdentity: count(
+      'Open connections with requests of one certificate or token subject; of one address where there is neither.',
+      5000,
+    ),
+    handshakes: count(
+      'TLS handshakes that are not finished. Of more, the oldest is ended to make room.',
+      2000,
+    ),
+    requestsPerConnection: count(
+      'Requests that one connection may send ahead of its answers; they are worked on one after the other.',
+      100,
+    ),
+    requestsPerIdentity: count('Requests of one identity that are under way.', 5000),
+    upstreamRequests: count(
+      'Requests to one upstream that are under way; of those that wait, each identity has its turn.',
+      128,
+    ),
+    upstreamRequestsPerIdentity: count(
+      'Requests to upstreams, downloads among them, that one identity may have under way or waiting.',
+      1000,
+    ),
+  },
+  section('What one client may have, and all of them together. Beyond it: 429, or the end.'),
+)
+
+export type ListenLimits = StaticDecode<typeof ListenLimits>

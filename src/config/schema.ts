@@ -1,9 +1,8 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 import Type, { type StaticDecode } from 'typebox'
-import { Audit, Auth, Policy } from './access-schema.ts'
+import { Audit, Auth, ListenLimits, Policy } from './access-schema.ts'
 import {
   closed,
-  count,
   duration,
   host,
   hostPatterns,
@@ -47,39 +46,6 @@ const listenerTls = {
 }
 
 const ListenerTls = Type.Object(listenerTls, section('TLS of this listener.'))
-
-/** Each default is beyond what five hundred nodes behind one address need. */
-const ListenLimits = Type.Object(
-  {
-    connections: count('Open connections in all.', 20_000),
-    connectionsPerAddress: count(
-      'Open connections of one IPv4 address, or of one /64 network of IPv6 addresses.',
-      5000,
-    ),
-    connectionsPerIdentity: count(
-      'Open connections with requests of one certificate or token subject; of one address where there is neither.',
-      5000,
-    ),
-    handshakes: count(
-      'TLS handshakes that are not finished. Of more, the oldest is ended to make room.',
-      2000,
-    ),
-    requestsPerConnection: count(
-      'Requests that one connection may send ahead of its answers; they are worked on one after the other.',
-      100,
-    ),
-    requestsPerIdentity: count('Requests of one identity that are under way.', 5000),
-    upstreamRequests: count(
-      'Requests to one upstream that are under way; of those that wait, each identity has its turn.',
-      128,
-    ),
-    upstreamRequestsPerIdentity: count(
-      'Requests to upstreams, downloads among them, that one identity may have under way or waiting.',
-      1000,
-    ),
-  },
-  section('What one client may have, and all of them together. Beyond it: 429, or the end.'),
-)
 
 const upstreamTls = {
   verify: Type.Boolean({
@@ -292,7 +258,7 @@ export type Config = Omit<StaticDecode<typeof ConfigSchema>, 'upstreams'> & {
   upstreams: Record<string, UpstreamConfig>
 }
 
-export type ListenLimits = StaticDecode<typeof ListenLimits>
+export type { ListenLimits } from './access-schema.ts'
 
 export type ListenerTlsConfig = StaticDecode<typeof ListenerTls>
 
