@@ -17,13 +17,13 @@ type Manifest = { facts: ManifestFacts; digest: Digest } | Verdict
 export async function checkManifest(
   upstream: Upstream,
   image: Image,
-  onFound: (facts: ManifestFacts) => void,
+  onFound: (facts: ManifestFacts, digest: Digest) => void,
 ): Promise<Verdict> {
   const begun = performance.now()
   const manifest = await fetchManifest(upstream, image)
   const ms = performance.now() - begun
   if ('outcome' in manifest) return { ...manifest, ms }
-  onFound(manifest.facts)
+  onFound(manifest.facts, manifest.digest)
   return passed(`${nameOf(image)}: ${manifest.digest}, ${manifest.facts.mediaType}`, ms)
 }
 

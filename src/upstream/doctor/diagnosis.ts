@@ -1,16 +1,27 @@
 // What is right and wrong with one upstream, from its name to a part of a blob.
+import type { Digest } from '../../oci/digest.ts'
 import type { ManifestFacts } from '../../oci/manifest.ts'
 import { checkAccess } from './access-check.ts'
 import { checkBase } from './base-check.ts'
 import type { ChainCertificate } from './certificate-chain.ts'
 import { checkManifest, checkRange } from './content-check.ts'
+import { checkHead, checkReferrers, checkTags } from './pull-check.ts'
 import type { Upstream } from '../exchange.ts'
 import type { Image } from './image.ts'
 import { createLine } from './connection-check.ts'
 import { modeOf, tryModes, type Mode, type ModeResult } from './tls-modes.ts'
 import { createRedaction } from './redaction.ts'
 import { findImage } from './find-image.ts'
-import { failed, passed, skipped, walk, type Stage, type Step, type StepName } from './step.ts'
+import {
+  failed,
+  passed,
+  skipped,
+  walk,
+  type Stage,
+  type Step,
+  type StepName,
+  type Verdict,
+} from './step.ts'
 import { createUpstream, userAgent, type Prepared } from '../upstreams.ts'
 
 export interface Diagnosis {
@@ -92,7 +103,10 @@ function registryStages(
   hasCredentials: boolean,
 ): Stage[] {
   let image = given
-  let facts: ManifestFacts | undefined
+  let found: { image: Image; facts: ManifestFacts; digest: Digest } | undefined
+  const withManifest =
+    (check: (manifest: NonNullable<typeof found>) => Promise<Verdict>) => async () =>
+      found === undefined ? skipped('without a manifest') : check(found)
   return [
     {
       step: 'http',
@@ -108,17 +122,31 @@ function registryStages(
       run: async () => {
         image ??= await findImage(upstream)
         if (image === undefined) return skipped('it lists no image: name one with --image')
-        return checkManifest(upstream, image, (found) => {
-          facts = found
+        const asked = image
+        return checkManifest(upstream, asked, (facts, digest) => {
+          found = { image: asked, facts, digest }
         })
       },
     },
     {
       step: 'range',
-      run: async () => {
-        if (image === undefined || facts === undefined) return skipped('without a manifest')
-        return checkRange(upstream, image.repository, facts)
-      },
+      run: withManifest(({ image: { repository }, facts }) =>
+        checkRange(upstream, repository, facts),
+      ),
+    },
+    {
+      step: 'head',
+      run: withManifest((manifest) => checkHead(upstream, manifest.image, manifest.digest)),
+    },
+    {
+      step: 'tags',
+      run: withManifest(({ image: { repository } }) => checkTags(upstream, repository)),
+    },
+    {
+      step: 'referrers',
+      run: withManifest(({ image: { repository }, digest }) =>
+        checkReferrers(upstream, repository, digest),
+      ),
     },
   ]
 }

@@ -1,7 +1,18 @@
 // One thing that a diagnosis looks at, and how it went.
 import type { Failure } from '../failure.ts'
 
-export type StepName = 'dns' | 'tcp' | 'proxy' | 'tls' | 'http' | 'auth' | 'manifest' | 'range'
+export type StepName =
+  | 'dns'
+  | 'tcp'
+  | 'proxy'
+  | 'tls'
+  | 'http'
+  | 'auth'
+  | 'manifest'
+  | 'range'
+  | 'head'
+  | 'tags'
+  | 'referrers'
 
 /** How a step went. `ms` is left to whoever measures the step as a whole. */
 export interface Verdict {

@@ -271,10 +271,20 @@ t.test('verify: false without need is told', async (t) => {
 t.test('images: given, found, missing, altered', async (t) => {
   const noCatalog = on(/_catalog/, status(404))
   const none = await diagnoseUpstream(t, { faults: [noCatalog] })
-  t.same(outcomesOf(none.diagnosis).slice(5), ['manifest skipped', 'range skipped'])
+  t.ok(
+    outcomesOf(none.diagnosis)
+      .slice(5)
+      .every((step) => step.endsWith(' skipped')),
+  )
   t.equal(none.diagnosis.ok, true)
   const given = await diagnoseUpstream(t, { faults: [noCatalog], image })
-  t.same(outcomesOf(given.diagnosis).slice(5), ['manifest ok', 'range ok'])
+  t.same(outcomesOf(given.diagnosis).slice(5), [
+    'manifest ok',
+    'range ok',
+    'head ok',
+    'tags ok',
+    'referrers ok',
+  ])
   const byDigest = await diagnoseUpstream(t, { image: { ...image, reference: digest } })
   t.match(byDigest.diagnosis.steps[5], { outcome: 'ok', detail: `app@${digest}` })
 
@@ -320,6 +330,44 @@ t.test('Range: ignored, or of a blob that is not there', async (t) => {
     reason: 'bad_response',
     detail: /cdn\.example.*redirects/,
   })
+})
+
+t.test('what a pull needs besides: HEAD, tags in pages, referrers', async (t) => {
+  const verdictOf = async (fault: Fault, step: string) => {
+    const { diagnosis } = await diagnoseUpstream(t, { faults: [fault], image })
+    t.equal(diagnosis.ok, true, 'nothing of it fails')
+    return diagnosis.steps.find((given) => given.step === step)
+  }
+  for (const [fault, detail] of [
+    [status(405), /answered 405 .* by GET/],
+    [status(404), /answered 404/],
+    [status(400), /HEAD fails/],
+    [status(200), /no Docker-Content-Digest/],
+    [status(200, { 'docker-content-digest': `sha256:${'0'.repeat(64)}` }), /and GET brought/],
+    [status(200, { 'docker-content-digest': digest }), /no Content-Length/],
+  ] as const) {
+    const head = await verdictOf(on(/^HEAD .*manifests/, fault), 'head')
+    t.match(head, { outcome: 'warning', detail })
+  }
+  const link = { link: '</v2/app/tags/list?next_page=x>; rel="next"' }
+  const paged: Fault = (req, res) =>
+    req.url?.includes('next_page=x') === true
+      ? status(200, {}, '{"tags":["b"]}')(req, res)
+      : status(200, link, '{"tags":["a"]}')(req, res)
+  t.match(await verdictOf(on(/tags.list/, paged), 'tags'), { outcome: 'ok', detail: 'in pages' })
+  const cut = on(/tags.list.next_page/, status(404))
+  const first = on(/tags.list.n=1/, status(200, link, '{"tags":["a"]}'))
+  t.match(await verdictOf((req, res) => cut(req, res) || first(req, res), 'tags'), {
+    outcome: 'warning',
+    detail: /second page .* 404/,
+  })
+  t.match(await verdictOf(on(/tags.list/, htmlPage()), 'tags'), { outcome: 'warning' })
+  for (const fault of [status(404), status(406), htmlPage()]) {
+    t.match(await verdictOf(on(/referrers/, fault), 'referrers'), {
+      outcome: 'ok',
+      detail: 'the fallback tag',
+    })
+  }
 })
 
 t.test('by way of a proxy', async (t) => {
