@@ -46,7 +46,7 @@ export const command = defineCommand({
     for (const warning of [...doubts, ...(await warnings(config, file)), ...exposedKeys(config)]) {
       printNote(`warning: ${warning}`)
     }
-    for (const line of explanations(config)) process.stderr.write(`${line}\n`)
+    for (const line of explanations(config)) printNote(line)
     process.stdout.write(effectiveConfig(config))
     return 0
   },
@@ -72,7 +72,7 @@ function explain(config: Config, callers: readonly string[], names: readonly str
   const upstream = config.upstreams[place.upstream]
   if (upstream !== undefined && (upstream.rewrite ?? []).length + pathOf(upstream).length > 0) {
     const address = apiAddress(new URL(upstream.url), `${place.repository}/`)
-    process.stdout.write(`ask    ${address.href}\n`)
+    printLine(`ask    ${address.href}`)
   }
   for (const { action, allowed, reason } of decisions) {
     printLine(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}`)

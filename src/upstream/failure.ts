@@ -2,6 +2,7 @@
 // that metrics count by, and whether it is worth another try.
 import { errors } from 'undici'
 import { GatewayError, verificationReason } from '../errors.ts'
+import { printable } from '../rules/printable.ts'
 import { codeOf, isReason, messageFor, type Reason } from './reason.ts'
 import { parseRetryAfter } from './retry.ts'
 
@@ -161,7 +162,9 @@ export function failureOfAnswer(subject: Subject, answer: Answer, now: number): 
   const { status, headers, body } = answer
   const retryAfter = parseRetryAfter(headers['retry-after'], now)
   const reason = reasonOfAnswer(status, body)
-  const cause = new Error(`status ${status}: ${body.slice(0, 300).replaceAll(/\s+/g, ' ')}`)
+  const cause = new Error(
+    `status ${status}: ${printable(body.slice(0, 300).replaceAll(/\s+/g, ' '))}`,
+  )
   if (reason === 'rate_limited') {
     return failureFor(subject, reason, {
       cause,

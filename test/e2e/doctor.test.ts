@@ -41,9 +41,12 @@ t.test('doctor', optionsFor('doctor'), async (t) => {
       t.same(Object.values(modesIn(diagnosis)), modes)
       t.match(failureIn(diagnosis), failure)
       if (failure !== undefined) return
-      t.match(diagnosis.steps.slice(-2), [
+      t.match(diagnosis.steps.slice(-5), [
         { step: 'manifest', outcome: 'ok', detail: `${repository}:` },
         { step: 'range', outcome: 'ok' },
+        { step: 'head' },
+        { step: 'tags' },
+        { step: 'referrers' },
       ])
       t.match(diagnosis.certificates[0], { subject: 'CN=nginx', daysLeft: Number })
     })

@@ -102,6 +102,20 @@ t.test('a header that comes twice with the same value is that value', async (t) 
   t.equal(response?.headers['x-both'], 'a, b')
 })
 
+t.test('of an error page the beginning is told, and nothing that steers a terminal', async (t) => {
+  const page = `\u001B[2J\u202Edatabase\n is away ${'x'.repeat(1000)}`
+  const upstream = await startUpstream(t, {
+    repositories: { app: image },
+    faults: [status(500, {}, page)],
+  })
+  const client = startUpstreams(t, { url: upstream.url })
+  const { error } = await ask(client.open, {})
+  const detail = String((error?.cause as Error | undefined)?.message)
+  t.match(detail, /database is away/)
+  t.ok(detail.length < 400)
+  t.notMatch(detail, /[\p{Cc}\p{Cf}]/u)
+})
+
 t.test('compression is not asked for', async (t) => {
   const upstream = await startUpstream(t, { repositories: { app: image } })
   const client = startUpstreams(t, { url: upstream.url })

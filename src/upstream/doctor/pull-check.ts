@@ -1,7 +1,7 @@
 // What else pulling clients need of an upstream: HEAD, lists of tags in pages, referrers. Whatever is
 // missing there the gateway gets by another way, so that nothing here fails a diagnosis.
 import { GatewayError } from '../../errors.ts'
-import type { Digest } from '../../oci/digest.ts'
+import { isDigest, type Digest } from '../../oci/digest.ts'
 import { manifestAccept } from '../../oci/media-type.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
 import type { Upstream } from '../exchange.ts'
@@ -25,7 +25,9 @@ export async function checkHead(
   const { status, headers } = answer
   if (status !== 200) return doubtful(`HEAD is answered ${status} where GET works; ${instead}`)
   const told = headers['docker-content-digest']
-  if (told === undefined) return doubtful(`HEAD has no Docker-Content-Digest; ${instead}`)
+  if (told === undefined || !isDigest(told)) {
+    return doubtful(`HEAD has no Docker-Content-Digest; ${instead}`)
+  }
   if (told !== digest) return doubtful(`HEAD says ${told}, and GET brought ${digest}`)
   if (!/^[1-9]\d*$/.test(headers['content-length'] ?? '')) {
     return doubtful(`HEAD has no Content-Length; ${instead}`)
