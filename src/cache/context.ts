@@ -1,5 +1,6 @@
 // What the parts of the cache share.
 import type { Logger } from 'pino'
+import type { GatewayError } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import type { Small } from './cache.ts'
 import type { Disk } from './disk/open-files.ts'
@@ -34,6 +35,8 @@ export interface Context {
   metrics: CacheMetrics
   openUpstream: OpenUpstream
   freshnessOf: (upstream: string) => Freshness
+  /** See `createOutages`. */
+  report: (upstream: string, error: GatewayError) => void
   now: () => number
   /** Work that no client waits for, but the end of the process does. */
   background: (work: Promise<void>) => void

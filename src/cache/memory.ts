@@ -37,6 +37,16 @@ export interface MemoryOptions {
   now: () => number
 }
 
+/** For links, and for tags: names and digests are what clients and upstreams make them, bytes. */
+const mostNames = 8 * 2 ** 20
+/** Contents that were asked for, and are not yet told to the index, at most. */
+const mostTouched = 20_000
+
+/** With what an entry takes beside it. */
+function bytesOfKey(_value: unknown, key: string): number {
+  return 2 * key.length + 128
+}
+
 const bits: Record<LinkKind, number> = { manifest: 1, blob: 2 }
 
 export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
@@ -44,8 +54,8 @@ export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
     maxSize: Math.max(1, bytes),
     sizeCalculation: (small) => small.bytes.length + 512,
   })
-  const links = new LRUCache<string, number>({ max: 20_000 })
-  const tags = new LRUCache<string, TagFacts>({ max: 5000 })
+  const links = new LRUCache<string, number>({ maxSize: mostNames, sizeCalculation: bytesOfKey })
+  const tags = new LRUCache<string, TagFacts>({ maxSize: mostNames, sizeCalculation: bytesOfKey })
   const touched = new Map<Digest, number>()
 
   function linksOf(place: Place, digest: Digest): number {
@@ -55,6 +65,12 @@ export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
     const found = index.linkKinds(place, digest).reduce((all, kind) => all | bits[kind], 0)
     if (found !== 0) links.set(key, found)
     return found
+  }
+
+  function flush(): void {
+    if (touched.size === 0) return
+    index.touchContents(new Map(touched))
+    touched.clear()
   }
 
   return {
@@ -87,12 +103,11 @@ export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
       index.dropTag(place, name)
     },
     stored: (digest, facts) => index.addContent(digest, facts, now()),
-    touch: (digest) => void touched.set(digest, now()),
-    flush() {
-      if (touched.size === 0) return
-      index.touchContents(new Map(touched))
-      touched.clear()
+    touch(digest) {
+      touched.set(digest, now())
+      if (touched.size >= mostTouched) flush()
     },
+    flush,
     reload() {
       links.clear()
       tags.clear()

@@ -12,6 +12,7 @@ import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { createOutages, type Freshness } from './outage.ts'
 import type { CacheMetrics, Context } from './context.ts'
+import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore, type SmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
@@ -47,7 +48,7 @@ const indexPatience = 100
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): Cache {
-  const { dir, log, metrics, openUpstream, freshnessOf, now = Date.now } = options
+  const { dir, log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
   const store = openStore(dir)
   const storageProblems = createStorageProblems(log)
   const index = createTolerantIndex(openIndex(dir, indexPatience), storageProblems)
@@ -67,7 +68,16 @@ export function openCache(options: CacheOptions): Cache {
   }
   const typed = new WeakSet<Small>()
   const parts = { store, index, memory, disk, smallStore, typed, outages, heads, storageProblems }
-  const context: Context = { ...parts, log, metrics, openUpstream, freshnessOf, now, background }
+  const context: Context = {
+    ...parts,
+    log,
+    metrics,
+    openUpstream,
+    freshnessOf,
+    report,
+    now,
+    background,
+  }
 
   const fills = createFills({
     ...context,
@@ -76,14 +86,15 @@ export function openCache(options: CacheOptions): Cache {
   })
   const source = createManifestSource(context)
   const manifests = createManifests(context, source)
+  const askPages = createPagedList(context)
   const stopTimers = startTimers(memory, index, smallStore)
 
   return {
     manifest: manifests.manifest,
     tag: createTags(context, manifests, source),
     ...createBlobs(context, fills),
-    tags: createTagList(context),
-    referrers: createReferrers(context, manifests),
+    tags: createTagList(context, askPages),
+    referrers: createReferrers(context, manifests, askPages),
     repositories: index.repositories,
     problems: async () => problemsOf(context),
     async close() {

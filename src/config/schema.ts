@@ -120,7 +120,7 @@ const Upstream = Type.Object(
     auth: Type.Object(upstreamAuth, section('Credentials for this upstream; none: anonymous.')),
     tagTtl: duration({
       default: '5m',
-      description: 'How long a tag is served without asking the upstream again.',
+      description: 'How long a tag or a list is served without asking the upstream again.',
     }),
     staleIfError: duration({
       default: '30d',

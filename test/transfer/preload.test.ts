@@ -268,3 +268,27 @@ function add(content: Content, document: object): { digest: Digest; size: number
   content.manifests.set(digest, { mediaType, bytes })
   return { digest, size: bytes.length }
 }
+
+t.test('artifacts are taken along, and referrers that cannot be had hide no image', async (t) => {
+  const image = sample('preload')
+  const { upstream, preload } = await setUp(t, { app: image.content })
+  const subject = image.content.tags.get('1.0') as Digest
+  const payload = Buffer.from('signature')
+  image.content.blobs.set(digestOf(payload), payload)
+  const mediaType = 'application/vnd.oci.artifact.manifest.v1+json'
+  const artifact = json({
+    mediaType,
+    artifactType: 'application/x.sig',
+    blobs: [{ mediaType: 'a/b', digest: digestOf(payload), size: payload.length }],
+    subject: { mediaType: 'a/b', digest: subject, size: 1 },
+  })
+  image.content.manifests.set(digestOf(artifact), { mediaType, bytes: artifact })
+  upstream.fail(on(/referrers/, status(500)))
+  const doubted = await preload(['app:1.0'])
+  t.same(doubted.failed, [])
+  upstream.fail()
+  const whole = await preload(['app:1.0'])
+  t.same(whole.failed, [])
+  t.ok(whole.preloaded[0]?.referrers.includes(digestOf(artifact)))
+  t.same(whole.preloaded[0]?.doubts, [])
+})

@@ -1,82 +1,109 @@
-// Lists from an upstream, page by page: tags, and what refers to a manifest.
+// Asks for lists page by page: all of them, or an error; never a part.
 import type { Place } from '../../oci/place.ts'
-import { ask, badResponse, isOfRegistry, type Answer } from '../ask.ts'
+import { ask, badResponse, isOfRegistry, type Answer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
+import { nextQuery } from './link.ts'
 
 const maxPages = 1000
-const maxBytes = 32 * 1024 * 1024
+/** For all pages together, ms: none is begun after that. */
+const longest = 60_000
+/** Lists that one upstream is asked for at once; others wait for their turn. */
+const atOnce = 4
 
 export interface Pages {
+  /** Of the first answer. */
   status: number
+  /** Every body, parsed. */
   pages: Record<string, unknown>[]
+  /** Of all bodies. */
+  bytes: number
   /** Whether it is a registry that says so. */
   isOfRegistry: boolean
+  /** Why a first answer of 200 is no list. */
+  problem?: BadAnswer
 }
 
+export interface ListRequest {
+  /** Below `/v2/<repository>/`, without a query. */
+  resource: string
+  query: string
+  accept: string
+  /** Bytes of all pages together, at most. */
+  limit: number
+}
+
+export type AskPages = (place: Place, request: ListRequest) => Promise<Pages>
+
 /**
- * All pages of a list. Of a Link only the place in the list is taken, never another target.
- * @param resource below `/v2/<repository>/`, without a query
- * @returns the first answer where its status is not 200, otherwise every body, parsed
+ * All pages of a list. Of a Link the whole query is taken, which is the upstream's own affair, and
+ * never another host or path.
  */
-export async function askPages(
-  { openUpstream }: Pick<Context, 'openUpstream'>,
+export function createPagedList(context: Pick<Context, 'openUpstream' | 'now'>): AskPages {
+  const turns = new Map<string, Promise<unknown>[]>()
+
+  return async (place, request) => {
+    const line = turns.get(place.upstream) ?? Array.from({ length: atOnce }, async () => undefined)
+    turns.set(place.upstream, line)
+    const before = line.shift()
+    const asking = Promise.resolve(before).then(async () => askPages(context, place, request))
+    line.push(asking.catch(() => undefined))
+    return asking
+  }
+}
+
+async function askPages(
+  { openUpstream, now }: Pick<Context, 'openUpstream' | 'now'>,
   { upstream, repository, client }: Place,
-  { resource, query, accept }: { resource: string; query: string; accept: string },
+  { resource, query, accept, limit }: ListRequest,
 ): Promise<Pages> {
+  const begun = now()
   const pages: Record<string, unknown>[] = []
+  const seen = new Set<string>()
   let bytes = 0
   let next: string | undefined = query
-  const seen = new Set<string>()
   while (next !== undefined && !seen.has(next)) {
     seen.add(next)
     if (pages.length >= maxPages) throw badResponse('a list of too many pages')
+    if (now() - begun > longest) throw badResponse('a list that takes too long')
     const target: string = next === '' ? resource : `${resource}?${next}`
     const answer: Answer = await ask(
       openUpstream,
       { upstream, repository, client, method: 'GET', resource: target, accept },
-      maxBytes - bytes,
+      limit - bytes,
     )
-    if (answer.status !== 200) {
-      const { status } = answer
-      if (pages.length === 0) return { status, pages, isOfRegistry: isOfRegistry(answer) }
-      throw badResponse(`status ${answer.status} in the middle of a list`)
+    const { status } = answer
+    if (status !== 200) {
+      if (pages.length === 0) return { status, pages, bytes, isOfRegistry: isOfRegistry(answer) }
+      throw badResponse(`status ${status} in the middle of a list`)
+    }
+    const page = objectIn(answer.body)
+    if (page === undefined) {
+      const problem = badResponse('a list that is no JSON object')
+      if (pages.length === 0) return { status, pages, bytes, isOfRegistry: false, problem }
+      throw problem
     }
     bytes += answer.body.length
-    pages.push(objectIn(answer.body))
-    next = nextQuery(answer.headers['link'])
+    pages.push(page)
+    next = nextOf(answer)
   }
-  return { status: 200, pages, isOfRegistry: true }
+  return { status: 200, pages, bytes, isOfRegistry: true }
 }
 
-/** `n` and `last` of a Link to the next page (RFC 8288). */
-function nextQuery(link: string | undefined): string | undefined {
-  const target = nextTarget(link ?? '')
-  if (target === undefined) return undefined
-  const query = URL.parse(target, 'http://upstream')?.searchParams
-  const [n = null, last = null] = [query?.get('n'), query?.get('last')]
-  if (last === null) return undefined
-  return new URLSearchParams(n === null ? { last } : { n, last }).toString()
-}
-
-/** Each byte is looked at a fixed number of times, whatever the upstream writes. */
-function nextTarget(link: string): string | undefined {
-  for (const one of link.split('<').slice(1)) {
-    const end = one.indexOf('>')
-    const [parameters = ''] = one.slice(end + 1).split(',', 1)
-    if (end >= 0 && /\brel="?next"?/i.test(parameters)) return one.slice(0, end)
-  }
-  return undefined
-}
-
-export function objectIn(body: Buffer): Record<string, unknown> {
-  let value: unknown
+function nextOf({ headers }: Answer): string | undefined {
   try {
-    value = JSON.parse(body.toString('utf8'))
+    return nextQuery(headers['link'])
   } catch (cause) {
-    throw badResponse('a list that is no JSON', cause)
+    throw badResponse('a link to a next page that cannot be followed', cause)
   }
-  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
-    return value as Record<string, unknown>
+}
+
+/** undefined: it is no JSON object. */
+export function objectIn(body: Buffer): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(body.toString('utf8'))
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
+    return isObject ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
   }
-  throw badResponse('a list that is no JSON object')
 }

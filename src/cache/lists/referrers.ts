@@ -1,38 +1,40 @@
-// What refers to a manifest: by the referrers API, by the fallback tag, or by what the cache holds.
-import { LRUCache } from 'lru-cache'
-import { algorithmOf, hexOf, isDigest, type Digest } from '../../oci/digest.ts'
-import { manifestLimit } from '../../oci/manifest.ts'
-import { manifestAccept, mediaTypes } from '../../oci/media-type.ts'
+// What refers to a manifest: as the upstream lists it now, or what is known while it cannot be asked.
+import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Cache, Descriptor, Listed } from '../cache.ts'
-import { ask, badResponse } from '../ask.ts'
-import { askPages, objectIn } from './paged-list.ts'
+import type { Context } from '../context.ts'
 import type { Manifests } from '../manifests.ts'
 import { linkKey } from '../memory.ts'
-import type { Context } from '../context.ts'
 import { createSingleFlight } from '../single-flight.ts'
-import { listFreshFor } from './tag-list.ts'
+import { descriptorOf } from './descriptors.ts'
+import { createListMemory } from './list-memory.ts'
+import type { AskPages } from './paged-list.ts'
+import { createReferrersSource } from './referrers-source.ts'
 
-/** Descriptors in memory, at most. */
-const maxListed = 10_000
+/** Of a list that is kept for when nobody can be asked, bytes. */
+const keptLimit = 256 * 1024
 
-export function createReferrers(context: Context, manifests: Manifests): Cache['referrers'] {
-  const { index, memory, outages, now } = context
+export function createReferrers(
+  context: Context,
+  manifests: Manifests,
+  askPages: AskPages,
+): Cache['referrers'] {
+  const { index, memory, outages, freshnessOf, now } = context
+  const askReferrers = createReferrersSource(context, manifests, askPages)
   const share = createSingleFlight()
-  const lists = new LRUCache<string, { at: number; entries: readonly Descriptor[] }>({
-    maxSize: maxListed,
-    sizeCalculation: ({ entries }) => entries.length + 1,
-  })
+  const lists = createListMemory<Descriptor>(now)
 
-  /** A list that is empty, as it is of whatever a client invents, leaves no trace. */
+  /** Of manifests that the repository has: a client can invent digests without end. */
   function keep(place: Place, digest: Digest, entries: Descriptor[]): void {
+    if (!memory.isLinked(place, digest, 'manifest')) return
     if (entries.length === 0 && index.referrers(place, digest) === undefined) return
-    index.setReferrers(place, digest, JSON.stringify(entries), now())
+    const body = JSON.stringify(entries)
+    if (body.length <= keptLimit) index.setReferrers(place, digest, body, now())
   }
 
   async function asked(place: Place, digest: Digest): Promise<Listed<Descriptor>> {
-    const entries = await askReferrers(context, place, digest)
-    lists.set(linkKey(place, digest), { at: now(), entries })
+    const { entries, bytes } = await askReferrers(place, digest)
+    lists.keep(linkKey(place, digest), entries, bytes)
     keep(place, digest, entries)
     return { entries, source: 'upstream', stale: false }
   }
@@ -54,11 +56,10 @@ export function createReferrers(context: Context, manifests: Manifests): Cache['
   }
 
   return async (place, digest) => {
-    const known = lists.get(linkKey(place, digest))
-    if (known !== undefined && Math.abs(now() - known.at) < listFreshFor) {
-      return { entries: known.entries, source: 'memory', stale: false }
-    }
-    return share(linkKey(place, digest), async () =>
+    const key = linkKey(place, digest)
+    const entries = lists.fresh(key, freshnessOf(place.upstream).tagTtl)
+    if (entries !== undefined) return { entries, source: 'memory', stale: false }
+    return share(key, async () =>
       outages.orStale(
         place,
         async () => asked(place, digest),
@@ -66,65 +67,6 @@ export function createReferrers(context: Context, manifests: Manifests): Cache['
       ),
     )
   }
-}
-
-async function askReferrers(context: Context, place: Place, digest: Digest): Promise<Descriptor[]> {
-  const resource = `referrers/${digest}`
-  const accept = mediaTypes.ociIndex
-  const { status, pages } = await askPages(context, place, { resource, query: '', accept })
-  if (status === 404 || status === 405) return askFallbackTag(context, place, digest)
-  if (status !== 200) throw badResponse(`status ${status} to a list of referrers`)
-  return pages.flatMap(descriptorsIn)
-}
-
-/** Registries without the API: an index under the tag `sha256-<hex>` (distribution-spec). */
-async function askFallbackTag(
-  { openUpstream }: Context,
-  { upstream, repository, client }: Place,
-  digest: Digest,
-): Promise<Descriptor[]> {
-  const resource = `manifests/${algorithmOf(digest)}-${hexOf(digest)}`
-  const answer = await ask(
-    openUpstream,
-    { upstream, repository, client, method: 'GET', resource, accept: manifestAccept },
-    manifestLimit,
-  )
-  if (answer.status === 404) return []
-  if (answer.status !== 200) throw badResponse(`status ${answer.status} to a fallback tag`)
-  return descriptorsIn(objectIn(answer.body))
-}
-
-function descriptorsIn({ manifests }: Record<string, unknown>): Descriptor[] {
-  if (!Array.isArray(manifests)) throw badResponse('a list of referrers that is none')
-  return manifests.map(descriptorOf)
-}
-
-function descriptorOf(value: unknown): Descriptor {
-  const fields = (typeof value === 'object' && value !== null ? value : {}) as Record<
-    string,
-    unknown
-  >
-  const { mediaType, digest, size, artifactType, annotations } = fields
-  if (typeof mediaType !== 'string' || typeof digest !== 'string' || !isDigest(digest)) {
-    throw badResponse('a referrer without media type or digest')
-  }
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw badResponse('a referrer without a size')
-  }
-  const noted = annotationsIn(annotations)
-  return {
-    mediaType,
-    digest,
-    size,
-    ...(typeof artifactType === 'string' ? { artifactType } : {}),
-    ...(noted === undefined ? {} : { annotations: noted }),
-  }
-}
-
-function annotationsIn(value: unknown): Record<string, string> | undefined {
-  if (typeof value !== 'object' || value === null) return undefined
-  const texts = Object.entries(value).filter(([, text]) => typeof text === 'string')
-  return Object.fromEntries(texts) as Record<string, string>
 }
 
 /** The manifests of this repository in the cache whose subject it is. */
@@ -137,20 +79,17 @@ async function heldReferrers(
   const found = await Promise.all(
     index.parentsOf(digest, 'subject').map(async (parent) => held(place, parent)),
   )
-  return found.flatMap((manifest) => {
-    if (manifest === undefined) return []
-    const { digest, mediaType, bytes } = manifest.content
-    const { artifactType, config, annotations } = JSON.parse(bytes.toString()) as {
-      artifactType?: unknown
-      config?: { mediaType?: unknown }
-      annotations?: unknown
-    }
-    return descriptorOf({
-      mediaType,
-      digest,
-      size: bytes.length,
-      artifactType: artifactType ?? config?.mediaType,
-      annotations,
+  return found
+    .filter((manifest) => manifest !== undefined)
+    .map(({ content: { digest: own, mediaType, bytes } }) => {
+      const { artifactType, config, annotations } = JSON.parse(bytes.toString()) as {
+        artifactType?: unknown
+        config?: { mediaType?: unknown }
+        annotations?: unknown
+      }
+      const type = artifactType ?? config?.mediaType
+      const size = bytes.length
+      return descriptorOf({ mediaType, digest: own, size, artifactType: type, annotations })
     })
-  })
+    .filter((descriptor) => descriptor !== undefined)
 }

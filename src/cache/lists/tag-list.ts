@@ -1,32 +1,43 @@
 // The tags of a repository: all that the upstream lists, or those that the cache holds.
-import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../../errors.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Cache, Listed } from '../cache.ts'
 import { badResponse } from '../ask.ts'
-import { askPages } from './paged-list.ts'
 import { placeKey } from '../memory.ts'
 import type { Context } from '../context.ts'
 import { createSingleFlight } from '../single-flight.ts'
+import { createListMemory } from './list-memory.ts'
+import type { AskPages } from './paged-list.ts'
 
-/** How long a list is served again without asking, ms. */
-export const listFreshFor = 10_000
 const pageLength = 1000
-/** Tags in memory, at most. */
-const maxListed = 200_000
+/** Bytes of one list, at most. */
+const limit = 16 * 2 ** 20
 
-export function createTagList(context: Context): Cache['tags'] {
-  const { index, outages, now } = context
+export function createTagList(context: Context, askPages: AskPages): Cache['tags'] {
+  const { index, outages, freshnessOf, now } = context
   const share = createSingleFlight()
-  const lists = new LRUCache<string, { at: number; entries: readonly string[] }>({
-    maxSize: maxListed,
-    sizeCalculation: ({ entries }) => entries.length + 1,
-  })
+  const lists = createListMemory<string>(now)
 
   async function asked(place: Place): Promise<Listed<string>> {
-    const entries = await askTags(context, place)
-    lists.set(placeKey(place), { at: now(), entries })
+    const { status, pages, bytes, isOfRegistry, problem } = await askPages(place, {
+      resource: 'tags/list',
+      query: `n=${pageLength}`,
+      accept: 'application/json',
+      limit,
+    })
+    if (status === 404) throw notThere(place, isOfRegistry)
+    if (problem !== undefined) throw problem
+    if (status !== 200) throw badResponse(`status ${status} to a list of tags`)
+    const entries = [...new Set(pages.flatMap((page) => tagsIn(page['tags'])))].sort()
+    lists.keep(placeKey(place), entries, bytes)
     return { entries, source: 'upstream', stale: false }
+  }
+
+  function notThere(place: Place, isOfRegistry: boolean): GatewayError {
+    if (!isOfRegistry && index.tagsOf(place).length > 0) {
+      return badResponse('a 404 that is not that of a registry')
+    }
+    return new GatewayError('NAME_UNKNOWN', 'the upstream has no such repository')
   }
 
   async function held(place: Place, longest: number): Promise<Listed<string> | undefined> {
@@ -35,10 +46,8 @@ export function createTagList(context: Context): Cache['tags'] {
   }
 
   return async (place) => {
-    const known = lists.get(placeKey(place))
-    if (known !== undefined && Math.abs(now() - known.at) < listFreshFor) {
-      return { entries: known.entries, source: 'memory', stale: false }
-    }
+    const entries = lists.fresh(placeKey(place), freshnessOf(place.upstream).tagTtl)
+    if (entries !== undefined) return { entries, source: 'memory', stale: false }
     return share(placeKey(place), async () =>
       outages.orStale(
         place,
@@ -47,23 +56,6 @@ export function createTagList(context: Context): Cache['tags'] {
       ),
     )
   }
-}
-
-async function askTags(context: Context, place: Place): Promise<string[]> {
-  const { status, pages, isOfRegistry } = await askPages(context, place, {
-    resource: 'tags/list',
-    query: `n=${pageLength}`,
-    accept: 'application/json',
-  })
-  if (status === 404) {
-    if (!isOfRegistry && context.index.tagsOf(place).length > 0) {
-      throw badResponse('a 404 that is not that of a registry')
-    }
-    throw new GatewayError('NAME_UNKNOWN', 'the upstream has no such repository')
-  }
-  if (status !== 200) throw badResponse(`status ${status} to a list of tags`)
-  const tags = pages.flatMap((page) => tagsIn(page['tags']))
-  return [...new Set(tags)].sort()
 }
 
 /** Some registries answer `null` where there is none. */
