@@ -43,6 +43,11 @@ const listenerTls = {
     description:
       'How long a revocation list still serves after its end (`nextUpdate`), for disconnected sites; after that, everybody whom it is for is refused.',
   }),
+  crlRollback: Type.Boolean({
+    default: false,
+    description:
+      'Whether a reload may replace a revocation list by an older one, as after an authority was restored from a backup; whoever was revoked since may come back.',
+  }),
 }
 
 const ListenerTls = Type.Object(listenerTls, section('TLS of this listener.'))

@@ -3,9 +3,10 @@ import { X509Certificate } from 'node:crypto'
 import { setImmediate } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import { verificationReason } from '../errors.ts'
+import { UsageError, verificationReason } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import type { Expiry } from '../rules/expiry.ts'
+import { rollbacks } from './trust/rollback.ts'
 import { connectionsOf } from './connections.ts'
 import { securedBy, type ListenerServer, type Secured } from './server.ts'
 
@@ -33,7 +34,12 @@ export function renewalOf(server: ListenerServer): ListenerRenewal | undefined {
     section,
     files: filesOf,
     prepare(tls) {
-      const credentials = readCredentials(tls, `${section}.tls`)
+      const at = `${section}.tls`
+      const credentials = readCredentials(tls, at)
+      const older = tls.crlRollback
+        ? []
+        : rollbacks(secured.credentials.trust, credentials.trust, { files: tls.crl, at })
+      if (older.length > 0) throw new UsageError(older)
       return { facts: factsOf(credentials), take: () => replace(secured, credentials) }
     },
   }

@@ -21,7 +21,14 @@ const plain: Config['admin'] = {
   host: '127.0.0.1',
   port: 0,
   names: [],
-  tls: { minVersion: 'TLSv1.2', clientAuth: 'none', clientCa: [], crl: [], crlMaxStale: 0 },
+  tls: {
+    minVersion: 'TLSv1.2',
+    clientAuth: 'none',
+    clientCa: [],
+    crl: [],
+    crlMaxStale: 0,
+    crlRollback: false,
+  },
 }
 
 t.test('lint finds nothing', async (t) => {

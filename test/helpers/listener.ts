@@ -17,6 +17,7 @@ export const noTls: ListenerTlsConfig = {
   clientCa: [],
   crl: [],
   crlMaxStale: 0,
+  crlRollback: false,
 }
 
 /** Those of a config that says nothing of them. */
@@ -63,6 +64,7 @@ export async function makeSite(t: Test, overrides: Partial<ListenerTlsConfig> = 
     clientCa: [join(folder, 'ca.crt')],
     crl: [],
     crlMaxStale: 0,
+    crlRollback: false,
     ...overrides,
   }
   return { folder, ca, server, client, tls }

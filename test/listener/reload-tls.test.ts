@@ -290,6 +290,30 @@ t.test('a certificate that ends on an open connection: gone before it is refused
   t.notMatch(await long.answer(), /connection: close/i)
 })
 
+t.test('an older list, or none any more, brings nobody back', async (t) => {
+  const { site, crl, client, reloader, lines } = await rig(t)
+  const revoked = [site.client]
+  const list = async (number: number, more = {}) =>
+    (await makeCrl({ issuer: site.ca, number, ...more })).pem
+  writeFileSync(crl, await list(5, { revoked }))
+  t.equal(await reloader.reload(), true)
+  const thisUpdate = new Date()
+  writeFileSync(crl, await list(4, { thisUpdate }))
+  t.equal(await reloader.reload(), false)
+  t.match(
+    lines.findLast(({ level }) => level === 50),
+    { problems: [{ path: 'listen.tls.crl.0', message: /older list of CN=Test CA/ }] },
+  )
+  t.equal(await (await client(site.client)).ask(), 'revoked')
+  const other = await makeCertificate({ subject: 'CN=Other CA', ca: true })
+  writeFileSync(join(site.folder, 'ca.crt'), site.ca.certificatePem + other.certificatePem)
+  writeFileSync(crl, (await makeCrl({ issuer: other })).pem)
+  t.equal(await reloader.reload(), false, 'the list is gone')
+  writeFileSync(crl, await list(6, { thisUpdate }))
+  t.equal(await reloader.reload(), true)
+  t.equal(await (await client(site.client)).ask(), 'certificate')
+})
+
 t.test('a bad set changes nothing and is told with every problem', async (t) => {
   const { site, crl, client, reloader, results, lines, server } = await rig(t)
   const before = expiriesInUse(server)

@@ -32,6 +32,9 @@ export interface RevocationList {
   file: string
   /** The issuer's name, RFC 4514. */
   issuer: string
+  /** Of the list itself: which of two is the newer one. */
+  thisUpdate: number
+  number: bigint
   /** Milliseconds since the epoch; Infinity where the list does not say. */
   nextUpdate: number
   coverage: Coverage
@@ -127,6 +130,8 @@ function readLists(file: string, authorities: readonly Authority[], tell: Tell):
       const list = {
         file,
         issuer: nameOf(crl.issuer),
+        thisUpdate: crl.thisUpdate,
+        number: crl.number,
         nextUpdate,
         coverage,
         serials: crl.serials(),
