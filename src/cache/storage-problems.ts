@@ -1,6 +1,7 @@
 // What keeps the cache from storing: told in the log once a minute, and to whoever asks for it.
 import type { Logger } from 'pino'
 import { codeOf } from './disk/folder.ts'
+import { createQuietLog } from '../rules/quiet-log.ts'
 
 export interface StorageProblems {
   /** Takes note that something could not be stored; the answer to the client does not suffer. */
@@ -14,15 +15,18 @@ export interface StorageProblems {
 const minute = 60_000
 
 export function createStorageProblems(log: Logger): StorageProblems {
-  let toldAt = Number.NEGATIVE_INFINITY
+  const quiet = createQuietLog(() => performance.now())
   let last: { at: number; text: string } | undefined
 
   function note(error: unknown, what: string): void {
     const at = performance.now()
     last = { at, text: `${what} failed: ${codeOf(error)}` }
-    if (at - toldAt < minute) return
-    toldAt = at
-    log.error({ err: error }, `${what} failed: what is fetched is passed on without being kept`)
+    const suppressed = quiet('storage')
+    if (suppressed === undefined) return
+    log.error(
+      { err: error, suppressed },
+      `${what} failed: what is fetched is passed on without being kept`,
+    )
   }
 
   return {

@@ -1,5 +1,6 @@
 // A caller as the command line describes it: `cn=edge-1`, `issuer=https://idp.example,group=dev`.
 import { UsageError } from '../errors.ts'
+import { isSpiffeId } from '../rules/spiffe.ts'
 import type { CertificateNames, Subject, TokenFacts } from '../policy/subject.ts'
 
 const certificateKeys = ['cn', 'dns', 'uri', 'subject']
@@ -49,7 +50,7 @@ function certificateOf(of: (key: string) => string[]): CertificateNames {
     subject: of('subject')[0] ?? (commonName === '' ? '' : `CN=${commonName}`),
     dnsNames: of('dns'),
     uris,
-    ...(uris.length === 1 && uri.startsWith('spiffe://') ? { spiffeId: uri } : {}),
+    ...(uris.length === 1 && isSpiffeId(uri) ? { spiffeId: uri } : {}),
   }
 }
 

@@ -2,11 +2,8 @@
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import { verificationReason } from '../errors.ts'
+import { createQuietLog } from '../rules/quiet-log.ts'
 import { transportOf } from './connections.ts'
-
-/** Sources remembered at once; beyond that lines may repeat, memory does not grow. */
-const remembered = 1000
-const quietMs = 60_000
 
 const reasons: Readonly<Record<string, string>> = {
   ECONNRESET: 'closed_by_client',
@@ -71,20 +68,13 @@ export function createConnectionReporter(options: {
   onHandshakeFailure: (reason: string) => void
 }): ConnectionReporter {
   const { log, onHandshakeFailure } = options
-  const seen = new Map<string, { until: number; suppressed: number }>()
+  const quiet = createQuietLog()
 
   function report(reason: string, source: string, error?: Error): void {
     onHandshakeFailure(reason)
-    const key = `${reason} ${source}`
-    const entry = seen.get(key)
-    if (entry !== undefined && Date.now() < entry.until) {
-      entry.suppressed += 1
-      return
-    }
-    if (seen.size >= remembered) seen.delete(seen.keys().next().value ?? '')
-    seen.set(key, { until: Date.now() + quietMs, suppressed: 0 })
+    const suppressed = quiet(`${reason} ${source}`)
+    if (suppressed === undefined) return
     const code = error !== undefined && 'code' in error ? error.code : undefined
-    const suppressed = entry?.suppressed ?? 0
     const facts = { reason, source, code, detail: error?.message, hint: hints[reason], suppressed }
     // TCP health checks connect and go away: nothing to be warned about.
     const level = reason === 'closed_by_client' ? 'info' : 'warn'

@@ -1,6 +1,7 @@
-// Names as certificates carry them: subject, DNS, IP, URI; and as files are called after them.
+// Judges names as certificates carry them: subject, DNS, IP, URI; and as files are called after them.
 import { isIP } from 'node:net'
 import type { Problem } from '../errors.ts'
+import { isSpiffeId } from '../rules/spiffe.ts'
 import type { AlternativeNames } from './profile.ts'
 
 const label = '[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?'
@@ -9,13 +10,6 @@ const dnsPattern = new RegExp(`^(?:\\*\\.)?${label}(?:\\.${label})*$`)
 /** A host name, or `*.` before one. All-numeric last labels are addresses, not names. */
 export function isDnsName(text: string): boolean {
   return text.length <= 253 && dnsPattern.test(text) && !/(^|\.)\d+$/.test(text)
-}
-
-/** A SPIFFE ID with a path, as of the SPIFFE-ID specification, section 2. */
-function isSpiffeId(text: string): boolean {
-  const match = /^spiffe:\/\/[a-z0-9._-]{1,255}((?:\/[A-Za-z0-9._-]+)+)$/.exec(text)
-  const segments = match?.[1]?.split('/') ?? ['.']
-  return text.length <= 2048 && !segments.includes('.') && !segments.includes('..')
 }
 
 /** What is wrong with a common name; X.520 allows 64 characters. */
@@ -46,7 +40,7 @@ export function alternativeNameProblems(names: AlternativeNames): Problem[] {
 }
 
 function isUri(text: string): boolean {
-  return text.startsWith('spiffe:')
+  return /^spiffe:/i.test(text)
     ? isSpiffeId(text)
     : /^[\x21-\x7e]+$/.test(text) && URL.canParse(text)
 }

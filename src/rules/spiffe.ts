@@ -1,4 +1,4 @@
-// SPIFFE IDs, accepted from a certificate only by the rules for X.509-SVIDs.
+// Judges SPIFFE IDs, accepted from a certificate only by the rules for X.509-SVIDs.
 import 'reflect-metadata'
 import { KeyUsageFlags, KeyUsagesExtension, X509Certificate } from '@peculiar/x509'
 
@@ -23,7 +23,7 @@ export function spiffeIdOf(der: Buffer, uris: readonly string[]): { spiffeId?: s
 }
 
 /** `spiffe://<trust domain>/<path>`, by the SPIFFE-ID specification, section 2. */
-function isSpiffeId(uri: string): boolean {
+export function isSpiffeId(uri: string): boolean {
   if (!uri.startsWith('spiffe://') || uri.length > longest) return false
   const [domain = '', ...path] = uri.slice('spiffe://'.length).split('/')
   return (

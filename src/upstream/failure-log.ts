@@ -2,6 +2,7 @@
 // the log.
 import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
+import { createQuietLog } from '../rules/quiet-log.ts'
 
 /** One HTTP request to an upstream. */
 export interface AttemptSample {
@@ -13,24 +14,16 @@ export interface AttemptSample {
   seconds: number
 }
 
-const quiet = 60_000
-
 /** Logs a failure, with how many of the same were left out since the last line. */
 export function createFailureLog(
   log: Logger,
   now: () => number,
 ): (upstream: string, failure: { reason: string; error: GatewayError }) => void {
-  const seen = new Map<string, { until: number; suppressed: number }>()
+  const quiet = createQuietLog(now)
   return (upstream, { reason, error }) => {
-    const key = `${upstream} ${reason}`
-    const entry = seen.get(key)
-    if (entry !== undefined && now() < entry.until) {
-      entry.suppressed += 1
-      return
-    }
-    seen.set(key, { until: now() + quiet, suppressed: 0 })
-    const facts = { upstream, reason, ...causeOf(error.cause), suppressed: entry?.suppressed ?? 0 }
-    log.warn(facts, error.message)
+    const suppressed = quiet(`${upstream} ${reason}`)
+    if (suppressed === undefined) return
+    log.warn({ upstream, reason, ...causeOf(error.cause), suppressed }, error.message)
   }
 }
 

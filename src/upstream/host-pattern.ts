@@ -1,4 +1,6 @@
-// Host patterns of the config (`redirects`, `realms`): `*` stands for any run of characters.
+// Matches hosts against the patterns of the config (`redirects`, `realms`), where `*` stands for any
+// run of characters of a host name.
+import { compileGlob } from '../rules/glob.ts'
 
 /**
  * Whether a URL's host matches one of `patterns`. A pattern without a port means the default port
@@ -6,8 +8,10 @@
  */
 export function hostMatcher(patterns: readonly string[]): (url: URL) => boolean {
   const compiled = patterns.map((pattern) => {
-    const escaped = pattern.replaceAll(/[.[\]]/g, String.raw`\$&`)
-    return new RegExp(`^${escaped.replaceAll(/\*+/g, '[a-z0-9._-]*')}$`)
+    const [, port = ''] = /:(\d+)$/.exec(pattern) ?? []
+    const host = port === '' ? pattern : pattern.slice(0, -port.length - 1)
+    return { host: compileGlob(host, undefined), port }
   })
-  return (url) => compiled.some((pattern) => pattern.test(url.host))
+  return ({ hostname, port }) =>
+    compiled.some((pattern) => pattern.port === port && pattern.host.matches(hostname))
 }

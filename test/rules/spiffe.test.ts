@@ -2,7 +2,9 @@ import 'reflect-metadata'
 import { webcrypto } from 'node:crypto'
 import { KeyUsageFlags, KeyUsagesExtension, X509CertificateGenerator } from '@peculiar/x509'
 import t from 'tap'
-import { spiffeIdOf } from '../../src/rules/spiffe.ts'
+import { parseCaller } from '../../src/cli/caller.ts'
+import { alternativeNameProblems } from '../../src/pki/name-rules.ts'
+import { isSpiffeId, spiffeIdOf } from '../../src/rules/spiffe.ts'
 
 async function leaf(usages: KeyUsageFlags): Promise<Buffer> {
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
@@ -55,3 +57,26 @@ for (const uris of invalid) {
     t.same(spiffeIdOf(signer, uris), {})
   })
 }
+
+t.test('one judgement of an ID, for certificates, issuing and the command line', async (t) => {
+  const wrong = [
+    'spiffe://example.org',
+    'spiffe://example.org/',
+    'spiffe://example.org//app',
+    'spiffe://example.org/../app',
+    'spiffe://example.org/./app',
+    'spiffe://Example.org/app',
+    'spiffe://example.org:1/app',
+    'SPIFFE://example.org/app',
+    'spiffe:example.org/app',
+    'spiffe:///app',
+    `spiffe://example.org/${'x'.repeat(2048)}`,
+  ]
+  for (const uri of [id, ...wrong]) {
+    const isRight = uri === id
+    t.equal(isSpiffeId(uri), isRight, uri)
+    t.equal(alternativeNameProblems({ uris: [uri] }).length, isRight ? 0 : 1, `pki: ${uri}`)
+    const { certificate } = parseCaller([`uri=${uri}`])
+    t.equal(certificate?.spiffeId, isRight ? uri : undefined, `check --as: ${uri}`)
+  }
+})

@@ -319,3 +319,23 @@ t.test('download hosts and token services show a certificate of `ca`, too', asyn
   t.match(challenged.error, { code: 'UPSTREAM_FAILED', reason: 'unknown_ca' })
   t.equal(stranger.requests.length, 0, 'nothing was told to it, a password least of all')
 })
+
+t.test('patterns of hosts: runs of characters in the name, the port as it is', async (t) => {
+  const cases: [pattern: string, url: string, isAllowed: boolean][] = [
+    ['cdn.example', 'https://cdn.example/x', true],
+    ['cdn.example', 'https://cdn.example:443/x', true],
+    ['cdn.example', 'https://cdn.example:8443/x', false],
+    ['cdn.example:8443', 'https://cdn.example:8443/x', true],
+    ['cdn.example:8443', 'https://cdn.example/x', false],
+    ['*.cdn.example', 'https://a.b.cdn.example/x', true],
+    ['*.cdn.example', 'https://cdn.example/x', false],
+    ['*.cdn.example', 'https://a.cdn.example.evil/x', false],
+    ['*.cdn.example', 'https://evil/?a.cdn.example', false],
+    ['cdn*', 'https://cdn.example:8443/x', false],
+    ['cdn-*.s3.*.amazonaws.com', 'https://cdn-1.s3.eu.amazonaws.com/x', true],
+    ['a.example', 'https://aXexample/x', false],
+  ]
+  for (const [pattern, url, isAllowed] of cases) {
+    t.equal(hostMatcher([pattern])(new URL(url)), isAllowed, `${pattern} ${url}`)
+  }
+})
