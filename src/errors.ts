@@ -1,4 +1,4 @@
-// The error types, the HTTP statuses of their codes, and the words for why a certificate fails.
+// Defines the errors, the HTTP statuses of their codes, and the words for why a certificate fails.
 
 /**
  * Codes a client may see. The first group is the distribution specification's own; the second is
@@ -91,6 +91,17 @@ export class UsageError extends Error {
     super(problems.map(({ path, message }) => `${path}: ${message}`).join('\n'))
     this.problems = problems
   }
+}
+
+/** What anything that was thrown says of itself. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** The code that the system or Node gave an error, such as `ENOENT`; its text where it has none. */
+export function systemCode(error: unknown): string {
+  const code: unknown = error instanceof Error && 'code' in error ? error.code : undefined
+  return typeof code === 'string' ? code : String(error)
 }
 
 const verificationReasons: Readonly<Record<string, string>> = {

@@ -5,7 +5,7 @@ import { commandNamed } from './cli/command.ts'
 import { commands } from './cli/commands.ts'
 import { helpOf, overviewOf } from './cli/help.ts'
 import { outliveReaders, printNote, printVersion } from './cli/output/print.ts'
-import { UsageError } from './errors.ts'
+import { messageOf, UsageError } from './errors.ts'
 
 // Bodies arrive in pieces of 64 KiB outside of the heap, which a collection of the young generation
 // gives back. It collects the more rarely the larger it is: grown to its limit, 80 MiB lie around.
@@ -42,7 +42,7 @@ function report(error: unknown): number {
     for (const { path, message } of error.problems) printNote(`${path}: ${message}`)
     return 2
   }
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   if (
     error instanceof Error &&
     'code' in error &&

@@ -4,6 +4,7 @@ import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { isNewer, nameOf, parseCrls, type Crl } from '../listener/trust/crl-parser.ts'
 import { parseCertificates } from '../rules/pem-files.ts'
+import { messageOf } from '../errors.ts'
 
 /**
  * What is wrong with the files of `tls` now: unreadable, not valid yet, expired, outdated beyond
@@ -38,7 +39,7 @@ async function check(
     const problem = judge(await readFile(file))
     return problem === undefined ? [] : [`${path}: ${problem}`]
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     return [`${path}: cannot be used: ${reason}`]
   }
 }

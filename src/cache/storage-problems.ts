@@ -1,7 +1,7 @@
 // What keeps the cache from storing: told in the log once a minute, and to whoever asks for it.
 import type { Logger } from 'pino'
-import { codeOf } from './disk/folder.ts'
 import { createQuietLog } from '../rules/quiet-log.ts'
+import { systemCode } from '../errors.ts'
 
 export interface StorageProblems {
   /** Takes note that something could not be stored; the answer to the client does not suffer. */
@@ -20,7 +20,7 @@ export function createStorageProblems(log: Logger): StorageProblems {
 
   function note(error: unknown, what: string): void {
     const at = performance.now()
-    last = { at, text: `${what} failed: ${codeOf(error)}` }
+    last = { at, text: `${what} failed: ${systemCode(error)}` }
     const suppressed = quiet('storage')
     if (suppressed === undefined) return
     log.error(

@@ -9,10 +9,9 @@ import {
 import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, systemCode } from '../errors.ts'
 import { algorithmOf, hasherFor, hexOf, isDigest, type Digest } from '../oci/digest.ts'
 import {
-  codeOf,
   newTemporary,
   prepareFolder,
   syncFolder,
@@ -181,7 +180,7 @@ async function present<T>(result: Promise<T>): Promise<T | undefined> {
   try {
     return await result
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
+    if (systemCode(error) === 'ENOENT') return undefined
     throw error
   }
 }

@@ -11,7 +11,7 @@ import {
   stringify,
   type Document,
 } from 'yaml'
-import { UsageError, type Problem } from '../errors.ts'
+import { messageOf, UsageError, type Problem } from '../errors.ts'
 import { decode, type Finding } from './decode.ts'
 import type { ConfigDraft } from './draft.ts'
 import { defaultRedirects, defaultUrl } from './registries.ts'
@@ -81,7 +81,7 @@ function toPlain(document: Document, file: string): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 })
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error)
+    const reason = messageOf(error)
     throw new UsageError([{ path: file, message: `cannot be used: ${reason}` }])
   }
 }

@@ -1,7 +1,7 @@
 // Takes new files into use without a restart: everything, or one listener's files, or none of them.
 import { setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
-import { UsageError, type Problem } from '../errors.ts'
+import { messageOf, UsageError, type Problem } from '../errors.ts'
 import { watchFiles, type FileWatch } from './watch.ts'
 
 /** What is prepared and swapped at once: everything, or what one listener reads from its files. */
@@ -148,7 +148,7 @@ export function createReloader(options: ReloaderOptions): Reloader {
 /** What an error that is thrown while a part is prepared says is wrong with it. */
 export function problemsOf(path: string, error: unknown): readonly Problem[] {
   if (error instanceof UsageError) return error.problems
-  return [{ path, message: error instanceof Error ? error.message : String(error) }]
+  return [{ path, message: messageOf(error) }]
 }
 
 function isRefused({ problems }: PreparedPart): boolean {

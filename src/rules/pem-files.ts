@@ -1,6 +1,7 @@
 // Reads the files that a config names, so that an operator understands what is wrong with them.
 import { X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
+import { messageOf, systemCode } from '../errors.ts'
 
 const readingFailures: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
@@ -18,7 +19,7 @@ export function readBinaryFile(file: string): Buffer {
   try {
     return readFileSync(file)
   } catch (cause) {
-    const code = (cause as NodeJS.ErrnoException).code ?? String(cause)
+    const code = systemCode(cause)
     throw new Error(`cannot read ${file}: ${readingFailures[code] ?? code}`, { cause })
   }
 }
@@ -89,7 +90,7 @@ export function attempt<Value>(read: () => Value, tell: Tell): Value | undefined
   try {
     return read()
   } catch (error) {
-    tell(error instanceof Error ? error.message : String(error))
+    tell(messageOf(error))
     return undefined
   }
 }

@@ -1,6 +1,6 @@
 // Pulls whole images through the cache before anybody asks for them.
 import type { Cache } from '../cache/cache.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import type { Descriptor } from './documents.ts'
@@ -58,7 +58,7 @@ export async function preloadImages(
   await forEach([...names.entries()], options.jobs, async ([at, name]) => {
     results[at] = await preloadImage(name, options, counted).catch((error: unknown) => ({
       name,
-      message: error instanceof Error ? error.message : String(error),
+      message: messageOf(error),
     }))
   })
   return {
@@ -124,7 +124,7 @@ async function pullBlob(
     // Layers that must not be distributed are on the hosts of who made them.
     const isForeign = /foreign|nondistributable/.test(blob.mediaType)
     if (isForeign && error instanceof GatewayError && error.code === 'BLOB_UNKNOWN') return 0
-    throw new Error(`${blob.digest}: ${error instanceof Error ? error.message : String(error)}`, {
+    throw new Error(`${blob.digest}: ${messageOf(error)}`, {
       cause: error,
     })
   }

@@ -1,6 +1,6 @@
 // What an image of an upstream consists of: its manifests are pulled for it, its blobs are not.
 import type { Cache, Found, Small } from '../cache/cache.ts'
-import { GatewayError } from '../errors.ts'
+import { GatewayError, messageOf } from '../errors.ts'
 import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import { readManifest } from '../oci/manifest.ts'
@@ -123,7 +123,7 @@ async function addReferrers(
   const doubts: string[] = []
   const unlessFailing = async (what: string, work: () => Promise<void>) =>
     work().catch((error: unknown) => {
-      doubts.push(`${what}: ${error instanceof Error ? error.message : String(error)}`)
+      doubts.push(`${what}: ${messageOf(error)}`)
     })
 
   async function addOne(pull: () => Promise<Found<Small>> | Found<Small>): Promise<void> {

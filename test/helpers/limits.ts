@@ -1,7 +1,7 @@
 // Takes resources away from this very process, and gives them back: real errors of a real kernel.
 import { spawnSync } from 'node:child_process'
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
-import { codeOf } from '../../src/cache/disk/folder.ts'
+import { systemCode } from '../../src/errors.ts'
 
 /** No file grows beyond so many bytes, until the returned function is called: EFBIG. */
 export function limitFiles(bytes: number): () => void {
@@ -24,7 +24,7 @@ export function exhaustDescriptors(): () => void {
   try {
     for (;;) taken.push(openSync('/dev/null', 'r'))
   } catch (error) {
-    if (codeOf(error) !== 'EMFILE') throw error
+    if (systemCode(error) !== 'EMFILE') throw error
   }
   return () => {
     for (const fd of taken) closeSync(fd)

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { UsageError } from '../../errors.ts'
+import { systemCode, UsageError } from '../../errors.ts'
 
 export interface Folder {
   blobs: string
@@ -56,7 +56,9 @@ export function prepareFolder(dir: string): Folder {
     removeLeftovers(folder.tmp)
   } catch (error) {
     if (found === undefined) {
-      throw problem(`${dir} cannot be written (${codeOf(error)}): create it for the user of this`)
+      throw problem(
+        `${dir} cannot be written (${systemCode(error)}): create it for the user of this`,
+      )
     }
   }
   return folder
@@ -74,7 +76,7 @@ export async function writeProblem(folder: Folder): Promise<string | undefined> 
     await writeFile(probe, Buffer.alloc(4096))
     return undefined
   } catch (error) {
-    return codeOf(error)
+    return systemCode(error)
   } finally {
     await rm(probe, { force: true }).catch(() => undefined)
   }
@@ -90,10 +92,6 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-export function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? String(error)
-}
-
 function formatOf(dir: string): number | undefined {
   try {
     const found = Number.parseInt(readFileSync(join(dir, 'format'), 'utf8'), 10)
@@ -101,7 +99,7 @@ function formatOf(dir: string): number | undefined {
     return found
   } catch (error) {
     if (error instanceof UsageError) throw error
-    const code = codeOf(error)
+    const code = systemCode(error)
     if (code === 'ENOENT') return undefined
     if (code === 'ENOTDIR') throw problem(`${dir} is not a folder`)
     throw problem(`${dir} cannot be read (${code}): give the user of this access to it`)
@@ -125,7 +123,7 @@ function isAlive(pid: number): boolean {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    return codeOf(error) === 'EPERM'
+    return systemCode(error) === 'EPERM'
   }
 }
 

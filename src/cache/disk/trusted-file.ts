@@ -2,10 +2,9 @@
 import { close, fstatSync, open, read } from 'node:fs'
 import { promisify } from 'node:util'
 import type { Logger } from 'pino'
-import { GatewayError } from '../../errors.ts'
+import { GatewayError, systemCode } from '../../errors.ts'
 import { algorithmOf, digestOf, hexOf, type Digest } from '../../oci/digest.ts'
 import type { Small } from '../cache.ts'
-import { codeOf } from './folder.ts'
 import type { Memory } from '../memory.ts'
 import { drop, hashOf, type OpenFile } from './open-file.ts'
 import type { Store } from '../store.ts'
@@ -42,7 +41,7 @@ export function createTrustedFiles(options: TrustedFilesOptions): TrustedFiles {
     try {
       return await openFile(store.pathOf(digest), 'r')
     } catch (error) {
-      const code = codeOf(error)
+      const code = systemCode(error)
       if (code === 'ENOENT') return undefined
       // Out of descriptors: those that nobody is using are given back for the next request.
       if (code === 'EMFILE' || code === 'ENFILE') onExhausted()

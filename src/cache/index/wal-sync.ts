@@ -3,7 +3,8 @@ import { closeSync, fdatasyncSync, openSync } from 'node:fs'
 import { open } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import type { DatabaseSync } from 'node:sqlite'
-import { codeOf, syncFolder } from '../disk/folder.ts'
+import { syncFolder } from '../disk/folder.ts'
+import { systemCode } from '../../errors.ts'
 
 export interface Durability {
   /** Resolves to whether there was something to do. On the thread pool: it takes what the disk takes. */
@@ -59,7 +60,7 @@ export function createDurability(sqlite: DatabaseSync, path: string): Durability
         closeSync(fd)
       } catch (error) {
         // Somebody has taken the folder away.
-        if (codeOf(error) !== 'ENOENT') throw error
+        if (systemCode(error) !== 'ENOENT') throw error
       }
     },
   }

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { isIP } from 'node:net'
-import { UsageError } from '../../errors.ts'
+import { systemCode, UsageError } from '../../errors.ts'
 import type { AuthorityFolder } from '../../pki/state/folder.ts'
 import { keyAlgorithms, type KeyAlgorithm } from '../../pki/key.ts'
 import { isDnsName } from '../../pki/name-rules.ts'
@@ -74,7 +74,7 @@ export function readGiven(file: string, option: string): Buffer {
   try {
     return readFileSync(file === '-' ? 0 : file)
   } catch (error) {
-    const message = `cannot read ${file}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`
+    const message = `cannot read ${file}: ${systemCode(error)}`
     throw new UsageError([{ path: option, message }])
   }
 }

@@ -3,7 +3,7 @@ import { KeyObject, X509Certificate as NodeCertificate } from 'node:crypto'
 import { join } from 'node:path'
 import 'reflect-metadata'
 import { X509Certificate } from '@peculiar/x509'
-import { UsageError } from '../../errors.ts'
+import { messageOf, UsageError } from '../../errors.ts'
 import { authorityOf, type Authority } from '../authority.ts'
 import { checkWritable, inFolder, readIfThere } from './files.ts'
 import { readKey } from '../key.ts'
@@ -87,7 +87,7 @@ function told<T>(file: string, read: () => T): T {
   try {
     return read()
   } catch (error) {
-    throw unusable(file, error instanceof Error ? error.message : String(error))
+    throw unusable(file, messageOf(error))
   }
 }
 

@@ -3,7 +3,7 @@ import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { compare as bcryptCompare, truncates } from 'bcryptjs'
 import { LRUCache } from 'lru-cache'
-import { GatewayError, UsageError, type Problem } from '../../errors.ts'
+import { GatewayError, systemCode, UsageError, type Problem } from '../../errors.ts'
 
 export interface Passwords {
   /** Whether this is the user's password, where it was checked before; costs nothing. */
@@ -79,7 +79,7 @@ function read(file: string): string {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    const code = systemCode(error)
     throw new UsageError([problem(`cannot read ${file}: ${code}`)])
   }
 }

@@ -21,7 +21,7 @@ import {
 } from 'node:fs'
 import { createLocalJWKSet, SignJWT, type JSONWebKeySet, type JWK, type JWTPayload } from 'jose'
 import type { Logger } from 'pino'
-import { UsageError } from '../../errors.ts'
+import { systemCode, UsageError } from '../../errors.ts'
 import type { KeySource } from '../../identity/jwks.ts'
 
 export interface TokenKeys {
@@ -129,7 +129,7 @@ function openFile(file: string, now: number, log: Logger): SigningKey[] {
   } catch (error) {
     const made = readKeys(file)
     if (made !== undefined) return made
-    throw unusable(`cannot be made at ${file}: ${codeOf(error)}`)
+    throw unusable(`cannot be made at ${file}: ${systemCode(error)}`)
   }
 }
 
@@ -139,8 +139,8 @@ export function readKeys(file: string): SigningKey[] | undefined {
   try {
     text = readFileSync(file, 'utf8')
   } catch (error) {
-    if (codeOf(error) === 'ENOENT') return undefined
-    throw unusable(`cannot read ${file}: ${codeOf(error)}`)
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw unusable(`cannot read ${file}: ${systemCode(error)}`)
   }
   const blocks = text.matchAll(
     /(?:^Created: (\S+)\n)?(-----BEGIN PRIVATE KEY-----[^-]+-----END PRIVATE KEY-----)/gm,
@@ -208,8 +208,4 @@ function writeTemporary(file: string, keys: readonly SigningKey[]): string {
 
 function unusable(message: string): UsageError {
   return new UsageError([{ path: 'auth.tokenService.key', message }])
-}
-
-function codeOf(error: unknown): string {
-  return (error as NodeJS.ErrnoException).code ?? String(error)
 }

@@ -6,6 +6,7 @@ import { readSmall, type Archive } from './archive.ts'
 import type { StoredImage } from './archive-image.ts'
 import { BadArchive } from '../bad-archive.ts'
 import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from '../documents.ts'
+import { messageOf } from '../../errors.ts'
 
 /** Where a layout says what it holds. */
 export const layoutIndex = 'index.json'
@@ -71,7 +72,7 @@ function factsOf(bytes: Buffer, mediaType: string, path: string) {
   try {
     facts = readManifest(bytes)
   } catch (error) {
-    throw new BadArchive(path, error instanceof Error ? error.message : String(error), error)
+    throw new BadArchive(path, messageOf(error), error)
   }
   if (facts.mediaType === mediaType) return facts
   throw new BadArchive(path, `the manifest is ${facts.mediaType} but is listed as ${mediaType}`)

@@ -1,5 +1,6 @@
 // The Authorization header for the repositories of one upstream: learnt from its challenges, shared
 // between requests, renewed before it runs out, forgotten when it is refused.
+import { LRUCache } from 'lru-cache'
 import { parseChallenges, realmProblem, trustedRealm, type Challenge } from './challenge.ts'
 import { CredentialsUnavailable, type Credentials } from './credentials.ts'
 import { failureFor, type Failure, type Subject } from '../failure.ts'
@@ -48,7 +49,7 @@ export interface AuthorizerOptions extends GrantOptions {
 
 type Bearer = Challenge & { scheme: 'bearer' }
 
-/** Repositories remembered; the one learnt first is forgotten first. */
+/** Repositories remembered; the one asked for least lately is forgotten first. */
 const remembered = 1000
 
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
@@ -140,15 +141,15 @@ interface Memory {
 }
 
 function createMemory(now: () => number): Memory {
-  const entries = new Map<string, { authorization: Authorization; expiresAt: number }>()
+  const entries = new LRUCache<string, { authorization: Authorization; expiresAt: number }>({
+    max: remembered,
+  })
   return {
     get(key) {
       const entry = entries.get(key)
       return entry !== undefined && now() < entry.expiresAt ? entry.authorization : undefined
     },
     learn(key, authorization, expiresAt) {
-      entries.delete(key)
-      if (entries.size >= remembered) entries.delete(entries.keys().next().value ?? '')
       entries.set(key, { authorization, expiresAt })
       return authorization
     },
