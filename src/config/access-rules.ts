@@ -85,7 +85,10 @@ function checkNamesOfRules(rules: ConfigDraft['policy']['rules'], tell: Tell): v
 function checkSubjects(rules: ConfigDraft['policy']['rules'], tell: Tell): void {
   for (const [index, { who }] of rules.entries()) {
     if (who?.subject === undefined || who.issuer !== undefined) continue
-    for (const [at, pattern] of who.subject.entries()) {
+    // What is no text is told by the schema, and left out.
+    const patterns: (string | undefined)[] = who.subject
+    for (const [at, pattern] of patterns.entries()) {
+      if (pattern === undefined) continue
       if (compileNamePattern(pattern) !== undefined) continue
       const message = `must be parts such as CN=edge-*,O=Example or *,O=Example, and ${pattern} is not`
       tell(['policy', 'rules', String(index), 'who', 'subject', String(at)], message)

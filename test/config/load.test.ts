@@ -194,3 +194,11 @@ defaultUpstream: docker.io
   t.same(await loadConfig(again), config)
   t.match(effectiveConfig(config), /tagTtl: 90s/)
 })
+
+t.test('a subject that is no text is told, whatever stands there', async (t) => {
+  const file = join(t.testdir({}), 'gateway.yaml')
+  for (const wrong of ['[[]]', '[{}]', '[null]', '[1]']) {
+    await writeFile(file, `policy: { rules: [{ who: { subject: ${wrong} } }] }\n`)
+    await t.rejects(loadConfig(file), { message: /policy\.rules\.0\.who\.subject\.0: / }, wrong)
+  }
+})
