@@ -2,9 +2,9 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { certificateProblems } from './admin/certificates.ts'
+import { readinessOf } from './admin/readiness.ts'
 import { createMetrics } from './admin/metrics.ts'
-import { createAdmin, type Readiness } from './admin/server.ts'
+import { createAdmin } from './admin/server.ts'
 import type { Cache } from './cache/cache.ts'
 import { openCache } from './cache/open-cache.ts'
 import type { Config } from './config/schema.ts'
@@ -14,8 +14,9 @@ import { certificateInUse, expiriesInUse } from './listener/reload-tls.ts'
 import { createServer, listen } from './listener/server.ts'
 import { listenerUrls } from './listener/urls.ts'
 import { prepareLive, type Reporting } from './live.ts'
+import { openAuditLog } from './log.ts'
 import { createAnswers } from './registry/answer.ts'
-import { createRecorder, tellTagPull } from './registry/request-record.ts'
+import { createRecorder } from './registry/request-record.ts'
 import { createPull } from './registry/pull.ts'
 import { createShares } from './registry/shares.ts'
 import { createRegistryServer } from './registry/server.ts'
@@ -44,10 +45,13 @@ export interface GatewayOptions {
 }
 
 /** Throws UsageError where the config, or a file or folder that it names, cannot be used. */
-export async function startGateway(config: Config, options: GatewayOptions): Promise<Gateway> {
-  const { log } = options
+export async function startGateway(
+  config: Config,
+  { log, source }: GatewayOptions,
+): Promise<Gateway> {
   const metrics = createMetrics()
-  const current = await readFirst(config, { log, metrics })
+  const reporting = { log, metrics, audit: openAuditLog(config.audit, log) }
+  const current = await readFirst(config, reporting)
   const cache = openCache({
     ...config.cache,
     openUpstream: createFairQueue({
@@ -63,19 +67,15 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
   })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
-  const registry = wireRegistry(config, {
-    current,
-    cache,
-    log,
-    metrics,
-    origins: () => urls.admin,
-  })
+  const wiring = { current, cache, log, metrics, origins: () => urls.admin }
+  const registry = wireRegistry(config, wiring)
   const admin = createAdmin({
     config: config.admin,
     metrics,
     log,
     limits: limitsOf(current),
     gatewayUrls: () => urls.gateway,
+    audit: reporting.audit.write,
     mayAdminister: (caller) => current.live.access.mayAdminister(caller),
     readiness: async () =>
       readinessOf(current.live.config, registry, [
@@ -90,6 +90,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     await cache.close()
     // What nobody waits for any more may take an upstream's time limits to end.
     await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
+    reporting.audit.close()
     return cut
   }
 
@@ -105,8 +106,7 @@ export async function startGateway(config: Config, options: GatewayOptions): Pro
     }
     nameUrls()
     const servers = [registry.server, admin.server]
-    const { source } = options
-    const renewal = followFiles({ current, servers, source, log, metrics, onTaken: nameUrls })
+    const renewal = followFiles({ current, servers, source, ...reporting, onTaken: nameUrls })
     const inUse = () => [...servers.flatMap(expiriesInUse), ...current.live.upstreams.expiries]
     metrics.expiries(inUse)
     const forgetExpiry = watchExpiry(inUse, log)
@@ -152,9 +152,15 @@ function wireRegistry(
     log,
     metrics,
     origins,
-  }: Reporting & { current: Current; cache: Cache; origins: () => readonly string[] },
+  }: Omit<Reporting, 'audit'> & {
+    current: Current
+    cache: Cache
+    origins: () => readonly string[]
+  },
 ): FastifyInstance {
-  const record = createRecorder(log, metrics.request)
+  const record = createRecorder(log, metrics.request, (exchange) => {
+    if (current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
+  })
   return createRegistryServer({
     pull: createPull({
       cache,
@@ -162,9 +168,6 @@ function wireRegistry(
       answers: createAnswers(record),
       record,
       takeShare: createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller }),
-      onTagPull: (exchange) => {
-        if (current.live.config.audit.tagPulls) tellTagPull(log, exchange)
-      },
     }),
     tokens: () => current.live.tokens,
     record,
@@ -178,18 +181,4 @@ function wireRegistry(
         onRefusedCaller: metrics.refusedCaller,
       }),
   })
-}
-
-async function readinessOf(
-  { listen, admin }: Config,
-  { server }: FastifyInstance,
-  cacheProblems: readonly string[],
-): Promise<Readiness> {
-  const problems = [
-    ...(server.listening ? [] : ['the gateway is not listening']),
-    ...(listen.insecureHttp ? [] : await certificateProblems(listen.tls, 'listen.tls')),
-    ...(await certificateProblems(admin.tls, 'admin.tls')),
-    ...cacheProblems,
-  ]
-  return { ok: problems.length === 0, problems }
 }

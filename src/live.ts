@@ -2,10 +2,11 @@
 import type { Logger } from 'pino'
 import type { Metrics } from './admin/metrics.ts'
 import type { Config } from './config/schema.ts'
-import { createChooser, createUpstreamChooser } from './config/upstream-names.ts'
+import { createChoosers } from './config/upstream-names.ts'
 import { UsageError, type Problem } from './errors.ts'
 import type { Access } from './registry/access.ts'
-import { createAuthorization } from './registry/authorization.ts'
+import type { AuditLog } from './log.ts'
+import { createAuthorization, type Authorization } from './registry/authorization.ts'
 import type { Chooser } from './registry/target.ts'
 import type { TokenRoutes } from './registry/token/routes.ts'
 import { createUpstreams, type openIdentities, type Upstreams } from './upstream/upstreams.ts'
@@ -16,6 +17,7 @@ export interface Live {
   choose: Chooser
   access: Access
   tokens: TokenRoutes | undefined
+  onTagPull: Authorization['onTagPull']
   upstreams: Upstreams
   /**
    * Does what only the one in use may do: makes and replaces token keys, logs and meters what should
@@ -29,6 +31,7 @@ export interface Live {
 export interface Reporting {
   log: Logger
   metrics: Metrics
+  audit: AuditLog
 }
 
 /**
@@ -38,12 +41,17 @@ export interface Reporting {
 export function prepareLive(
   config: Config,
   identities: Awaited<ReturnType<typeof openIdentities>>,
-  { log, metrics }: Reporting,
+  { log, metrics, audit }: Reporting,
 ): Live {
-  const choose: Chooser = { place: createChooser(config), named: createUpstreamChooser(config) }
+  const choose: Chooser = createChoosers(config)
   const problems: Problem[] = []
   const authorization = attempt(problems, () =>
-    createAuthorization(config, { choose, log, onRefusal: metrics.refusedCaller }),
+    createAuthorization(config, {
+      choose,
+      log,
+      audit: audit.write,
+      onRefusal: metrics.refusedCaller,
+    }),
   )
   const upstreams = attempt(problems, () =>
     createUpstreams({ upstreams: config.upstreams, identities, log, metrics }),
@@ -55,16 +63,19 @@ export function prepareLive(
     void close()
     throw new UsageError(problems)
   }
-  const { access, tokens } = authorization
+  const { access, tokens, onTagPull } = authorization
   return {
     config,
     choose,
     access,
     tokens,
+    onTagPull,
     upstreams,
     begin() {
+      const opened = audit.prepare(config.audit)
       authorization.start()
       upstreams.announce()
+      opened.swap()
     },
     close,
   }

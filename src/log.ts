@@ -1,7 +1,10 @@
-// Logs JSON lines to standard output, buffered, because a write per request costs more than the request.
+// Logs JSON lines to standard output, buffered, because a write per request costs more than the request;
+// and the audit to a file of its own, where there is one.
+import { closeSync, openSync } from 'node:fs'
 import { pino, type Logger } from 'pino'
 import { PinoPretty } from 'pino-pretty'
 import type { Config } from './config/schema.ts'
+import { UsageError } from './errors.ts'
 import { printable, printableLines } from './rules/printable.ts'
 
 export interface Log {
@@ -57,5 +60,82 @@ function options(level: string) {
     base: { pid: process.pid },
     timestamp: pino.stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
+  }
+}
+
+export interface AuditLog {
+  /** Writes one line, whatever the level of the log. */
+  write: (facts: Readonly<Record<string, unknown>>) => void
+  /**
+   * Looks whether what `config` says can be opened, and at `swap` opens it, the same file anew too.
+   * Throws UsageError.
+   */
+  prepare: (config: Config['audit']) => { swap: () => void }
+  /** Writes what is under way and closes the file. */
+  close: () => void
+}
+
+/** Bytes of audit lines that wait for a file that takes none; what is more is left out, and told. */
+const auditBuffer = 16 * 2 ** 20
+
+/** Throws UsageError where the file of `audit.file` cannot be opened. */
+export function openAuditLog(config: Config['audit'], log: Logger): AuditLog {
+  let target = openAuditTarget(config, log)
+  return {
+    write: (facts) => target.logger.info(facts, 'audit'),
+    prepare(next) {
+      if (next.file !== undefined) closeSync(openAuditFile(next.file))
+      return {
+        swap() {
+          try {
+            const opened = openAuditTarget(next, log)
+            target.close()
+            target = opened
+          } catch (error) {
+            log.error({ err: error }, 'cannot open the audit file: the one before stays in use')
+          }
+        },
+      }
+    },
+    close: () => target.close(),
+  }
+}
+
+function openAuditTarget({ file }: Config['audit'], log: Logger) {
+  if (file === undefined) {
+    return { logger: log.child({}, { level: 'info' }), close: () => undefined }
+  }
+  const destination = pino.destination({
+    fd: openAuditFile(file),
+    sync: false,
+    maxLength: auditBuffer,
+  })
+  let quietUntil = 0
+  const warn = (message: string, error?: unknown) => {
+    if (Date.now() < quietUntil) return
+    quietUntil = Date.now() + 60_000
+    log.error({ file, err: error }, message)
+  }
+  destination.on('error', (error) => warn('cannot write the audit file', error))
+  destination.on('drop', () => warn('the audit file takes no more: lines are lost'))
+  return {
+    logger: pino(options('info'), destination),
+    close() {
+      try {
+        destination.flushSync()
+      } catch (error) {
+        warn('cannot write the end of the audit file', error)
+      }
+      destination.destroy()
+    },
+  }
+}
+
+function openAuditFile(file: string): number {
+  try {
+    return openSync(file, 'a', 0o600)
+  } catch (error) {
+    const code = (error as NodeJS.ErrnoException).code ?? String(error)
+    throw new UsageError([{ path: 'audit.file', message: `cannot open ${file}: ${code}` }])
   }
 }

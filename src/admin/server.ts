@@ -24,6 +24,8 @@ export interface AdminOptions {
   readiness: () => Promise<Readiness>
   /** Whether the policy lets the caller see more than the health checks; everybody, when absent. */
   mayAdminister?: (caller: Identity) => boolean
+  /** Writes an audit line; the log has none otherwise. */
+  audit?: (facts: Readonly<Record<string, unknown>>) => void
   /** The URLs by which a browser reaches the gateway, for trying out its API. */
   gatewayUrls: () => readonly string[]
   log: Logger
@@ -43,6 +45,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     limits,
     mayAdminister = () => true,
   } = options
+  const audit = options.audit ?? (() => undefined)
   const admin = Fastify({
     serverFactory: (handler) =>
       createServer(config, {
@@ -82,7 +85,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     metrics.refusedCaller('policy')
     const who = caller.kind === 'certificate' ? caller.subject : 'anonymous'
     const { remoteAddress: client } = request.raw.socket
-    log.info({ audit: 'refused', client, who, action: 'admin', reason: 'policy' }, 'audit')
+    audit({ audit: 'refused', client, who, how: caller.kind, action: 'admin', reason: 'policy' })
     throw new GatewayError('DENIED', 'the caller may not do this here', { reason: 'policy' })
   })
 

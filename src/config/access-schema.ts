@@ -146,7 +146,7 @@ const Rule = Type.Object(
       'Patterns over `<upstream>/<repository>`; `*` stands within one segment, `**` for any number.',
       {
         default: ['**'],
-        pattern: String.raw`^[a-z0-9._:\[\]*-]+(/[a-z0-9._*-]+)*$`,
+        pattern: String.raw`^[a-z0-9._:\[\]*-]+(/[A-Za-z0-9._*-]+)*$`,
         mustBe: 'a pattern such as docker.io/library/* or registry.local/**',
       },
     ),
@@ -176,12 +176,18 @@ export const Policy = Type.Object(
 
 export const Audit = Type.Object(
   {
+    file: Type.Optional(
+      path(
+        'File that the audit lines go to instead of the log; `/dev/fd/3` is a descriptor. Opened anew by a reload, for log rotation.',
+      ),
+    ),
     tagPulls: Type.Boolean({
       default: false,
-      description: 'Write an audit line for each pull of a tag too, beside those for refusals.',
+      description:
+        'Write an audit line for each pull of a tag too, when it has ended, beside those for refusals.',
     }),
   },
-  section('The audit lines in the log.'),
+  section('The audit lines, which are written whatever `log.level` is.'),
 )
 
 export type AuthConfig = StaticDecode<typeof Auth>

@@ -147,6 +147,10 @@ const Upstream = Type.Object(
         defaultText: 'none; the well-known registries have their own',
       }),
     ),
+    caseSensitive: Type.Boolean({
+      default: false,
+      description: 'Whether its repository names may have capitals, as those of model registries.',
+    }),
     proxy: Type.Optional(text('An HTTP proxy on the way to this upstream.', { valueText: 'URL' })),
     connectTimeout: limit({
       default: '5s',

@@ -18,7 +18,8 @@ type Upstreams = Pick<Config, 'upstreams' | 'defaultUpstream'>
 
 /**
  * Chooses by `ns`, the header, a leading path segment that names an upstream, the default, in this
- * order; the name is the one that the upstream has (`rewrite`). Throws GatewayError NAME_UNKNOWN.
+ * order; the name is the one that the upstream has (`rewrite`), and a segment that names the upstream
+ * that `ns` or the header names is dropped. Throws GatewayError NAME_UNKNOWN.
  */
 export function createChooser(config: Upstreams): (asked: Asked & { name: string }) => Place {
   const named = createLookup(config)
@@ -28,10 +29,13 @@ export function createChooser(config: Upstreams): (asked: Asked & { name: string
 
   return (asked) => {
     const upstream = named(asked)
-    if (upstream !== undefined) return placed(upstream, asked.name)
     const slash = asked.name.indexOf('/')
     const leading = findUpstream(asked.name.slice(0, Math.max(slash, 0)))
-    if (leading !== undefined) return placed(leading, asked.name.slice(slash + 1))
+    // Some mirrors are asked with the upstream's name both ways.
+    if (leading !== undefined && (upstream ?? leading) === leading) {
+      return placed(leading, asked.name.slice(slash + 1))
+    }
+    if (upstream !== undefined) return placed(upstream, asked.name)
     if (config.defaultUpstream !== undefined) return placed(config.defaultUpstream, asked.name)
     throw unknown('the request names no upstream, and there is no defaultUpstream')
   }
@@ -40,6 +44,15 @@ export function createChooser(config: Upstreams): (asked: Asked & { name: string
 /** The same for requests without a repository, such as the catalog; undefined: none is named. */
 export function createUpstreamChooser(config: Upstreams): (asked: Asked) => string | undefined {
   return createLookup(config)
+}
+
+/** Every look-up among the names that a gateway needs. */
+export function createChoosers(config: Upstreams) {
+  return {
+    place: createChooser(config),
+    named: createUpstreamChooser(config),
+    isCaseSensitive: (upstream: string) => config.upstreams[upstream]?.caseSensitive === true,
+  }
 }
 
 /**

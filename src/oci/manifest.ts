@@ -45,7 +45,8 @@ function readDocument(bytes: Buffer): Record<string, unknown> {
     return readStrictObject(bytes)
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : 'is no JSON'
-    throw invalid(cause instanceof SyntaxError ? 'is no JSON' : message, cause)
+    // A parser's own message would quote the document.
+    throw invalid(cause instanceof SyntaxError ? 'is no JSON' : message)
   }
 }
 
@@ -97,6 +98,6 @@ function isDockerConfig(config: unknown): boolean {
   return typeof mediaType === 'string' && mediaType.startsWith('application/vnd.docker.container.')
 }
 
-function invalid(what: string, cause?: unknown): GatewayError {
-  return new GatewayError('MANIFEST_INVALID', `the manifest ${what}`, { cause })
+function invalid(what: string): GatewayError {
+  return new GatewayError('MANIFEST_INVALID', `the manifest ${what}`)
 }

@@ -30,10 +30,39 @@ export function parseRange(
   return { first: Number(from), last: to === '' ? size - 1 : Math.min(Number(to), size - 1) }
 }
 
-/** Whether an entity-tag list (If-None-Match) holds `etag`; comparison is weak, `*` holds all. */
+/** Ranges in one request; of more, and of more bytes than there are, everything is the answer. */
+const mostRanges = 1024
+
+/**
+ * The same for a header that may have several ranges: those of them that have bytes, in their order.
+ * One alone is no list.
+ */
+export function parseRanges(
+  header: string | undefined,
+  size: number | undefined,
+): ByteRange | ByteRange[] | 'all' | 'unsatisfiable' | 'unknown' {
+  if (header?.includes(',') !== true) return parseRange(header, size)
+  const texts = header
+    .slice(header.indexOf('=') + 1)
+    .split(',', mostRanges + 1)
+    .filter((text) => text.trim() !== '')
+  if (!/^bytes=/i.test(header) || texts.length > mostRanges) return 'all'
+  const parsed = texts.map((text) => parseRange(`bytes=${text}`, size))
+  if (parsed.includes('all')) return 'all'
+  if (parsed.includes('unknown')) return 'unknown'
+  const ranges = parsed.filter((range) => typeof range !== 'string')
+  const [first] = ranges
+  if (first === undefined) return 'unsatisfiable'
+  if (ranges.length === 1) return first
+  const bytes = ranges.reduce((sum, range) => sum + range.last + 1 - range.first, 0)
+  return bytes > (size ?? 0) ? 'all' : ranges
+}
+
+/** Whether an entity-tag list (If-None-Match) holds `etag`; comparison is weak, `*` alone holds all. */
 export function matchesEtag(header: string, etag: string): boolean {
+  if (header.trim() === '*') return true
   return header
     .split(',')
     .map((entry) => entry.trim().replace(/^W\//, ''))
-    .some((entry) => entry === '*' || entry === etag)
+    .includes(etag)
 }

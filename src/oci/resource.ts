@@ -17,10 +17,13 @@ const namePattern =
   /^[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:\/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$/
 const tagPattern = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/
 const longestName = 255
+/** Characters of a name that may have the name of an upstream before it. */
+const longestPath = 2 * longestName + 1
 
 /**
  * Parses the raw path of a request, without its query. Works on the undecoded text because a
- * decoded one no longer tells `a%2Fb` from `a/b`.
+ * decoded one no longer tells `a%2Fb` from `a/b`. Names may have capitals, and the name of an
+ * upstream before them: `isRepositoryName` judges what is left without it.
  * @throws GatewayError NAME_INVALID, DIGEST_INVALID, MANIFEST_UNKNOWN, NOT_FOUND, REQUEST_INVALID
  */
 export function parseResource(rawPath: string): Resource {
@@ -45,9 +48,9 @@ export function parseResource(rawPath: string): Resource {
   throw notFound()
 }
 
-/** Whether `name` is a repository name (at most 255 characters). */
-export function isRepositoryName(name: string): boolean {
-  return name.length <= longestName && namePattern.test(name)
+/** Whether `name` is a repository name (at most 255 characters), which has no capitals by the grammar. */
+export function isRepositoryName(name: string, { capitals = false } = {}): boolean {
+  return name.length <= longestName && namePattern.test(capitals ? name.toLowerCase() : name)
 }
 
 /** Whether `text` is a tag (at most 128 characters). */
@@ -66,13 +69,15 @@ function manifest(name: string, reference: string): Resource {
 
 function nameOf(segments: readonly string[]): string {
   const name = segments.join('/')
-  if (!isRepositoryName(name)) {
-    throw new GatewayError(
-      'NAME_INVALID',
-      'a repository name is lower-case letters, digits and single . _ - between them, parted by /',
-    )
-  }
+  if (name.length > longestPath || !namePattern.test(name.toLowerCase())) throw invalidName()
   return name
+}
+
+export function invalidName(): GatewayError {
+  return new GatewayError(
+    'NAME_INVALID',
+    'a repository name is lower-case letters, digits and single . _ - between them, parted by /',
+  )
 }
 
 function digestIn(text: string): Digest {

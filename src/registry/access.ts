@@ -1,14 +1,16 @@
 // May this request go on? Identity, `auth.require` and policy in one verdict, and its audit line.
 import type { IncomingMessage } from 'node:http'
-import type { Logger } from 'pino'
+import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
 import { challengeHeader, judge, type ChallengeSetting, type Verdict } from '../policy/verdict.ts'
 import type { Action, Decision, Policy } from '../policy/policy.ts'
 import type { Subject } from '../policy/subject.ts'
+import type { Caller } from '../identity/certificate.ts'
+import { identityOfCaller, type Audit } from './audit.ts'
 import type { Presented } from './authenticate.ts'
-import { nameOf } from './request-record.ts'
+import type { Exchange } from './request-record.ts'
 
 /** What is to be done, and with what: without a place it is decided by `auth.require` alone. */
 export interface Wanted {
@@ -18,9 +20,15 @@ export interface Wanted {
   scope?: string
 }
 
+/** What of an exchange is needed here. */
+export type Asking = Pick<Exchange, 'req' | 'identity' | 'isAdmitted' | 'resource'>
+
 export interface Access {
-  /** Throws or rejects with GatewayError UNAUTHORIZED, DENIED, TOOMANYREQUESTS or UNAVAILABLE. */
-  admit: (req: IncomingMessage, wanted: Wanted) => Identity | Promise<Identity>
+  /**
+   * Notes in the exchange who it is, and that the caller may do this.
+   * @throws or rejects with GatewayError UNAUTHORIZED, DENIED, TOOMANYREQUESTS or UNAVAILABLE
+   */
+  admit: (exchange: Asking, wanted: Wanted) => Identity | Promise<Identity>
   /** Whether a list may show the repository to the caller. */
   mayList: (identity: Identity, place: Place) => boolean
   /** Whether the token service may put the repository into a token. */
@@ -31,6 +39,7 @@ export interface Access {
 
 export interface AccessOptions {
   presented: (req: IncomingMessage) => Presented | Promise<Presented>
+  callerOf: (socket: Socket) => Caller
   subjectOf: (identity: Identity) => Subject
   policy: Policy
   /** Whether a rule of the policy is about the admin listener. */
@@ -38,46 +47,53 @@ export interface AccessOptions {
   setting: ChallengeSetting
   /** What a challenge says: the realm, where it is not this gateway's own, and the service. */
   challenge: { realm: string | undefined; service: string; ownRealm: boolean; secure: boolean }
-  audit: AuthAudit
-}
-
-export interface AuthAudit {
-  log: Logger
-  /** Counts a refusal by a word of a small set. */
-  onRefusal: (reason: string) => void
+  audit: Audit
 }
 
 export function createAccess(options: AccessOptions): Access {
-  const { presented, subjectOf, policy, setting, audit } = options
+  const { presented, callerOf, subjectOf, policy, setting, audit } = options
 
-  function decide(req: IncomingMessage, wanted: Wanted, from: Presented): Identity {
+  function decide(asking: Asking, wanted: Wanted, from: Presented): Identity {
     const { place, action } = wanted
+    asking.identity = from.identity
     const decision =
       place === undefined
         ? undefined
         : policy.decide(subjectOf(from.identity), action, nameOfPlace(place))
     const verdict = judge(setting, from.shown, decision)
-    if (verdict.kind !== 'allow') throw refusal(options, req, wanted, { from, verdict, decision })
+    if (verdict.kind !== 'allow') {
+      throw refusal(options, asking, wanted, { from, verdict, decision })
+    }
+    asking.isAdmitted = true
     return from.identity
   }
 
+  /** What was shown cannot even be judged: told here, once, and passed on. */
+  function unjudged(asking: Asking, { action, place }: Wanted, error: unknown): unknown {
+    const { req, resource } = asking
+    asking.identity = identityOfCaller(callerOf(req.socket))
+    if (error instanceof GatewayError && error.reason !== undefined) {
+      const { identity } = asking
+      audit.refused({ socket: req.socket, identity, action, place, resource, reason: error.reason })
+    }
+    return error
+  }
+
   return {
-    admit(req, wanted) {
+    admit(asking, wanted) {
+      let from
       try {
-        const from = presented(req)
-        if (from instanceof Promise) return from.then((later) => decide(req, wanted, later))
-        return decide(req, wanted, from)
+        from = presented(asking.req)
       } catch (error) {
-        // Neither a challenge nor a policy: the certificate itself.
-        if (
-          error instanceof GatewayError &&
-          error.code === 'DENIED' &&
-          error.reason !== undefined
-        ) {
-          tell(audit, req, wanted, { who: 'unknown', reason: error.reason, how: 'certificate' })
-        }
-        throw error
+        throw unjudged(asking, wanted, error)
       }
+      if (!(from instanceof Promise)) return decide(asking, wanted, from)
+      return from.then(
+        (later) => decide(asking, wanted, later),
+        (error: unknown) => {
+          throw unjudged(asking, wanted, error)
+        },
+      )
     },
     mayList: (identity, place) =>
       policy.decide(subjectOf(identity), 'list', nameOfPlace(place)).allowed,
@@ -105,14 +121,17 @@ interface Refused {
 
 function refusal(
   options: AccessOptions,
-  req: IncomingMessage,
+  { req, resource }: Asking,
   wanted: Wanted,
   { from, verdict, decision }: Refused,
 ): GatewayError {
   const reason = from.invalid === undefined ? verdict.reason : `token_${from.invalid}`
-  tell(options.audit, req, wanted, {
-    who: nameOf(from.identity),
-    how: from.identity.kind,
+  options.audit.refused({
+    socket: req.socket,
+    identity: from.identity,
+    action: wanted.action,
+    place: wanted.place,
+    resource,
     reason,
     rule:
       verdict.reason === 'policy' || verdict.reason === 'insufficient_scope'
@@ -146,35 +165,4 @@ function refusal(
 
 function scopeOf({ place, scope }: Wanted): string | undefined {
   return scope ?? (place === undefined ? undefined : `repository:${nameOfPlace(place)}:pull`)
-}
-
-interface Told {
-  who: string
-  /** How that was established. */
-  how: string
-  reason: string
-  rule?: string | undefined
-}
-
-/** The audit line of a refusal: who, how known, what, by which rule, from where. */
-function tell(
-  { log, onRefusal }: AuthAudit,
-  req: IncomingMessage,
-  { action, place }: Wanted,
-  { who, how, reason, rule }: Told,
-): void {
-  onRefusal(reason)
-  log.info(
-    {
-      audit: 'refused',
-      client: req.socket.remoteAddress,
-      who,
-      how,
-      action,
-      repository: place === undefined ? undefined : nameOfPlace(place),
-      rule,
-      reason,
-    },
-    'audit',
-  )
 }

@@ -2,26 +2,39 @@
 import { GatewayError } from '../errors.ts'
 import type { Content, Found, Small } from '../cache/cache.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
-import { matchesEtag, parseRange, type ByteRange } from '../oci/range.ts'
+import { isMediaType, isRunByBrowsers } from '../oci/media-type.ts'
+import { matchesEtag, parseRanges, type ByteRange } from '../oci/range.ts'
 import type { Digest } from '../oci/digest.ts'
+import { multipartOf, type Multipart } from './multi-range.ts'
 import type { Exchange, Recorder } from './request-record.ts'
 
 /** Names and values in turn, as `writeHead` takes them without looking at each. */
 export type FlatHeaders = readonly string[]
+
+/** What a browser may do with an answer: nothing. */
+export const contentPolicy = "default-src 'none'; sandbox"
 
 const common = [
   'docker-distribution-api-version',
   'registry/2.0',
   'x-content-type-options',
   'nosniff',
+  'content-security-policy',
+  contentPolicy,
 ] as const
+
+/** The media type as it may be told: what is none, or runs in a browser, is bytes. */
+function typeOf(mediaType: string): string {
+  const isTold = isMediaType(mediaType) && !isRunByBrowsers(mediaType)
+  return isTold ? mediaType : 'application/octet-stream'
+}
 
 /** Headers of content, without its length. */
 export function contentHeaders({ mediaType, digest }: Pick<Content, 'mediaType' | 'digest'>) {
   return [
     ...common,
     'content-type',
-    mediaType,
+    typeOf(mediaType),
     'docker-content-digest',
     digest,
     'etag',
@@ -45,11 +58,13 @@ export function wantedOf(
   { req }: Exchange,
   digest: Digest,
   size: number | undefined,
-): ByteRange | 'all' | 'same' {
+): ByteRange | ByteRange[] | 'all' | 'same' {
   const { range, 'if-none-match': noneMatch, 'if-range': ifRange } = req.headers
   if (noneMatch !== undefined && matchesEtag(noneMatch, `"${digest}"`)) return 'same'
-  if (range === undefined || (ifRange !== undefined && ifRange !== `"${digest}"`)) return 'all'
-  const wanted = parseRange(range, size)
+  // RFC 9110, section 14.2: a range is one of GET only.
+  if (range === undefined || req.method !== 'GET') return 'all'
+  if (ifRange !== undefined && ifRange !== `"${digest}"`) return 'all'
+  const wanted = parseRanges(range, size)
   if (wanted === 'unsatisfiable') {
     throw new GatewayError('RANGE_INVALID', `this content has ${size} bytes`, {
       headers: { 'content-range': `bytes */${size}` },
@@ -59,10 +74,33 @@ export function wantedOf(
   return wanted === 'unknown' ? 'all' : wanted
 }
 
+/** Headers of several parts, their length included. */
+export function partHeaders(content: Pick<Content, 'mediaType' | 'digest'>, parts: Multipart) {
+  const headers: string[] = contentHeaders(content)
+  headers[headers.indexOf('content-type') + 1] = parts.type
+  return [...headers, 'content-length', String(parts.length)]
+}
+
+function partsOfSmall(content: Small, ranges: readonly ByteRange[]) {
+  const { bytes } = content
+  const source = {
+    read: (buffer: Buffer, position: number) => bytes.copy(buffer, 0, position),
+    close: () => undefined,
+  }
+  const parts = multipartOf(source, ranges, bytes.length)
+  const body = Buffer.alloc(parts.length)
+  for (let position = 0; position < body.length;) {
+    const read = parts.content.read(body.subarray(position), position)
+    if (typeof read !== 'number' || read === 0) break
+    position += read
+  }
+  return { headers: partHeaders(content, parts), body }
+}
+
 export interface Answers {
   small: (exchange: Exchange, found: Found<Small>, namespace: string | undefined) => void
-  /** The head of content that is not sent. */
-  head: (exchange: Exchange, headers: FlatHeaders) => void
+  /** The head of content that is not sent; 304 where the client has it already. */
+  head: (exchange: Exchange, digest: Digest, headers: FlatHeaders) => void
   json: (exchange: Exchange, body: string, headers?: FlatHeaders) => void
   /** Answers by the OCI body, or breaks the connection where an answer has begun. */
   error: (exchange: Exchange, error: unknown) => void
@@ -94,6 +132,7 @@ export function createAnswers(record: Recorder): Answers {
     small(exchange, { content, source, stale = false }, namespace) {
       exchange.source = source
       exchange.stale = stale
+      exchange.digest = content.digest
       const extra = requestHeaders(namespace, stale)
       const wanted = wantedOf(exchange, content.digest, content.bytes.length)
       const { res } = exchange
@@ -104,6 +143,10 @@ export function createAnswers(record: Recorder): Answers {
         const headers = headersOf(content)
         res.writeHead(200, extra.length === 0 ? headers : [...headers, ...extra])
         end(exchange, content.bytes)
+      } else if (Array.isArray(wanted)) {
+        const { headers, body } = partsOfSmall(content, wanted)
+        res.writeHead(206, [...headers, ...extra])
+        end(exchange, body)
       } else {
         const { first, last } = wanted
         const range = `bytes ${first}-${last}/${content.bytes.length}`
@@ -113,8 +156,9 @@ export function createAnswers(record: Recorder): Answers {
       }
     },
 
-    head(exchange, headers) {
-      exchange.res.writeHead(200, [...headers])
+    head(exchange, digest, headers) {
+      const isSame = wantedOf(exchange, digest, undefined) === 'same'
+      exchange.res.writeHead(isSame ? 304 : 200, [...headers])
       end(exchange)
     },
 

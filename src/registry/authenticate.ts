@@ -131,7 +131,7 @@ function bearerIn(authorization: string | undefined): string | undefined {
   return authorization === undefined ? undefined : /^bearer +(\S+) *$/i.exec(authorization)?.[1]
 }
 
-function certificateRefused(reason: string): GatewayError {
+export function certificateRefused(reason: string): GatewayError {
   return new GatewayError('DENIED', 'the client certificate is not accepted', { reason })
 }
 

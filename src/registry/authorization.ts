@@ -7,7 +7,9 @@ import { createKeySource } from '../identity/jwks.ts'
 import { createThrottle } from '../identity/throttle.ts'
 import { createPolicy } from '../policy/policy.ts'
 import { createAccess, nameOfPlace, type Access } from './access.ts'
+import { createAudit, type WriteAudit } from './audit.ts'
 import { createCredentials } from './authenticate.ts'
+import type { Exchange } from './request-record.ts'
 import { createSubjects } from './subject.ts'
 import { placeNamed, type Chooser } from './target.ts'
 import { createTokenRoutes, type TokenRoutes } from './token/routes.ts'
@@ -19,12 +21,15 @@ export interface Authorization {
   tokens: TokenRoutes | undefined
   /** Opens the keys that sign tokens, once it is to be used; throws UsageError where that fails. */
   start: () => void
+  /** Tells the audit of a pull by tag that has ended. */
+  onTagPull: (exchange: Exchange) => void
   close: () => Promise<void>
 }
 
 export interface AuthorizationOptions {
   choose: Chooser
   log: Logger
+  audit: WriteAudit
   /** Counts a refusal by a word of a small set. */
   onRefusal: (reason: string) => void
 }
@@ -38,8 +43,9 @@ const failures = { burst: 10, refill: 6000 }
 /** Throws UsageError where a file that `auth` names cannot be used. */
 export function createAuthorization(
   { auth, policy, listen: { insecureHttp } }: Pick<Config, 'auth' | 'policy' | 'listen'>,
-  { choose, log, onRefusal }: AuthorizationOptions,
+  { choose, log, audit: writeAudit, onRefusal }: AuthorizationOptions,
 ): Authorization {
+  const audit = createAudit(writeAudit, onRefusal)
   const throttle = createThrottle(failures)
   const { tokenService } = auth
   const hasIssuers = auth.issuers.length > 0
@@ -70,6 +76,7 @@ export function createAuthorization(
       require: auth.require,
       throttle,
     }),
+    callerOf,
     subjectOf: createSubjects((name) => {
       const place = placeNamed(choose, name)
       return place === undefined ? undefined : nameOfPlace(place)
@@ -87,11 +94,13 @@ export function createAuthorization(
       ownRealm: service !== undefined,
       secure: !insecureHttp,
     },
-    audit: { log, onRefusal },
+    audit,
   })
   return {
     access,
-    tokens: service === undefined ? undefined : createTokenRoutes({ service, callerOf, log }),
+    tokens:
+      service === undefined ? undefined : createTokenRoutes({ service, callerOf, log, audit }),
+    onTagPull: audit.pulled,
     start: () => service?.start(),
     close: async () => {
       await Promise.all(trusted.map(async ({ keys }) => keys.close()))

@@ -10,8 +10,9 @@ import { asGatewayError } from '../oci/error-body.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
 import { nameOfPlace, type Access, type Wanted } from './access.ts'
-import { contentHeaders, requestHeaders, wantedOf, type Answers } from './answer.ts'
-import { createSender } from './send-body.ts'
+import { contentHeaders, partHeaders, requestHeaders, wantedOf, type Answers } from './answer.ts'
+import { multipartOf } from './multi-range.ts'
+import { createSender, type Transfer } from './send-body.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import { nextLink, pageOf, referrersIndex } from './listing.ts'
 import type { TakeShare } from './shares.ts'
@@ -24,8 +25,6 @@ export interface PullOptions {
   answers: Answers
   record: Recorder
   takeShare: TakeShare
-  /** Takes note that a tag was pulled. */
-  onTagPull: (exchange: Exchange) => void
 }
 
 const blobType = 'application/octet-stream'
@@ -35,7 +34,6 @@ export function createPull(options: PullOptions): RequestListener {
   const serve = createServing(options)
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
-    exchange.identity = identity
     if (target instanceof GatewayError) throw target
     const client = takeShare(exchange, identity)
     if (target.place !== undefined) target.place.client = client
@@ -48,7 +46,7 @@ export function createPull(options: PullOptions): RequestListener {
     const { choose, access } = live()
     try {
       const target = targetOf(exchange, choose)
-      const identity = access.admit(req, wantedBy(target))
+      const identity = access.admit(exchange, wantedBy(target))
       if (identity instanceof Promise) {
         identity
           .then((later) => admitted(exchange, target, later))
@@ -118,7 +116,6 @@ function createServing(options: PullOptions): Serve {
         if (resource.digest !== undefined) {
           return small(exchange, target, cache.manifest(place, resource.digest))
         }
-        options.onTagPull(exchange)
         return small(exchange, target, cache.tag(place, resource.tag))
       case 'blob':
         return serveBlob(exchange, target, resource.digest)
@@ -132,6 +129,9 @@ function createServing(options: PullOptions): Serve {
     }
   }
 }
+
+/** What is sent of a content. */
+type Part = Pick<Transfer, 'from' | 'to'> & { status: number; headers: string[] }
 
 function createBlobServing({ cache, answers, record }: PullOptions) {
   const send = createSender()
@@ -155,9 +155,25 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
       record(exchange)
       return
     }
-    const [from, to] = wanted === 'all' ? [0, size] : [wanted.first, wanted.last + 1]
+    if (Array.isArray(wanted) && size !== undefined) {
+      const parts = multipartOf(content, wanted, size)
+      const own = [...partHeaders(content, parts), ...requestHeaders(target.namespace, false)]
+      start(exchange, parts.content, { from: 0, to: parts.length, status: 206, headers: own })
+      return
+    }
+    const range = typeof wanted === 'string' || Array.isArray(wanted) ? undefined : wanted
+    const [from, to] = range === undefined ? [0, size] : [range.first, range.last + 1]
     if (to !== undefined) headers.push('content-length', String(to - from))
-    if (wanted !== 'all') headers.push('content-range', `bytes ${from}-${wanted.last}/${size}`)
+    if (range !== undefined) headers.push('content-range', `bytes ${from}-${range.last}/${size}`)
+    start(exchange, content, { from, to, status: range === undefined ? 200 : 206, headers })
+  }
+
+  function start(
+    exchange: Exchange,
+    content: Transfer['content'],
+    { from, to, status, headers }: Part,
+  ): void {
+    const { res } = exchange
     send({
       res,
       content,
@@ -165,7 +181,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
       to,
       begin: () => {
         exchange.firstByte = performance.now()
-        res.writeHead(wanted === 'all' ? 200 : 206, headers)
+        res.writeHead(status, headers)
       },
       done: (bytes, error) => {
         exchange.bytes = bytes
@@ -202,7 +218,7 @@ async function answerHead(
 ): Promise<void> {
   const { size, source } = await cache.blobSize(placeOf(target), digest)
   exchange.source = source
-  answers.head(exchange, [
+  answers.head(exchange, digest, [
     ...contentHeaders({ mediaType: blobType, digest }),
     'content-length',
     String(size),

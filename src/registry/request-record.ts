@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Source } from '../cache/cache.ts'
 import type { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
+import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import type { Resource } from '../oci/resource.ts'
 
@@ -16,7 +17,12 @@ export interface Exchange {
   firstByte: number
   resource: Resource | undefined
   place: Place | undefined
+  /** Who it was, also where it was refused; absent where nobody was established. */
   identity: Identity | undefined
+  /** Whether the caller may do this: what becomes of it is no refusal. */
+  isAdmitted: boolean
+  /** What the answer is, where it is small content. */
+  digest: Digest | undefined
   source: Source | 'none'
   stale: boolean
   /** Bytes of body sent. */
@@ -46,6 +52,8 @@ export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchan
     resource: undefined,
     place: undefined,
     identity: undefined,
+    isAdmitted: false,
+    digest: undefined,
     source: 'none',
     stale: false,
     bytes: 0,
@@ -53,8 +61,12 @@ export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchan
   }
 }
 
-/** One log line and one sample per request. */
-export function createRecorder(log: Logger, sample: (sample: RequestSample) => void): Recorder {
+/** One log line and one sample per request; `onTagPull` hears of those by tag that were let through. */
+export function createRecorder(
+  log: Logger,
+  sample: (sample: RequestSample) => void,
+  onTagPull: (exchange: Exchange) => void,
+): Recorder {
   return (exchange) => {
     const seconds = (performance.now() - exchange.started) / 1000
     const firstByteSeconds =
@@ -63,6 +75,9 @@ export function createRecorder(log: Logger, sample: (sample: RequestSample) => v
     const common = { kind: kindOf(resource), status: res.statusCode, source, bytes, seconds }
     sample(firstByteSeconds === undefined ? common : { ...common, firstByteSeconds })
     write(log, exchange, seconds, firstByteSeconds)
+    if (exchange.isAdmitted && resource?.kind === 'manifest' && resource.tag !== undefined) {
+      onTagPull(exchange)
+    }
   }
 }
 
@@ -115,9 +130,14 @@ export function nameOf(identity: Identity): string {
 }
 
 function referenceOf({ resource, req }: Exchange): string | undefined {
-  if (resource === undefined) return req.url?.slice(0, 256)
+  // What is no resource may be anything, a secret too: only what is known by name is told.
+  if (resource === undefined) return isTokenPath(req.url) ? 'token' : undefined
   if ('digest' in resource && resource.digest !== undefined) return resource.digest
   return 'tag' in resource ? resource.tag : resource.kind
+}
+
+function isTokenPath(url = ''): boolean {
+  return url === '/token' || url.startsWith('/token?')
 }
 
 function failureOf(error: GatewayError) {
@@ -129,19 +149,4 @@ function failureOf(error: GatewayError) {
 
 function round(seconds: number): number {
   return Math.round(seconds * 1e5) / 100
-}
-
-/** The audit line of a pull by tag. */
-export function tellTagPull(log: Logger, { req, identity, place, resource }: Exchange): void {
-  log.info(
-    {
-      audit: 'tag',
-      client: req.socket.remoteAddress,
-      who: identity === undefined ? undefined : nameOf(identity),
-      how: identity?.kind,
-      repository: place === undefined ? undefined : `${place.upstream}/${place.repository}`,
-      tag: resource !== undefined && 'tag' in resource ? resource.tag : undefined,
-    },
-    'audit',
-  )
 }

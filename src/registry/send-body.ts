@@ -12,7 +12,7 @@ const headWait = 1000
 
 export interface Transfer {
   res: ServerResponse
-  content: Large
+  content: Pick<Large, 'read' | 'close'>
   /** Offset of the first byte that is wanted. */
   from: number
   /** Offset behind the last one; undefined for all of content whose size is not known. */

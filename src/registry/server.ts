@@ -10,8 +10,10 @@ import Fastify, {
 import { GatewayError } from '../errors.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { contentPolicy } from './answer.ts'
 import { allowOrigins } from './cors.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
+import { isRegistryTarget } from './target.ts'
 import type { TokenRoutes } from './token/routes.ts'
 
 export interface RegistryServerOptions {
@@ -47,7 +49,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
 
   app.addHook('onRequest', async ({ raw }, reply) => {
     exchanges.set(raw, beginExchange(raw, reply.raw))
-    reply.headers({ 'x-content-type-options': 'nosniff' })
+    reply.headers({ 'x-content-type-options': 'nosniff', 'content-security-policy': contentPolicy })
   })
   app.addHook('onResponse', async ({ raw }, reply) => {
     const exchange = exchanges.get(raw)
@@ -66,7 +68,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   app.addContentTypeParser('*', (_request, _payload, done) => done(null))
 
   const give: RouteHandlerMethod = async (request, reply) =>
-    tokens()?.give(request, reply) ?? reply.callNotFound()
+    tokens()?.give(request, reply, exchanges.get(request.raw)) ?? reply.callNotFound()
   app.get('/token', give)
   app.post('/token', give)
   app.get(
@@ -94,9 +96,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
 }
 
 function isPull({ method, url = '' }: IncomingMessage): boolean {
-  return (
-    (method === 'GET' || method === 'HEAD') && (url.startsWith('/v2/') || /^\/v2(\?|$)/.test(url))
-  )
+  return (method === 'GET' || method === 'HEAD') && isRegistryTarget(url)
 }
 
 function tooLarge(error: unknown): GatewayError | undefined {

@@ -1,7 +1,7 @@
 // What a request asks for: a resource of one repository of one upstream.
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
-import { parseResource, type Resource } from '../oci/resource.ts'
+import { invalidName, isRepositoryName, parseResource, type Resource } from '../oci/resource.ts'
 
 /** What of a request may name an upstream. */
 export interface Asked {
@@ -15,6 +15,8 @@ export interface Chooser {
   place: (asked: Asked & { name: string }) => Place
   /** The upstream that is named, for what belongs to no repository. */
   named: (asked: Asked) => string | undefined
+  /** Whether the names of its repositories may have capitals. */
+  isCaseSensitive: (upstream: string) => boolean
 }
 
 export interface Target {
@@ -40,14 +42,34 @@ export function readTarget(url: string, registry: string | undefined, choose: Ch
   const path = mark < 0 ? url : url.slice(0, mark)
   const query = mark < 0 ? undefined : new URLSearchParams(url.slice(mark + 1))
   const namespace = query === undefined ? undefined : namespaceIn(query)
-  const resource = parseResource(path)
-  const asked = { ns: namespace, header: registry }
+  const { prefix, rest } = withoutPrefix(path)
+  const resource = parseResource(rest)
+  const asked = { ns: namespace, header: registry ?? prefix }
   if (resource.kind === 'base' || resource.kind === 'catalog') {
     const upstream = choose.named(asked)
     return { resource, place: undefined, upstream, namespace, path, query }
   }
   const place = choose.place({ ...asked, name: resource.name })
+  if (!isNameThere(choose, place)) throw invalidName()
   return { resource, place, upstream: place.upstream, namespace, path, query }
+}
+
+/** `/docker.io/v2/...`: what a client makes of a mirror whose URL has a path. */
+const prefixed = /^\/([^/]+)(\/v2(?:\/.*)?)$/s
+
+function withoutPrefix(path: string): { prefix: string | undefined; rest: string } {
+  const match = path.startsWith('/v2/') ? null : prefixed.exec(path)
+  return { prefix: match?.[1], rest: match?.[2] ?? path }
+}
+
+/** Whether a request is one of the pull API, by its raw target. */
+export function isRegistryTarget(url: string): boolean {
+  return url.startsWith('/v2/') || /^(?:\/[^/?]+)?\/v2(?:[/?]|$)/.test(url)
+}
+
+/** Whether a name, without that of its upstream, is one of the grammar. */
+function isNameThere({ isCaseSensitive }: Chooser, { upstream, repository }: Place): boolean {
+  return isRepositoryName(repository, { capitals: isCaseSensitive(upstream) })
 }
 
 function namespaceIn(query: URLSearchParams): string | undefined {
@@ -59,7 +81,8 @@ function namespaceIn(query: URLSearchParams): string | undefined {
 /** The place that a name alone means, as clients and tokens write it; undefined where it means none. */
 export function placeNamed(choose: Chooser, name: string): Place | undefined {
   try {
-    return choose.place({ ns: undefined, header: undefined, name })
+    const place = choose.place({ ns: undefined, header: undefined, name })
+    return isNameThere(choose, place) ? place : undefined
   } catch {
     return undefined
   }

@@ -12,6 +12,7 @@ import {
   failureOfAnswer,
   failureOfError,
   type Answer,
+  withoutSecrets,
   type Failure,
   type Subject,
 } from './failure.ts'
@@ -30,6 +31,8 @@ export interface Upstream {
   /** Whether the hosts in `redirects` include that of a URL. */
   allowedRedirect: (url: URL) => boolean
   subject: Subject
+  /** What is sent for credentials, and must not be told when it comes back. */
+  secrets: () => readonly string[]
   onAttempt: (sample: AttemptSample) => void
   onFailure: (failure: Failure) => void
   now: () => number
@@ -68,8 +71,10 @@ export function openExchange(
   receiver: Receiver,
 ): { flow: Flow; ended: Promise<void> } {
   const flow = createFlow()
-  const ended = exchange(upstream, request, { flow, receiver }).then((failure) => {
-    if (failure === undefined || flow.isAborted) return
+  const sent = new Set<string>()
+  const ended = exchange(upstream, request, { flow, receiver, sent }).then((told) => {
+    if (told === undefined || flow.isAborted) return
+    const failure = withoutSecrets(told, [...upstream.secrets(), ...sent])
     upstream.onFailure(failure)
     receiver.fail(failure.error)
   })
@@ -80,7 +85,7 @@ export function openExchange(
 async function exchange(
   upstream: Upstream,
   request: OriginRequest,
-  { flow, receiver }: { flow: ExchangeFlow; receiver: Receiver },
+  { flow, receiver, sent }: { flow: ExchangeFlow; receiver: Receiver; sent: Set<string> },
 ): Promise<Failure | undefined> {
   const progress: Progress = {
     ...beginning(upstream, request),
@@ -93,6 +98,7 @@ async function exchange(
     progress.wasBare ||= progress.authorization === undefined
     const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
     const options = dispatchOptions(upstream, request, progress)
+    if (progress.authorization !== undefined) sent.add(progress.authorization.replace(/^\S+ /, ''))
     const outcome = await attempt(agent, options, { flow, receiver })
     const seconds = (performance.now() - begun) / 1000
     const judged: Step = flow.isAborted

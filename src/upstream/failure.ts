@@ -3,6 +3,7 @@
 import { errors } from 'undici'
 import { GatewayError, verificationReason } from '../errors.ts'
 import { printable } from '../rules/printable.ts'
+import { redacted } from '../rules/redaction.ts'
 import { codeOf, isReason, messageFor, type Reason } from './reason.ts'
 import { parseRetryAfter } from './retry.ts'
 
@@ -60,6 +61,23 @@ export function failureFor(subject: Subject, reason: Reason, details: Details = 
     ...(seconds > 0 ? { headers: { 'retry-after': String(seconds) } } : {}),
   })
   return { kind: 'failure', reason, error, isTransient, retryAfter }
+}
+
+/** The same, without what its texts have of `secrets`: an answer may repeat what it was sent. */
+export function withoutSecrets(failure: Failure, secrets: Iterable<string>): Failure {
+  const { code, message, headers, blame, reason, cause } = failure.error
+  const error = new GatewayError(code, redacted(message, secrets, 1000), {
+    headers,
+    blame,
+    ...(reason === undefined ? {} : { reason }),
+    ...(cause instanceof Error ? { cause: redactedCause(cause, secrets) } : {}),
+  })
+  return { ...failure, error }
+}
+
+function redactedCause(cause: Error, secrets: Iterable<string>): Error {
+  const told = new Error(redacted(cause.message, secrets))
+  return 'code' in cause ? Object.assign(told, { code: cause.code }) : told
 }
 
 /** The failure behind an error of undici, of Node or of OpenSSL. */

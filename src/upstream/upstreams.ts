@@ -7,6 +7,7 @@ import { programVersion } from '../rules/version.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { createAgents } from './agents.ts'
 import { createAuthorizer } from './auth/authorizer.ts'
+import { secretsIn, type CredentialSource } from './auth/credentials.ts'
 import { readCredentials } from './auth/read-credentials.ts'
 import { openExchange, type Upstream } from './exchange.ts'
 import type { Subject } from './failure.ts'
@@ -149,9 +150,17 @@ export function createUpstream(
     hasProxy: config.proxy !== undefined,
     hasClientCertificate: tls.hasClientCertificate,
   }
+  let secrets: readonly string[] = []
+  const noting = (source: CredentialSource): CredentialSource => ({
+    get: async (refused) => {
+      const given = await source.get(refused)
+      secrets = secretsIn(given)
+      return given
+    },
+  })
   const authorizer = createAuthorizer({
     upstream: url,
-    credentials,
+    credentials: credentials && noting(credentials),
     fallback: config.auth.fallback,
     onRefusal: (failure) => {
       metrics.badAnswer(name, failure.reason)
@@ -184,6 +193,7 @@ export function createUpstream(
     authorizer,
     allowedRedirect: hostMatcher(config.redirects),
     subject,
+    secrets: () => secrets,
     onAttempt: metrics.attempt,
     onFailure: (failure) => context.logFailure(name, failure),
     now,

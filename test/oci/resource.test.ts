@@ -1,6 +1,6 @@
 import t from 'tap'
 import { GatewayError } from '../../src/errors.ts'
-import { parseResource } from '../../src/oci/resource.ts'
+import { isRepositoryName, parseResource } from '../../src/oci/resource.ts'
 
 const sha256 = `sha256:${'a'.repeat(64)}` as const
 const sha512 = `sha512:${'b'.repeat(128)}` as const
@@ -66,12 +66,19 @@ t.test('what could mean two things is refused', async (t) => {
   }
 })
 
+t.test('a name has no capitals unless they are allowed, and 255 characters', async (t) => {
+  t.notOk(isRepositoryName('Team/app'))
+  t.ok(isRepositoryName('Team/app', { capitals: true }))
+  t.notOk(isRepositoryName('Team//app', { capitals: true }))
+  t.ok(isRepositoryName('a'.repeat(255)))
+  t.notOk(isRepositoryName('a'.repeat(256)))
+})
+
 t.test('the grammar is strict', async (t) => {
-  t.equal(codeOf('/v2/A/manifests/v1'), 'NAME_INVALID')
   t.equal(codeOf('/v2/../manifests/v1'), 'NAME_INVALID')
   t.equal(codeOf('/v2//a/manifests/v1'), 'NAME_INVALID')
   t.equal(codeOf('/v2/a__-b/manifests/v1'), 'NAME_INVALID')
-  t.equal(codeOf(`/v2/${'a'.repeat(256)}/manifests/v1`), 'NAME_INVALID')
+  t.equal(codeOf(`/v2/${'a'.repeat(512)}/manifests/v1`), 'NAME_INVALID')
   t.equal(codeOf('/v2/manifests/v1'), 'NAME_INVALID')
   t.equal(codeOf('/v2/a/blobs/sha256:abc'), 'DIGEST_INVALID')
   t.equal(codeOf(`/v2/a/manifests/sha256:${'A'.repeat(64)}`), 'DIGEST_INVALID')

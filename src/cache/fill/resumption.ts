@@ -51,7 +51,9 @@ function read(response: OriginResponse, progress: Progress): Body | GatewayError
   const { status } = response
   if (status === 200) return readWhole(response, progress)
   if (status === 206) return readPart(response, progress)
-  if (status === 404) return new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob')
+  if (status === 404) {
+    return new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob in this repository')
+  }
   return badResponse(`status ${status} to a blob`)
 }
 

@@ -14,6 +14,13 @@ export interface CredentialSource {
   get: (refused?: Credentials) => Promise<Credentials>
 }
 
+/** What of them must never be told, as it is and as it is sent. */
+export function secretsIn(credentials: Credentials): string[] {
+  if (credentials.kind === 'identity') return [credentials.token]
+  const { username, password } = credentials
+  return [password, Buffer.from(`${username}:${password}`).toString('base64')]
+}
+
 /** Whoever has the credentials has none for us, for now. The message holds no secret. */
 export class CredentialsUnavailable extends Error {
   override readonly name = 'CredentialsUnavailable'

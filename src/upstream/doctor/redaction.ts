@@ -1,6 +1,7 @@
 // Keeps secrets out of what is shown: an upstream may repeat in an error what it was sent.
+import { redacted } from '../../rules/redaction.ts'
 import type { Authorizer } from '../auth/authorizer.ts'
-import type { CredentialSource } from '../auth/credentials.ts'
+import { secretsIn, type CredentialSource } from '../auth/credentials.ts'
 
 export interface Redaction {
   /** To be used in the place of the one that was given: what it brings is secret from then on. */
@@ -16,7 +17,7 @@ export function createRedaction(source: CredentialSource | undefined): Redaction
     credentials: source && {
       get: async (refused) => {
         const given = await source.get(refused)
-        secrets.add(given.kind === 'password' ? given.password : given.token)
+        for (const secret of secretsIn(given)) secrets.add(secret)
         return given
       },
     },
@@ -28,7 +29,6 @@ export function createRedaction(source: CredentialSource | undefined): Redaction
         return answer
       },
     }),
-    redact: (text) =>
-      [...secrets].reduce((rest, secret) => rest.replaceAll(secret, '[redacted]'), text),
+    redact: (text) => redacted(text, secrets, 2000),
   }
 }
