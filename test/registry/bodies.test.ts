@@ -1,10 +1,15 @@
 // The seam between cache and HTTP: what of a body leaves, counted on the wire as it arrives.
 import { createHash } from 'node:crypto'
+import { utimesSync } from 'node:fs'
+import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { storedIn, until } from '../helpers/cache.ts'
 import { startTestGateway, type SendOptions, type TestGateway } from '../helpers/gateway.ts'
+import { countDescriptors } from '../helpers/limits.ts'
 import * as faults from '../helpers/upstream.ts'
+import { optionsFor } from '../requirements.ts'
 
 const image = buildSampleImage({ layerBytes: 1_500_000 })
 const [large, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
@@ -133,5 +138,49 @@ t.test('the empty blob itself, cold and warm, however the upstream frames it', a
       const range = { headers: { range: 'bytes=0-' } }
       t.match(await gateway.send(pathOf(digest), range), { status: 416 })
     }
+  }
+})
+
+t.test('of a wrong blob never all bytes arrive', async (t) => {
+  const frames: faults.Fault[][] = [[], [faults.chunked()]]
+  for (const frame of frames) {
+    for (const offset of [1_000_000, bytes.length - 1]) {
+      const gateway = await start(t, onBlob(...frame, faults.flipByte(offset)))
+      for (const [way, options] of Object.entries(ways)) {
+        const { status, length, isComplete } = await receive(gateway, pathOf(large), options)
+        t.ok(way === 'the first bytes' || !isComplete || status === 502, `${way} is not complete`)
+        t.ok(length < bytes.length, `${way}: ${length} bytes`)
+      }
+    }
+  }
+})
+
+t.test('an upstream that stops for good: the client is told', async (t) => {
+  const gateway = await start(t, onBlob(faults.closeAfter(700_000), faults.ignoreRange()))
+  const { length, isComplete } = await receive(gateway, pathOf(large))
+  t.notOk(isComplete)
+  t.ok(length < bytes.length, `${length} bytes`)
+})
+
+t.test('every answer gives its descriptor back', optionsFor('storing'), async (t) => {
+  const gateway = await start(t)
+  await receive(gateway, pathOf(large))
+  await until(() => storedIn(join(gateway.folder, 'cache')).length === 1)
+  const file = join(gateway.folder, 'cache/blobs', large.replace(':', `/${large.slice(7, 9)}/`))
+  const answers: Record<string, [number, SendOptions]> = {
+    whole: [200, {}],
+    'a part': [206, { headers: { range: 'bytes=10-19' } }],
+    'known already': [304, { headers: { 'if-none-match': '*' } }],
+    'no such part': [416, { headers: { range: 'bytes=9000000-' } }],
+  }
+  for (const [what, [status, options]] of Object.entries(answers)) {
+    t.equal((await receive(gateway, pathOf(large), options)).status, status, what)
+    const before = countDescriptors()
+    for (let round = 1; round <= 10; round += 1) {
+      // Another time: the file that is open is given up for one that has been looked at again.
+      utimesSync(file, round, round)
+      await receive(gateway, pathOf(large), options)
+    }
+    await until(() => countDescriptors() <= before + 2, `${what}: the descriptors of before`)
   }
 })
