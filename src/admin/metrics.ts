@@ -35,6 +35,8 @@ export interface Metrics {
   /** What an upstream sent as content is of no use; the attempt itself went well. */
   badAnswer: (upstream: string, reason: string) => void
   lookup: (result: 'hit' | 'miss') => void
+  /** Something happened in the cache that should be rare. */
+  event: (event: string) => void
   /** A client was served by a download that another one had started. */
   coalesced: () => void
   /** The number of downloads under way changed. */
@@ -140,7 +142,9 @@ function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswe
   }
 }
 
-function cacheMetrics(registry: Registry): Pick<Metrics, 'lookup' | 'coalesced' | 'fills'> {
+function cacheMetrics(
+  registry: Registry,
+): Pick<Metrics, 'event' | 'lookup' | 'coalesced' | 'fills'> {
   const lookups = tally(registry, {
     name: 'portcullis_cache_lookups_total',
     help: 'Look-ups of manifests and blobs in the cache: hit or miss.',
@@ -156,9 +160,15 @@ function cacheMetrics(registry: Registry): Pick<Metrics, 'lookup' | 'coalesced' 
     help: 'Downloads into the cache that are under way.',
     registers: [registry],
   })
+  const events = tally(registry, {
+    name: 'portcullis_cache_events_total',
+    help: 'What should be rare in the cache: files that are wrong or cannot be read, readers that hold others up.',
+    labelNames: ['event'],
+  })
   const results = { hit: lookups('hit'), miss: lookups('miss') }
   const clients = coalesced()
   return {
+    event: (event) => void (events(event).total += 1),
     lookup: (result) => void (results[result].total += 1),
     coalesced: () => void (clients.total += 1),
     fills: (change) => fills.inc(change),

@@ -1,12 +1,13 @@
 // Blobs: from memory, from disk, from a download that is joined or started; never without a link.
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { Cache, Content, Found, Small, Source } from './cache.ts'
+import type { Cache, Content, Found, Large, Small, Source } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
 import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
 import { placeKey } from './memory.ts'
 import type { Context } from './context.ts'
+import { withRefill } from './disk/refill.ts'
 
 const blobType = 'application/octet-stream'
 
@@ -21,25 +22,28 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
     return { content: asBlob(content), source }
   }
 
+  function stored(place: Place, digest: Digest, content: Content): Found {
+    if (content.kind === 'small') return hit(digest, content, 'disk')
+    return hit(
+      digest,
+      withRefill(content, async () => filled(place, digest)),
+      'disk',
+    )
+  }
+
   function isLinked(place: Place, digest: Digest): boolean {
     return memory.isLinked(place, digest, 'blob')
   }
 
   async function missed(place: Place, digest: Digest): Promise<Found> {
-    if (!isLinked(place, digest) && isElsewhere(place, digest)) {
+    if (!isLinked(place, digest) && isElsewhere(context, fills, place, digest)) {
       outages.assertOnline()
       if (!(await isProven(place, digest))) return delivered(place, digest)
       const content = await disk.content(digest)
-      if (content !== undefined) return hit(digest, content, 'disk')
+      if (content !== undefined) return stored(place, digest, content)
     }
     metrics.lookup('miss')
     return filled(place, digest)
-  }
-
-  /** The cache has it, or is fetching it, for another repository. */
-  function isElsewhere(place: Place, digest: Digest): boolean {
-    if (fills.running(digest, place) !== undefined) return false
-    return fills.running(digest) !== undefined || index.content(digest) !== undefined
   }
 
   async function isProven(place: Place, digest: Digest): Promise<boolean> {
@@ -55,7 +59,7 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
     return followed(fills.running(digest, place) ?? fills.start(place, digest))
   }
 
-  async function filled(place: Place, digest: Digest): Promise<Found> {
+  async function filled(place: Place, digest: Digest): Promise<Found<Large>> {
     const running = fills.running(digest)
     if (running !== undefined) {
       try {
@@ -75,7 +79,6 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
     outages.assertOnline()
     const told = await confirmation.size(place, digest)
     if (told !== undefined) return { size: told, source: 'upstream' }
-    // The upstream does not say: only the end of the download will tell.
     const { content } = await missed(place, digest)
     return { size: await lengthOfAll(content), source: 'fill' }
   }
@@ -85,20 +88,17 @@ export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' 
       if (!isLinked(place, digest)) return missed(place, digest)
       const small = memory.small(digest)
       if (small !== undefined) return hit(digest, small, 'memory')
-      const content = disk.content(digest)
-      if (!(content instanceof Promise)) {
-        return content === undefined ? missed(place, digest) : hit(digest, content, 'disk')
-      }
-      return content.then((found) =>
-        found === undefined ? missed(place, digest) : hit(digest, found, 'disk'),
+      return whenThere(disk.content(digest), (found) =>
+        found === undefined ? missed(place, digest) : stored(place, digest, found),
       )
     },
     blobSize(place, digest) {
       if (!isLinked(place, digest)) return size(place, digest)
       const small = memory.small(digest)
       if (small !== undefined) return { size: small.bytes.length, source: 'memory' }
-      const facts = index.content(digest)
-      return facts === undefined ? size(place, digest) : { size: facts.size, source: 'disk' }
+      return whenThere(disk.content(digest), (found) =>
+        found === undefined ? size(place, digest) : sizeOnDisk(found),
+      )
     },
   }
 }
@@ -118,7 +118,25 @@ function createBlobView(): (content: Content) => Content {
   }
 }
 
-async function followed(fill: Fill): Promise<Found> {
+/** The cache has it, or is fetching it, for another repository. */
+function isElsewhere({ index }: Context, fills: Fills, place: Place, digest: Digest): boolean {
+  if (fills.running(digest, place) !== undefined) return false
+  return fills.running(digest) !== undefined || index.content(digest) !== undefined
+}
+
+/** At once where it is there already. */
+function whenThere<T, R>(value: T | Promise<T>, use: (value: T) => R | Promise<R>): R | Promise<R> {
+  return value instanceof Promise ? value.then(use) : use(value)
+}
+
+/** HEAD opens it as GET would: what cannot be read is not there. */
+function sizeOnDisk(content: Content): { size: number; source: Source } {
+  if (content.kind === 'small') return { size: content.bytes.length, source: 'disk' }
+  content.close()
+  return { size: content.size ?? 0, source: 'disk' }
+}
+
+async function followed(fill: Fill): Promise<Found<Large>> {
   const content = fill.follow()
   try {
     await fill.started
@@ -133,6 +151,7 @@ function isOf({ place }: Fill, other: Place): boolean {
   return placeKey(place) === placeKey(other)
 }
 
+/** Where the upstream does not say how long it is, only the end of the download will tell. */
 async function lengthOfAll(content: Content): Promise<number> {
   if (content.kind === 'small') return content.bytes.length
   try {

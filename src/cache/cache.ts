@@ -29,6 +29,15 @@ export interface Large {
 
 export type Content = Small | Large
 
+/** What an operator wants to know the number of. */
+export type CacheEvent =
+  /** A stored file could not be read, and was fetched again. */
+  | 'unreadable_file'
+  /** A stored file did not hash to its name. */
+  | 'wrong_file'
+  /** It kept others waiting for what cannot be stored, and lost its place. */
+  | 'slow_reader'
+
 /**
  * Where an answer came from, for the log and the metrics. `fill`: a download that is under way or
  * has just ended; `upstream`: passed through without being kept.

@@ -1,8 +1,8 @@
 // What the parts of the cache share.
 import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
+import type { CacheEvent, Small } from './cache.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
-import type { Small } from './cache.ts'
 import type { Disk } from './disk/open-files.ts'
 import type { Heads } from './heads.ts'
 import type { Memory } from './memory.ts'
@@ -13,6 +13,7 @@ import type { TolerantIndex } from './index/tolerant-index.ts'
 import type { StorageProblems } from './storage-problems.ts'
 
 export interface CacheMetrics {
+  event: (event: CacheEvent) => void
   lookup: (result: 'hit' | 'miss') => void
   /** A client was served by a download that another one had started. */
   coalesced: () => void

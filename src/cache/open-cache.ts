@@ -5,6 +5,7 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Small } from './cache.ts'
 import { openIndex } from './index/content-index.ts'
+import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createFills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
@@ -25,6 +26,8 @@ export interface CacheOptions {
   dir: string
   /** For small content. */
   memoryBytes: number
+  /** How often a stored file is hashed again as it is sent, ms; 30 days unless told. */
+  verifyEvery?: number
   openUpstream: OpenUpstream
   freshnessOf: (upstream: string) => Freshness
   /** Whether upstreams are never to be asked. */
@@ -54,7 +57,16 @@ export function openCache(options: CacheOptions): Cache {
   const index = createTolerantIndex(openIndex(dir, indexPatience), storageProblems)
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
   const smallStore = createSmallStore({ store, index, memory, storageProblems })
-  const disk = createDisk({ store, index, memory, log })
+  const disk = createDisk({
+    store,
+    index,
+    memory,
+    log,
+    now,
+    maxOpenFiles: reportDescriptorLimit(log),
+    verifyEvery: options.verifyEvery ?? 30 * 86_400_000,
+    onEvent: metrics.event,
+  })
   const outages = createOutages({
     ...options,
     now,
@@ -82,6 +94,7 @@ export function openCache(options: CacheOptions): Cache {
   const fills = createFills({
     ...context,
     onChange: metrics.fills,
+    onEvent: metrics.event,
     retryDelay: options.retryDelay ?? 200,
   })
   const source = createManifestSource(context)
@@ -102,10 +115,11 @@ export function openCache(options: CacheOptions): Cache {
       await fills.close()
       await Promise.all(pending)
       await smallStore.retry()
-      disk.close()
+      await disk.close()
       memory.flush()
       await index.settle()
       index.close()
+      store.close()
     },
   }
 }

@@ -6,7 +6,7 @@ import {
   openSync,
   write as writeCallback,
 } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, opendir, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { GatewayError, systemCode } from '../errors.ts'
@@ -67,11 +67,13 @@ export interface Store {
   digests: () => AsyncIterable<Digest>
   /** Why nothing can be stored, such as `ENOSPC`; undefined where it can. */
   problem: () => Promise<string | undefined>
+  /** The folder is in use no more: the next process that is alone in it cleans up. */
+  close: () => void
 }
 
 /** Opens the store in the cache folder `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openStore(dir: string): Store {
-  const folder = prepareFolder(dir)
+  const { folder, presence } = prepareFolder(dir)
   const pathOf = (digest: Digest) => pathIn(folder, digest)
 
   const draft = (digest: Digest) => createDraft(newTemporary(folder), pathOf(digest))
@@ -88,10 +90,39 @@ export function openStore(dir: string): Store {
         folder.quarantine,
         `${algorithmOf(digest)}-${hexOf(digest)}-${Date.now()}`,
       )
-      await present(rename(pathOf(digest), target))
+      await present(setAside(pathOf(digest), target))
     },
     digests: () => digestsIn(folder),
     problem: async () => writeProblem(folder),
+    close: () => presence?.leave(),
+  }
+}
+
+/**
+ * What is not ours to move into another folder may still get another name where it is; and if it
+ * cannot be reached at all, the folder around it may.
+ */
+async function setAside(path: string, target: string): Promise<void> {
+  const suffix = `.set-aside-${Date.now()}`
+  const parent = dirname(path)
+  try {
+    await rename(path, target)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') throw error
+    await rename(path, `${path}${suffix}`).catch(async () => {
+      if (await isUsable(parent)) throw error
+      await rename(parent, `${parent}${suffix}`)
+    })
+  }
+}
+
+/** It is a folder, and this process may look into it. */
+async function isUsable(path: string): Promise<boolean> {
+  try {
+    await (await opendir(path)).close()
+    return true
+  } catch {
+    return false
   }
 }
 
@@ -102,7 +133,7 @@ function pathIn({ blobs }: Folder, digest: Digest): string {
 }
 
 function createDraft(temporary: string, target: string): Draft {
-  const fd = openSync(temporary, 'wx+')
+  const fd = openSync(temporary, 'wx+', 0o600)
   let isPublished = false
   return {
     fd,
@@ -110,7 +141,7 @@ function createDraft(temporary: string, target: string): Draft {
       await fsync(fd)
       const { size, mtimeMs } = await fstat(fd)
       const parent = dirname(target)
-      const made = await mkdir(parent, { recursive: true })
+      const made = await mkdir(parent, { recursive: true, mode: 0o700 })
       if (made !== undefined) await syncNewFolders(made, parent)
       await rename(temporary, target)
       isPublished = true
@@ -168,6 +199,7 @@ async function syncNewFolders(first: string, last: string): Promise<void> {
 async function* digestsIn({ blobs }: Folder): AsyncIterable<Digest> {
   for (const algorithm of (await present(readdir(blobs))) ?? []) {
     for (const prefix of await readdir(join(blobs, algorithm))) {
+      if (!/^[0-9a-f]{2}$/.test(prefix)) continue
       for (const hex of await readdir(join(blobs, algorithm, prefix))) {
         const digest = `${algorithm}:${hex}`
         if (isDigest(digest)) yield digest

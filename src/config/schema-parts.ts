@@ -7,7 +7,7 @@
 import Type, { type TSchemaOptions, type TUnsafe } from 'typebox'
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
 
-export function size(options: TSchemaOptions) {
+function size(options: TSchemaOptions) {
   const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
   return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
     .Decode((given) => parseSize(given) ?? 0)
@@ -98,3 +98,28 @@ export function oneOrMore(description: string, { default: byDefault, ...item }: 
 interface ListOptions extends TSchemaOptions {
   default?: string[]
 }
+
+/** The section `cache`. */
+export const Cache = Type.Object(
+  {
+    dir: path('Folder that holds the cached content and its index.', {
+      default: '/var/lib/portcullis',
+      isWatched: false,
+    }),
+    memoryBytes: size({
+      default: '128MiB',
+      description: 'Memory for small objects (manifests, image configs) that are asked often.',
+    }),
+    verifyEvery: duration({
+      default: '30d',
+      description:
+        'How often a stored file is hashed again while it is sent as a whole, besides the first time after a start; `0s`: every time.',
+    }),
+    import: Type.Array(path('One archive, OCI layout or `images/` tree.', { isWatched: false }), {
+      default: [],
+      description:
+        'Archives and folders whose images are brought into the cache at every start, as by `portcullis import`.',
+    }),
+  },
+  section('The cache on disk and in memory.'),
+)

@@ -2,6 +2,7 @@
 import Type, { type StaticDecode } from 'typebox'
 import { Audit, Auth, ListenLimits, Policy } from './access-schema.ts'
 import {
+  Cache,
   closed,
   duration,
   host,
@@ -12,7 +13,6 @@ import {
   path,
   port,
   section,
-  size,
   text,
 } from './schema-parts.ts'
 
@@ -210,27 +210,7 @@ export const ConfigSchema = Type.Object(
     auth: Auth,
     policy: Policy,
     audit: Audit,
-    cache: Type.Object(
-      {
-        dir: path('Folder that holds the cached content and its index.', {
-          default: '/var/lib/portcullis',
-          isWatched: false,
-        }),
-        memoryBytes: size({
-          default: '128MiB',
-          description: 'Memory for small objects (manifests, image configs) that are asked often.',
-        }),
-        import: Type.Array(
-          path('One archive, OCI layout or `images/` tree.', { isWatched: false }),
-          {
-            default: [],
-            description:
-              'Archives and folders whose images are brought into the cache at every start, as by `portcullis import`.',
-          },
-        ),
-      },
-      section('The cache on disk and in memory.'),
-    ),
+    cache: Cache,
     upstreams: Type.Record(Type.String(), Upstream, {
       default: {},
       description: 'The registries that may be pulled from, by name. Nothing else is ever asked.',

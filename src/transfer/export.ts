@@ -59,6 +59,7 @@ export async function exportImages(
     return { exported, failed }
   } finally {
     index.close()
+    store.close()
   }
 }
 

@@ -80,6 +80,7 @@ export async function importAll(
     return { imported: run.imported, failed: run.failed }
   } finally {
     index.close()
+    store.close()
   }
 }
 

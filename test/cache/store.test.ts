@@ -1,12 +1,13 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { openStore } from '../../src/cache/store.ts'
 import { UsageError } from '../../src/errors.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { asNobody } from '../helpers/nobody.ts'
+import { optionsFor } from '../requirements.ts'
 
 const bytes = Buffer.from('a layer')
 const digest = digestOf(bytes)
@@ -66,22 +67,113 @@ t.test('quarantine and removal', async (t) => {
   t.equal(await store.size(digest), undefined)
 })
 
-t.test('what a dead process left is removed, a living one keeps its files', async (t) => {
-  const other = spawn('sleep', ['60'])
-  t.teardown(() => other.kill('SIGKILL'))
-  const gone = spawn('true')
-  await once(gone, 'exit')
-  const dir = t.testdir({
-    format: '1\n',
-    tmp: { [`${gone.pid}-a-1`]: '', [`${other.pid}-a-1`]: '', [`${process.pid}-a-1`]: '', odd: '' },
-  })
-  const first = openStore(dir)
-  t.same(readdirSync(first.folder.tmp), [`${other.pid}-a-1`])
-  const writer = await first.create(digest)
-  openStore(dir)
+const leftover = `${process.pid}-0123abcd-0123456789ab`
+
+/** Another process that uses the folder, until it is killed: in a namespace where it has another id. */
+async function startOther(t: Test, dir: string, isolated: string[]): Promise<() => Promise<void>> {
+  const store = join(import.meta.dirname, '../../src/cache/store.ts')
+  const script = `
+    const { openStore } = await import(${JSON.stringify(store)})
+    const store = openStore(${JSON.stringify(dir)})
+    store.draft(${JSON.stringify(digest)})
+    console.log('ready')
+    setInterval(() => store, 1000)`
+  const call = [...isolated, process.execPath, '--input-type=module', '-e', script]
+  const other = spawn('env', call, { stdio: ['ignore', 'pipe', 'inherit'] })
+  const exited = once(other, 'exit')
+  const kill = async () => {
+    other.kill('SIGKILL')
+    await exited
+  }
+  t.teardown(kill)
+  await once(other.stdout, 'data', { signal: AbortSignal.timeout(20_000) })
+  return kill
+}
+
+const pidNamespace = ['unshare', '--pid', '--fork', '--kill-child', '--mount-proc']
+for (const [where, isolated] of Object.entries({
+  'beside it': [],
+  'in another container': pidNamespace,
+})) {
+  const options = isolated.length === 0 ? {} : optionsFor('disk')
+  t.test(
+    `a start spares the files of a process ${where}, and cleans up after it`,
+    options,
+    async (t) => {
+      const dir = t.testdir({ format: '1\n', tmp: { [leftover]: '' } })
+      const kill = await startOther(t, dir, isolated)
+      const [held = '', ...none] = readdirSync(join(dir, 'tmp'))
+      t.same(none, [], 'it was alone, and removed what was there')
+      const store = openStore(dir)
+      openStore(dir).close()
+      t.same(readdirSync(store.folder.tmp), [held], 'it is alive')
+      const writer = await store.create(digest)
+      await writer.append(bytes)
+      await kill()
+      openStore(dir).close()
+      t.equal(
+        readdirSync(store.folder.tmp).length,
+        2,
+        'nobody is alone in it: this process is there',
+      )
+      await writer.commit()
+      store.close()
+      openStore(dir).close()
+      t.same(readdirSync(store.folder.tmp), [], 'the one that is alone cleans up')
+      t.equal(await store.size(digest), bytes.length)
+    },
+  )
+}
+
+t.test('only what has a name of ours is removed', async (t) => {
+  const tmp = { [leftover]: '', odd: '', '1-a-1': '', project: { thesis: 'years' } }
+  const dir = t.testdir({ format: '1\n', tmp })
+  openStore(dir).close()
+  t.same(readdirSync(join(dir, 'tmp')).sort(), ['1-a-1', 'odd', 'project'])
+})
+
+t.test('looking whether it can be written leaves nothing', async (t) => {
+  const store = openStore(t.testdir())
+  for (let round = 0; round < 3; round += 1) t.equal(await store.problem(), undefined)
+  t.same(readdirSync(store.folder.tmp), [])
+  for await (const found of store.digests()) t.fail(`${found} is there`)
+})
+
+t.test('files beside blobs are no content', async (t) => {
+  const store = openStore(t.testdir())
+  const writer = await store.create(digest)
   await writer.append(bytes)
   await writer.commit()
-  t.equal(await first.size(digest), bytes.length)
+  writeFileSync(join(dirname(store.pathOf(digest)), 'README'), '')
+  const all: string[] = []
+  for await (const found of store.digests()) all.push(found)
+  t.same(all, [digest])
+})
+
+t.test('a folder that is no cache is left as it is', async (t) => {
+  const dir = t.testdir({
+    home: { tmp: { project: { thesis: 'years' } } },
+    notes: { 'notes.txt': '' },
+    temporaries: { blobs: {}, tmp: { odd: '' } },
+    victim: { precious: '', [leftover]: '' },
+    linked: { format: '1\n', blobs: {} },
+    begun: { blobs: { sha256: {} }, tmp: { [leftover]: '' }, quarantine: {} },
+    volume: { 'lost+found': {} },
+  })
+  symlinkSync(join(dir, 'victim'), join(dir, 'linked', 'tmp'))
+  for (const name of ['home', 'notes', 'temporaries', 'linked']) {
+    const before = readdirSync(join(dir, name), { recursive: true })
+    t.throws(() => openStore(join(dir, name)), UsageError, name)
+    t.same(readdirSync(join(dir, name), { recursive: true }), before)
+  }
+  t.throws(() => openStore(join(dir, 'home')), /cache\.dir: .* not empty \(project\)/)
+  t.throws(() => openStore(join(dir, 'linked')), /cache\.dir: .*tmp is a link/)
+  t.same(readdirSync(join(dir, 'victim')), [leftover, 'precious'])
+  for (const name of ['begun', 'volume']) {
+    openStore(join(dir, name)).close()
+    t.same(readdirSync(join(dir, name, 'tmp')), [])
+    t.equal(readFileSync(join(dir, name, 'format'), 'utf8'), '1\n')
+  }
 })
 
 t.test('folders that cannot be used', async (t) => {

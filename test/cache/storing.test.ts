@@ -1,11 +1,15 @@
 // What the machine can do wrong while something is stored: clients do not notice, the operator does.
-import { openSync, readdirSync } from 'node:fs'
+import { randomBytes } from 'node:crypto'
+import { fstatSync, openSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startFill, type FillOptions } from '../../src/cache/fill/fill.ts'
 import type { Draft } from '../../src/cache/store.ts'
 import type { Found, Large } from '../../src/cache/cache.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import type { OpenUpstream } from '../../src/oci/origin.ts'
 import {
   app,
   hashAll,
@@ -155,6 +159,127 @@ t.test('fsync fails: served, and not kept', async (t) => {
   t.ok(isDiscarded)
 })
 
+/** Bytes that come as fast as they are taken, to where nothing can be stored. */
+function fillUnstored({ patience = minute, size = 8_000_000, open = noFile } = {}) {
+  const bytes = randomBytes(size)
+  let given = 0
+  let isPaused = false
+  let isAborted = false
+  let behind = 0
+  const openUpstream: OpenUpstream = (_request, receiver) => {
+    const step = (): void => {
+      if (isAborted) return
+      if (isPaused) return void setTimeout(step, 1)
+      const chunk = Buffer.from(bytes.subarray(given, given + 65_536))
+      given += chunk.length
+      if (chunk.length === 0) return receiver.end()
+      receiver.data(chunk)
+      setImmediate(step)
+    }
+    setImmediate(() => {
+      receiver.start({ status: 200, headers: { 'content-length': String(size) } })
+      step()
+    })
+    return {
+      pause: () => void (isPaused = true),
+      resume: () => void (isPaused = false),
+      abort: () => void (isAborted = true),
+    }
+  }
+  const nothing = () => undefined
+  const fill = startFill({
+    openUpstream,
+    place: app,
+    digest: digestOf(bytes),
+    retryDelay: 10,
+    patience,
+    draft: open,
+    onVerified: nothing,
+    onStored: nothing,
+    onStoringFailed: nothing,
+    mayGoOnUnread: () => true,
+    onLeftBehind: (count) => void (behind += count),
+  })
+  const follow = (): Found<Large> => ({ content: fill.follow(), source: 'fill' })
+  return { bytes, fill, follow, given: () => given, isPaused: () => isPaused, behind: () => behind }
+}
+
+function noFile(): Draft {
+  throw new Error('ENOSPC')
+}
+
+t.test('where nothing can be stored, the upstream waits for whoever stands still', async (t) => {
+  const { follow, given, isPaused, bytes } = fillUnstored()
+  const found = follow()
+  await until(isPaused)
+  await wait(50)
+  t.ok(given() < 2 * 2 ** 20, `${given()} bytes were taken`)
+  t.ok((await readAll(found)).equals(bytes))
+})
+
+t.test('a reader that leaves, or moves on, makes room for the others', async (t) => {
+  const leaving = fillUnstored()
+  const still = leaving.follow()
+  const other = readAll(leaving.follow())
+  await until(leaving.isPaused)
+  still.content.close()
+  t.ok((await other).equals(leaving.bytes))
+
+  const moving = fillUnstored()
+  const both = [moving.follow(), moving.follow()]
+  const bodies = await Promise.all(both.map(async (found) => readAll(found, 0, 10_000)))
+  for (const body of bodies) t.ok(body.equals(moving.bytes))
+
+  const jumping = fillUnstored()
+  const far = jumping.follow()
+  await until(jumping.isPaused)
+  t.ok((await readAll(far, 7_000_000)).equals(jumping.bytes.subarray(7_000_000)))
+})
+
+t.test('a reader that holds others up loses its place', async (t) => {
+  const { follow, bytes, behind } = fillUnstored({ patience: 50 })
+  const slow = follow()
+  const position = await readUntil(slow, 100_000)
+  const others = await Promise.all([readAll(follow()), readAll(follow())])
+  for (const body of others) t.ok(body.equals(bytes))
+  t.equal(behind(), 1)
+  await t.rejects(readAll(slow, position), { code: 'UNAVAILABLE', reason: 'slow_reader' })
+})
+
+t.test('a reader that is slow alone keeps its place', async (t) => {
+  const { follow, bytes, behind, isPaused } = fillUnstored({ patience: 10 })
+  const slow = follow()
+  await until(isPaused)
+  await wait(100)
+  t.ok((await readAll(slow)).equals(bytes))
+  t.equal(behind(), 0)
+})
+
+t.test('the last one leaves what cannot be stored: no download, no descriptor', async () => {
+  let fd = -1
+  const { follow, fill, isPaused } = fillUnstored({
+    open: () => ({
+      fd: (fd = openSync('/dev/full', 'r+')),
+      publish: async () => Promise.reject(new Error('nothing is there')),
+      discard: async () => undefined,
+    }),
+  })
+  const only = follow()
+  await until(isPaused)
+  only.content.close()
+  await fill.ended
+  await until(() => !isOpen(fd), 'the descriptor was closed')
+})
+
+function isOpen(fd: number): boolean {
+  try {
+    fstatSync(fd)
+    return true
+  } catch {
+    return false
+  }
+}
+
 /** A download into a file of the test's own. */
 async function fillWith(t: Test, draft: () => Draft) {
   const image = buildSampleImage({ layerBytes: 2_000_000 })
@@ -171,6 +296,7 @@ async function fillWith(t: Test, draft: () => Draft) {
     onStored: () => void (stored += 1),
     onStoringFailed: (error) => void failures.push(error),
     mayGoOnUnread: () => true,
+    onLeftBehind: () => undefined,
   }
   const fill = startFill(options)
   const content = fill.follow()

@@ -33,6 +33,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const upstream = await startUpstream(t, { repositories, faults })
   const clock = { time: Date.now() }
   const site = { offline: false }
+  const events: string[] = []
   const counts = { hit: 0, miss: 0, coalesced: 0, fills: 0 }
   const lines: Record<string, unknown>[] = []
   const reports: [upstream: string, error: GatewayError][] = []
@@ -51,6 +52,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
       report: (...told) => void reports.push(told),
       log,
       metrics: {
+        event: (event) => void events.push(event),
         lookup: (result) => void (counts[result] += 1),
         coalesced: () => void (counts.coalesced += 1),
         fills: (change) => void (counts.fills += change),
@@ -68,7 +70,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     t.teardown(close)
     return { ...cache, close }
   }
-  return { dir, image, upstream, clock, site, counts, lines, reports, open, cache: open() }
+  return { dir, image, upstream, clock, site, counts, events, lines, reports, open, cache: open() }
 }
 
 /** The blob with the most bytes. */

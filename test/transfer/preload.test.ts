@@ -39,7 +39,7 @@ async function setUp(t: Test, repositories: Record<string, Content>) {
       offline: () => offline,
       report: ignore,
       log: recordingLog().log,
-      metrics: { lookup: ignore, coalesced: ignore, fills: ignore },
+      metrics: { event: ignore, lookup: ignore, coalesced: ignore, fills: ignore },
       retryDelay: 10,
     })
     const bars = new Map<string, { total: number; done: number; ended: number }>()

@@ -1,17 +1,21 @@
 // The cache folder: what lies where in it, its format, and what a killed process left behind.
+//
+// Only a folder with our `format` file is ever written to or cleaned, and in it only what has one of
+// our names: a config that names somebody's own folder must do no harm.
 import { randomBytes } from 'node:crypto'
 import {
+  lstatSync,
   mkdirSync,
   readdirSync,
   readFileSync,
   rmSync,
-  statSync,
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCode, UsageError } from '../../errors.ts'
+import { enter, type Presence } from './presence.ts'
 
 export interface Folder {
   blobs: string
@@ -22,7 +26,9 @@ export interface Folder {
 
 /** What this program writes; a folder with a newer one is refused. */
 const format = 1
-const dayMs = 86_400_000
+/** Beside these a folder without `format` may hold only what a file system puts there. */
+const ours = /^(blobs|tmp|quarantine|lock|index\.db.*|lost\+found)$/
+const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
 /** Tells the files of this process from those of an earlier one with the same id, as in containers. */
 const processToken = randomBytes(4).toString('hex')
 
@@ -36,32 +42,36 @@ export function foldersIn(dir: string): Folder {
 }
 
 /**
- * Makes the folder ready. One that cannot be written is accepted where it holds a cache already.
- * @throws UsageError `cache.dir`
+ * Makes the folder ready, and says to other processes that it is in use. One that cannot be written
+ * is accepted where it holds a cache already: then there is no presence.
+ * @throws UsageError `cache.dir`, also for a folder that is neither empty nor a cache
  */
-export function prepareFolder(dir: string): Folder {
+export function prepareFolder(dir: string): { folder: Folder; presence: Presence | undefined } {
   const folder = foldersIn(dir)
   const found = formatOf(dir)
   if (found !== undefined && found > format) {
     throw problem(`${dir} was written by a newer version (format ${found}): update, or use another`)
   }
+  if (found === undefined) assertEmpty(dir, folder)
+  refuseLinks(folder)
   try {
+    mkdirSync(dir, { recursive: true, mode: 0o700 })
+    if (found === undefined) writeFileSync(join(dir, 'format'), `${format}\n`, { flag: 'wx' })
     for (const path of [folder.blobs, folder.tmp, folder.quarantine]) {
-      mkdirSync(path, { recursive: true })
+      mkdirSync(path, { recursive: true, mode: 0o700 })
     }
     const probe = newTemporary(folder)
     writeFileSync(probe, '')
     unlinkSync(probe)
-    if (found === undefined) writeFileSync(join(dir, 'format'), `${format}\n`)
-    removeLeftovers(folder.tmp)
+    return { folder, presence: enter(join(dir, 'lock'), () => removeLeftovers(folder.tmp)) }
   } catch (error) {
     if (found === undefined) {
       throw problem(
         `${dir} cannot be written (${systemCode(error)}): create it for the user of this`,
       )
     }
+    return { folder, presence: undefined }
   }
-  return folder
 }
 
 /** A name in `tmp/` that nobody else uses. */
@@ -94,7 +104,8 @@ export async function syncFolder(path: string): Promise<void> {
 
 function formatOf(dir: string): number | undefined {
   try {
-    const found = Number.parseInt(readFileSync(join(dir, 'format'), 'utf8'), 10)
+    const text = readFileSync(join(dir, 'format'), 'utf8')
+    const found = /^\d{1,9}\n?$/.test(text) ? Number(text) : Number.NaN
     if (Number.isNaN(found)) throw problem(`${dir} holds a file "format" of another program`)
     return found
   } catch (error) {
@@ -106,30 +117,44 @@ function formatOf(dir: string): number | undefined {
   }
 }
 
-/** Spares the files of other living processes: an import may run beside a gateway. */
-function removeLeftovers(tmp: string): void {
-  for (const name of readdirSync(tmp)) {
-    const [pid = '', token] = name.split('-')
-    const path = join(tmp, name)
-    const isOurs = Number(pid) === process.pid && token === processToken
-    if (isOurs || (isAlive(Number(pid)) && !isOld(path))) continue
-    rmSync(path, { recursive: true, force: true })
+/** Also what the first start of all left when it was killed before it had said whose folder it is. */
+function assertEmpty(dir: string, { blobs, tmp }: Folder): void {
+  const foreign = [
+    ...entriesOf(dir).filter((name) => !ours.test(name)),
+    ...entriesOf(tmp).filter((name) => !temporary.test(name)),
+    ...entriesOf(blobs).filter((name) => !/^sha(256|512)$/.test(name)),
+  ]
+  if (foreign.length === 0) return
+  throw problem(
+    `${dir} is no cache, and not empty (${foreign.slice(0, 3).join(', ')}): name a folder of its own`,
+  )
+}
+
+/** Whoever can put a link here must not be able to have us write or clean elsewhere. */
+function refuseLinks({ blobs, tmp, quarantine }: Folder): void {
+  for (const path of [blobs, tmp, quarantine]) {
+    const stat = lstatSync(path, { throwIfNoEntry: false })
+    if (stat?.isDirectory() === false) {
+      throw problem(`${path} is a link or a file: make it a folder, or mount what it points to`)
+    }
   }
 }
 
-function isAlive(pid: number): boolean {
-  if (!Number.isSafeInteger(pid) || pid <= 0 || pid === process.pid) return false
+function entriesOf(path: string): string[] {
   try {
-    process.kill(pid, 0)
-    return true
+    return readdirSync(path)
   } catch (error) {
-    return systemCode(error) === 'EPERM'
+    const code = systemCode(error)
+    if (code === 'ENOENT' || code === 'ENOTDIR') return []
+    throw problem(`${path} cannot be read (${code}): give the user of this access to it`)
   }
 }
 
-function isOld(path: string): boolean {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat !== undefined && Date.now() - stat.mtimeMs > dayMs
+/** Nobody else is there: what has the name of a temporary file is of a process that was killed. */
+function removeLeftovers(tmp: string): void {
+  for (const entry of readdirSync(tmp, { withFileTypes: true })) {
+    if (entry.isFile() && temporary.test(entry.name)) rmSync(join(tmp, entry.name), { force: true })
+  }
 }
 
 function problem(message: string): UsageError {

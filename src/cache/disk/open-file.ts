@@ -27,7 +27,8 @@ export interface OpenFile {
 const warmFor = 60_000
 const pieceBytes = 1024 * 1024
 
-export function readerOf(file: OpenFile): Large {
+/** @param onUnreadable called before a read fails because the file system cannot read */
+export function readerOf(file: OpenFile, onUnreadable: (error: unknown) => void): Large {
   const { digest, mediaType, size } = file
   let isClosed = false
   file.users += 1
@@ -38,9 +39,28 @@ export function readerOf(file: OpenFile): Large {
       const { bytesRead } = await readAsync(file.fd, buffer, 0, length, position)
       noteWarm(file, position, bytesRead)
       return checked(bytesRead)
+    } catch (error) {
+      throw failed(error)
     } finally {
       leave(file)
     }
+  }
+
+  function readWarm(buffer: Buffer, position: number, length: number): number {
+    try {
+      return checked(readSync(file.fd, buffer, 0, length, position))
+    } catch (error) {
+      throw failed(error)
+    }
+  }
+
+  function failed(error: unknown): unknown {
+    if (error instanceof GatewayError) return error
+    onUnreadable(error)
+    return new GatewayError('UNAVAILABLE', 'a cached file cannot be read; ask again', {
+      cause: error,
+      reason: 'cache_damaged',
+    })
   }
 
   return {
@@ -52,7 +72,7 @@ export function readerOf(file: OpenFile): Large {
       if (position >= size) return 0
       const length = Math.min(buffer.length, size - position)
       if (!isWarm(file, position + length)) return readCold(buffer, position, length)
-      return checked(readSync(file.fd, buffer, 0, length, position))
+      return readWarm(buffer, position, length)
     },
     close() {
       if (isClosed) return
@@ -73,16 +93,21 @@ export function warm(file: OpenFile): void {
   file.warmAt = performance.now()
 }
 
-/** The hash of all that is in the file, in hex. */
-export async function hashOf(fd: number, digest: Digest): Promise<string> {
+/** The hash of all that is in the file, in hex; undefined where it is not wanted any more. */
+export async function hashOf(
+  fd: number,
+  digest: Digest,
+  isOver: () => boolean = () => false,
+): Promise<string | undefined> {
   const hash = hasherFor(digest)
   const piece = Buffer.allocUnsafeSlow(pieceBytes)
-  for (let position = 0; ;) {
+  for (let position = 0; !isOver();) {
     const { bytesRead } = await readAsync(fd, piece, 0, pieceBytes, position)
     if (bytesRead === 0) return hash.digest('hex')
     hash.update(piece.subarray(0, bytesRead))
     position += bytesRead
   }
+  return undefined
 }
 
 function leave(file: OpenFile): void {

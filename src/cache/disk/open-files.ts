@@ -3,13 +3,16 @@ import { statSync } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
-import type { Content, Small } from '../cache.ts'
+import type { CacheEvent, Content, Small } from '../cache.ts'
 import { smallLimit, type Memory } from '../memory.ts'
-import { drop, readerOf, warm, type OpenFile } from './open-file.ts'
+import { createFileReaders } from './file-readers.ts'
+import { drop, warm, type OpenFile } from './open-file.ts'
 import { createSingleFlight } from '../single-flight.ts'
 import type { Store } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
+import { createRemoval } from './removal.ts'
 import { createTrustedFiles } from './trusted-file.ts'
+import { createVerifiedFiles } from './verified-files.ts'
 
 export interface Disk {
   /** undefined: not stored, or no longer. A large one must be closed. */
@@ -18,7 +21,7 @@ export interface Disk {
   manifest: (digest: Digest) => Small | undefined | Promise<Small | undefined>
   /** It has just been written: what is read of it next is still in the page cache. */
   warm: (digest: Digest) => void
-  close: () => void
+  close: () => Promise<void>
 }
 
 export interface DiskOptions {
@@ -26,24 +29,38 @@ export interface DiskOptions {
   index: TolerantIndex
   memory: Memory
   log: Logger
+  /** Files that may stay open although nobody reads them. */
+  maxOpenFiles: number
+  /** How often a file is hashed again, ms; counted by `now`. */
+  verifyEvery: number
+  now: () => number
+  onEvent: (event: CacheEvent) => void
 }
 
-const maxOpenFiles = 128
+/** For so long at most a file that was deleted keeps its room on the disk, ms. */
+const lookEvery = 2000
 
-export function createDisk({ store, index, memory, log }: DiskOptions): Disk {
+export function createDisk(options: DiskOptions): Disk {
+  const { store, memory, maxOpenFiles, verifyEvery, now } = options
   const share = createSingleFlight()
   const files = new LRUCache<Digest, OpenFile>({ max: maxOpenFiles, dispose: drop })
-  const onExhausted = () => files.clear()
-  const trusted = createTrustedFiles({ store, index, memory, log, onExhausted })
+  const verified = createVerifiedFiles(verifyEvery, now)
+  const removal = createRemoval(options)
+  const trusted = createTrustedFiles({
+    ...options,
+    verified,
+    removal,
+    onExhausted: () => files.clear(),
+  })
+  const readers = createFileReaders(verified, removal, (digest) => files.delete(digest))
+  const timer = setInterval(() => {
+    for (const [digest, file] of files.entries()) if (!isSame(store, file)) files.delete(digest)
+  }, lookEvery).unref()
 
   /** An open file that is still what the store has under this digest. */
   function known(digest: Digest): OpenFile | undefined {
     const file = files.get(digest)
-    if (file === undefined) return undefined
-    const stat = statSync(store.pathOf(digest), { throwIfNoEntry: false })
-    if (stat?.ino === file.inode && stat.size === file.size && stat.mtimeMs === file.mtime) {
-      return file
-    }
+    if (file === undefined || isSame(store, file)) return file
     files.delete(digest)
     return undefined
   }
@@ -59,7 +76,7 @@ export function createDisk({ store, index, memory, log }: DiskOptions): Disk {
   async function content(digest: Digest): Promise<Content | undefined> {
     const found = await share(digest, async () => load(digest))
     if (found === undefined || 'kind' in found) return found
-    return found.isDropped ? content(digest) : readerOf(found)
+    return found.isDropped ? content(digest) : readers.read(found)
   }
 
   return {
@@ -67,7 +84,7 @@ export function createDisk({ store, index, memory, log }: DiskOptions): Disk {
       const small = memory.small(digest)
       if (small !== undefined) return small
       const file = known(digest)
-      return file === undefined ? content(digest) : readerOf(file)
+      return file === undefined ? content(digest) : readers.read(file)
     },
     manifest: (digest) =>
       memory.small(digest) ??
@@ -78,11 +95,28 @@ export function createDisk({ store, index, memory, log }: DiskOptions): Disk {
     warm(digest) {
       void share(digest, async () => load(digest)).then(
         (found) => {
-          if (found !== undefined && !('kind' in found)) warm(found)
+          if (found === undefined || 'kind' in found) return
+          // It was hashed as it came.
+          verified.add(found)
+          warm(found)
         },
         () => undefined,
       )
     },
-    close: () => files.clear(),
+    async close() {
+      clearInterval(timer)
+      files.clear()
+      await readers.close()
+    },
+  }
+}
+
+function isSame(store: Store, { digest, inode, size, mtime }: OpenFile): boolean {
+  try {
+    const stat = statSync(store.pathOf(digest), { throwIfNoEntry: false })
+    return stat?.ino === inode && stat.size === size && stat.mtimeMs === mtime
+  } catch {
+    // Whoever opens it will be told why.
+    return false
   }
 }

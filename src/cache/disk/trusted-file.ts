@@ -1,5 +1,5 @@
 // Opens stored files, and takes those out of the way that are not what their name says.
-import { close, fstatSync, open, read } from 'node:fs'
+import { close, constants, fstatSync, open, read } from 'node:fs'
 import { promisify } from 'node:util'
 import type { Logger } from 'pino'
 import { GatewayError, systemCode } from '../../errors.ts'
@@ -9,6 +9,8 @@ import type { Memory } from '../memory.ts'
 import { drop, hashOf, type OpenFile } from './open-file.ts'
 import type { Store } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
+import type { Removal } from './removal.ts'
+import type { VerifiedFiles } from './verified-files.ts'
 
 const closeFile = promisify(close)
 const openFile = promisify(open)
@@ -26,27 +28,40 @@ export interface TrustedFilesOptions {
   index: TolerantIndex
   memory: Memory
   log: Logger
+  verified: VerifiedFiles
+  removal: Removal
   /** There are no descriptors left: close what nobody is using. */
   onExhausted: () => void
 }
 
 /** For what is in the index without a media type of its own. */
 const blobType = 'application/octet-stream'
+/** Not what a link points to; and what is no file must not block whoever opens it. */
+const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 
 export function createTrustedFiles(options: TrustedFilesOptions): TrustedFiles {
-  const { store, index, memory, log, onExhausted } = options
+  const { store, index, memory, log, verified, removal, onExhausted } = options
+  const { quarantine, setAside } = removal
 
-  /** undefined: there is none. */
-  async function descriptorOf(digest: Digest): Promise<number | undefined> {
+  /** undefined: there is none that can be read. */
+  async function descriptorOf(digest: Digest, isRetry = false): Promise<number | undefined> {
     try {
-      return await openFile(store.pathOf(digest), 'r')
+      return await openFile(store.pathOf(digest), flags)
     } catch (error) {
       const code = systemCode(error)
-      if (code === 'ENOENT') return undefined
-      // Out of descriptors: those that nobody is using are given back for the next request.
-      if (code === 'EMFILE' || code === 'ENFILE') onExhausted()
-      log.error({ digest, err: error }, 'a cached file cannot be opened')
-      throw new GatewayError('UNAVAILABLE', 'the cache cannot be read now; its log says why', {
+      if (code === 'ENOENT') {
+        if (index.content(digest) !== undefined) memory.forget(digest)
+        return undefined
+      }
+      if (code !== 'EMFILE' && code !== 'ENFILE') {
+        await setAside(digest, error)
+        return undefined
+      }
+      // Out of descriptors: those that nobody is using are given back first.
+      onExhausted()
+      if (!isRetry) return descriptorOf(digest, true)
+      log.error({ digest, err: error }, 'no descriptor is left for a cached file')
+      throw new GatewayError('UNAVAILABLE', 'the gateway has too many files open; ask again', {
         cause: error,
       })
     }
@@ -54,55 +69,52 @@ export function createTrustedFiles(options: TrustedFilesOptions): TrustedFiles {
 
   async function openTrusted(digest: Digest): Promise<OpenFile | undefined> {
     const fd = await descriptorOf(digest)
-    if (fd === undefined) {
-      if (index.content(digest) !== undefined) memory.forget(digest)
-      return undefined
-    }
-    const file = describe(fd, digest)
+    if (fd === undefined) return undefined
+    const file = await describe(fd, digest)
+    if (file === undefined) return undefined
     const facts = index.content(digest)
     if (facts?.size === file.size && facts.mtime === file.mtime) return file
-    const isRight = await hashOf(fd, digest).then(
-      (hex) => hex === hexOf(digest),
-      () => false,
-    )
-    if (isRight) {
-      memory.stored(digest, file)
-      return file
+    try {
+      if ((await hashOf(fd, digest)) === hexOf(digest)) {
+        memory.stored(digest, file)
+        verified.add(file)
+        return file
+      }
+      await quarantine(digest)
+    } catch (error) {
+      await setAside(digest, error)
     }
     drop(file)
-    await quarantine(digest)
     return undefined
   }
 
-  function describe(fd: number, digest: Digest): OpenFile {
-    const { size, mtimeMs: mtime, ino: inode } = fstatSync(fd)
+  async function describe(fd: number, digest: Digest): Promise<OpenFile | undefined> {
+    const stat = fstatSync(fd)
+    if (!stat.isFile()) {
+      await closeFile(fd)
+      await setAside(digest, new Error('it is no file'))
+      return undefined
+    }
+    const { size, mtimeMs: mtime, ino: inode } = stat
     const mediaType = index.content(digest)?.mediaType ?? blobType
     const state = { users: 0, isDropped: false, warm: 0, warmAt: 0 }
     return { digest, mediaType, fd, size, mtime, inode, ...state }
   }
 
-  async function quarantine(digest: Digest): Promise<void> {
-    log.warn({ digest }, 'a cached file does not hash to its name: quarantined, and fetched again')
-    memory.forget(digest)
-    await store.quarantine(digest).catch((error: unknown) => {
-      log.warn(
-        { digest, err: error },
-        'the wrong file cannot be moved: it stays, but is not served',
-      )
-    })
-  }
-
   async function load(file: OpenFile): Promise<Small | undefined> {
     const { digest, mediaType, size, fd } = file
     const bytes = Buffer.allocUnsafeSlow(size)
-    const bytesRead = await readFile(fd, bytes, 0, size, 0).then(
-      (result) => result.bytesRead,
-      () => 0,
-    )
-    await closeFile(fd)
-    if (bytesRead !== size || digestOf(bytes, algorithmOf(digest)) !== digest) {
-      await quarantine(digest)
+    try {
+      const { bytesRead } = await readFile(fd, bytes, 0, size, 0)
+      if (bytesRead !== size || digestOf(bytes, algorithmOf(digest)) !== digest) {
+        await quarantine(digest)
+        return undefined
+      }
+    } catch (error) {
+      await setAside(digest, error)
       return undefined
+    } finally {
+      await closeFile(fd)
     }
     const small: Small = { kind: 'small', digest, mediaType, bytes }
     memory.keep(small)

@@ -39,10 +39,21 @@ export interface FillOptions {
   onStoringFailed: (error: unknown) => void
   /** Whether it may go on although nobody reads it any more. */
   mayGoOnUnread: () => boolean
+  /** Where nothing can be stored: readers have lost their places, because others waited for them. */
+  onLeftBehind: (readers: number) => void
+  /** How long they wait, ms. */
+  patience?: number
 }
 
+const patienceMs = 3000
+
+/**
+ * Starts it. States: asked (no file yet), growing, verified or failed (no more bytes), ended (stored,
+ * or not to be). The digest is checked here and nowhere else, in `end`; until then `readers` withhold
+ * the last byte.
+ */
 export function startFill(options: FillOptions): Fill {
-  const { openUpstream, place, digest, retryDelay } = options
+  const { openUpstream, place, digest, retryDelay, patience = patienceMs } = options
   const started = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   started.promise.catch(() => undefined)
@@ -51,6 +62,7 @@ export function startFill(options: FillOptions): Fill {
   let isVerified = false
   let failure: GatewayError | undefined
   let hasEnded = false
+  const alarm = createAlarm(patience, () => options.onLeftBehind(readers.leaveBehind()))
 
   const growth = () => ({ tail: file?.tail, size, isVerified, failure })
   const readers = createReaders(digest, growth, () => {
@@ -67,7 +79,7 @@ export function startFill(options: FillOptions): Fill {
 
   function begin(announced: number | undefined): void {
     size = announced
-    const onRoom = () => download.resume()
+    const onRoom = alarm.endedBy(() => download.resume())
     const onStoringFailed = (error: unknown) => {
       options.onStoringFailed(error)
       abortUnread()
@@ -79,7 +91,9 @@ export function startFill(options: FillOptions): Fill {
 
   function data(chunk: Buffer): void {
     file?.append(chunk)
-    if (file?.tail.isCrowded() === true) download.pause()
+    if (file?.tail.isCrowded() !== true) return
+    download.pause()
+    if (!file.tail.isStoring()) alarm.start()
   }
 
   function end(): boolean {
@@ -106,6 +120,7 @@ export function startFill(options: FillOptions): Fill {
   }
 
   async function finish(): Promise<void> {
+    alarm.stop()
     const stored = await file?.settle(isVerified)
     if (stored !== undefined) options.onStored(stored)
     hasEnded = true
@@ -123,5 +138,23 @@ export function startFill(options: FillOptions): Fill {
     isUnread: () => readers.count() === 0,
     follow: readers.follow,
     abort,
+  }
+}
+
+/** Rings again and again, while somebody holds the window of a download that cannot be stored. */
+function createAlarm(ms: number, ring: () => void) {
+  let timer: NodeJS.Timeout | undefined
+  function stop(): void {
+    clearInterval(timer)
+    timer = undefined
+  }
+
+  return {
+    start: () => void (timer ??= setInterval(ring, ms)),
+    stop,
+    endedBy: (work: () => void) => () => {
+      stop()
+      work()
+    },
   }
 }

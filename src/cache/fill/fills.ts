@@ -5,7 +5,7 @@ import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Disk } from '../disk/open-files.ts'
 import { startFill, type Fill } from './fill.ts'
-import type { Small } from '../cache.ts'
+import type { CacheEvent, Small } from '../cache.ts'
 import { placeKey, type Memory } from '../memory.ts'
 import type { SmallStore } from '../disk/small-store.ts'
 import type { Store } from '../store.ts'
@@ -28,6 +28,7 @@ export interface FillsOptions {
   storageProblems: StorageProblems
   /** The number of downloads under way changed. */
   onChange: (change: number) => void
+  onEvent: (event: CacheEvent) => void
   retryDelay: number
 }
 
@@ -65,6 +66,9 @@ export function createFills(options: FillsOptions): Fills {
       },
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
+      onLeftBehind(readers) {
+        for (let count = 0; count < readers; count += 1) options.onEvent('slow_reader')
+      },
     })
     underWay.set(digest, [...(underWay.get(digest) ?? []), fill])
     all.add(fill)

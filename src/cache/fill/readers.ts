@@ -22,10 +22,17 @@ export interface Readers {
   count: () => number
   /** Where the slowest reader is. */
   neededFrom: () => number
+  /**
+   * Those that are farthest behind lose their places, if others wait for more: their next read fails.
+   * Returns how many.
+   */
+  leaveBehind: () => number
 }
 
+/** Reading, or waiting where it has caught up; left behind, it holds nothing up any more. */
 interface Reader {
   position: number
+  isBehind: boolean
   waiting?: Waiting | undefined
 }
 
@@ -43,7 +50,7 @@ export function createReaders(digest: Digest, growth: () => Growth, onLeave: () 
   const readers = new Set<Reader>()
 
   function follow(): Large {
-    const reader: Reader = { position: 0 }
+    const reader: Reader = { position: 0, isBehind: false }
     readers.add(reader)
     return {
       kind: 'large',
@@ -54,6 +61,7 @@ export function createReaders(digest: Digest, growth: () => Growth, onLeave: () 
       },
       read(buffer, position) {
         reader.position = position
+        if (reader.isBehind) throw tooSlow()
         const read = readNow(growth(), buffer, position)
         if (read === undefined) {
           return new Promise((resolve, reject) => {
@@ -71,6 +79,10 @@ export function createReaders(digest: Digest, growth: () => Growth, onLeave: () 
         onLeave()
       },
     }
+  }
+
+  function neededFrom(): number {
+    return Math.min(...[...readers].map(({ position }) => position))
   }
 
   function passed(reader: Reader, read: number | Promise<number>): void {
@@ -99,9 +111,32 @@ export function createReaders(digest: Digest, growth: () => Growth, onLeave: () 
         if (reader.waiting !== undefined) wakeOne(reader, reader.waiting)
       }
     },
+    leaveBehind() {
+      const slowest = neededFrom()
+      const all = [...readers]
+      const isAwaited = all.some(
+        ({ waiting, position }) => waiting !== undefined && position > slowest,
+      )
+      if (!isAwaited) return 0
+      const behind = all.filter(({ position }) => position === slowest)
+      for (const reader of behind) {
+        reader.isBehind = true
+        readers.delete(reader)
+      }
+      growth().tail?.moved()
+      return behind.length
+    },
     count: () => readers.size,
-    neededFrom: () => Math.min(...[...readers].map(({ position }) => position)),
+    neededFrom,
   }
+}
+
+function tooSlow(): GatewayError {
+  return new GatewayError(
+    'UNAVAILABLE',
+    'the cache cannot store, and others cannot wait for a reader so slow; ask for the rest',
+    { reason: 'slow_reader' },
+  )
 }
 
 /** undefined: the bytes at `position` have yet to come, or to be verified. */

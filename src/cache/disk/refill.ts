@@ -1,0 +1,47 @@
+// Goes on with a download where a stored file cannot be read after all.
+import type { Large } from '../cache.ts'
+
+/** Only where nothing of it was given yet: what was given may be wrong, and would be half of the whole. */
+export function withRefill(stored: Large, refill: () => Promise<{ content: Large }>): Large {
+  const { digest, mediaType, size } = stored
+  let current = stored
+  let isClosed = false
+  /** Something was given, or the download has been tried. */
+  let isSettled = false
+
+  async function instead(error: unknown, buffer: Buffer, position: number): Promise<number> {
+    if (isSettled) throw error
+    isSettled = true
+    current.close()
+    const { content: next } = await refill()
+    if (isClosed) next.close()
+    current = next
+    return next.read(buffer, position)
+  }
+
+  function settled(bytes: number): number {
+    isSettled = true
+    return bytes
+  }
+
+  return {
+    kind: 'large',
+    digest,
+    mediaType,
+    size,
+    read(buffer, position) {
+      if (isSettled) return current.read(buffer, position)
+      try {
+        const read = current.read(buffer, position)
+        if (typeof read === 'number') return settled(read)
+        return read.then(settled, async (error: unknown) => instead(error, buffer, position))
+      } catch (error) {
+        return instead(error, buffer, position)
+      }
+    },
+    close() {
+      isClosed = true
+      current.close()
+    },
+  }
+}
