@@ -18,6 +18,7 @@ import {
   writeProblem,
   type Folder,
 } from './disk/folder.ts'
+import { modes } from './disk/private.ts'
 
 const closeFile = promisify(closeCallback)
 const fstat = promisify(fstatCallback)
@@ -133,7 +134,7 @@ function pathIn({ blobs }: Folder, digest: Digest): string {
 }
 
 function createDraft(temporary: string, target: string): Draft {
-  const fd = openSync(temporary, 'wx+', 0o600)
+  const fd = openSync(temporary, 'wx+', modes.file)
   let isPublished = false
   return {
     fd,
@@ -141,7 +142,7 @@ function createDraft(temporary: string, target: string): Draft {
       await fsync(fd)
       const { size, mtimeMs } = await fstat(fd)
       const parent = dirname(target)
-      const made = await mkdir(parent, { recursive: true, mode: 0o700 })
+      const made = await mkdir(parent, { recursive: true, mode: modes.folder })
       if (made !== undefined) await syncNewFolders(made, parent)
       await rename(temporary, target)
       isPublished = true

@@ -16,6 +16,7 @@ import { open, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCode, UsageError } from '../../errors.ts'
 import { enter, type Presence } from './presence.ts'
+import { modes } from './private.ts'
 
 export interface Folder {
   blobs: string
@@ -55,13 +56,15 @@ export function prepareFolder(dir: string): { folder: Folder; presence: Presence
   if (found === undefined) assertEmpty(dir, folder)
   refuseLinks(folder)
   try {
-    mkdirSync(dir, { recursive: true, mode: 0o700 })
-    if (found === undefined) writeFileSync(join(dir, 'format'), `${format}\n`, { flag: 'wx' })
+    mkdirSync(dir, { recursive: true, mode: modes.folder })
+    if (found === undefined) {
+      writeFileSync(join(dir, 'format'), `${format}\n`, { flag: 'wx', mode: modes.file })
+    }
     for (const path of [folder.blobs, folder.tmp, folder.quarantine]) {
-      mkdirSync(path, { recursive: true, mode: 0o700 })
+      mkdirSync(path, { recursive: true, mode: modes.folder })
     }
     const probe = newTemporary(folder)
-    writeFileSync(probe, '')
+    writeFileSync(probe, '', { mode: modes.file })
     unlinkSync(probe)
     return { folder, presence: enter(join(dir, 'lock'), () => removeLeftovers(folder.tmp)) }
   } catch (error) {
@@ -83,7 +86,7 @@ export function newTemporary(folder: Folder): string {
 export async function writeProblem(folder: Folder): Promise<string | undefined> {
   const probe = newTemporary(folder)
   try {
-    await writeFile(probe, Buffer.alloc(4096))
+    await writeFile(probe, Buffer.alloc(4096), { mode: modes.file })
     return undefined
   } catch (error) {
     return systemCode(error)

@@ -1,9 +1,8 @@
 // Tells whether another process uses a cache folder: each holds a lock on one file for as long as it
 // lives. The lock is SQLite's, so the operating system knows it and gives it back when a process
 // dies, and it says the same in every container that has the folder.
-import { closeSync, openSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
-import { systemCode } from '../../errors.ts'
+import { createPrivate } from './private.ts'
 
 export interface Presence {
   leave: () => void
@@ -18,7 +17,7 @@ const patience = 5000
  * @param whenAlone runs while nobody else can come; not at all where somebody is there
  */
 export function enter(path: string, whenAlone: () => void): Presence {
-  create(path)
+  createPrivate(path)
   const lock = new DatabaseSync(path, { timeout: 0 })
   try {
     if (isAlone(lock)) {
@@ -40,14 +39,5 @@ function isAlone(lock: DatabaseSync): boolean {
   } catch (error) {
     if ((error as { errcode?: number }).errcode === busy) return false
     throw error
-  }
-}
-
-/** Only where it is not there: to close a descriptor of the file would give up this process's locks. */
-function create(path: string): void {
-  try {
-    closeSync(openSync(path, 'wx', 0o600))
-  } catch (error) {
-    if (systemCode(error) !== 'EEXIST') throw error
   }
 }

@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../../errors.ts'
 import { createDurability, type Durability } from './wal-sync.ts'
 import type { Folder } from '../disk/folder.ts'
+import { createPrivate, makePrivate } from '../disk/private.ts'
 
 const schemaVersion = 1
 /** How long it may take to open it while another process is writing, ms. */
@@ -41,21 +42,23 @@ export interface Database extends Durability {
  */
 export function openDatabase(folder: Folder): Database {
   try {
-    return durable(folder.index)
+    return durable(folder)
   } catch (error) {
     if (error instanceof UsageError) throw error
     if (isDamage(error)) {
       setAside(folder)
-      return durable(folder.index)
+      return durable(folder)
     }
     const nothing = { sync: async () => false, syncNow: () => undefined }
     return { sqlite: copyToMemory(folder.index), isVolatile: true, ...nothing }
   }
 }
 
-function durable(path: string): Database {
-  const sqlite = openFile(path)
-  return { sqlite, isVolatile: false, ...createDurability(sqlite, path) }
+function durable({ index }: Folder): Database {
+  createPrivate(index)
+  for (const suffix of ['', '-wal', '-shm']) makePrivate(index + suffix)
+  const sqlite = openFile(index)
+  return { sqlite, isVolatile: false, ...createDurability(sqlite, index) }
 }
 
 function openFile(path: string): DatabaseSync {

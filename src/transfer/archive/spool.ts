@@ -3,12 +3,13 @@ import { open, unlink, type FileHandle } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
 import { newTemporary, type Folder } from '../../cache/disk/folder.ts'
+import { modes } from '../../cache/disk/private.ts'
 import { BadArchive, expansionGuard } from '../bad-archive.ts'
 
 /** An open file without a name: it is gone once it is closed, also after a crash. */
 export async function openSpool(folder: Folder): Promise<FileHandle> {
   const path = newTemporary(folder)
-  const spool = await open(path, 'wx+', 0o600)
+  const spool = await open(path, 'wx+', modes.file)
   await unlink(path)
   return spool
 }
