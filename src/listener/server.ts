@@ -180,7 +180,8 @@ function createSecure(
       requestCert: tls.clientAuth !== 'none',
       // In `optional` a bad certificate is answered with 403 by whoever asks for the caller.
       rejectUnauthorized: tls.clientAuth === 'required',
-      ALPNProtocols: ['http/1.1'],
+      // A client that offers neither has the handshake refused; one that offers none speaks HTTP.
+      ALPNProtocols: ['http/1.1', 'http/1.0'],
     },
     guarded(
       (req, res) => {

@@ -101,6 +101,16 @@ t.test('versions and ciphers below the minimum are refused and counted', async (
   t.equal(await modern, 'unsupported_protocol', 'a client that speaks HTTP/2 only')
 })
 
+t.test('a client that offers HTTP/1.0 only is served', async (t) => {
+  const { call } = await rig(t, {})
+  for (const offered of [['http/1.0'], ['h2', 'http/1.0'], ['http/1.0', 'http/1.1'], []]) {
+    const { text, socket } = await call(undefined, { ALPNProtocols: offered })
+    t.match(text, /^HTTP\/1\.1 200 /, offered.join())
+    const expected = offered.includes('http/1.1') ? 'http/1.1' : 'http/1.0'
+    t.equal(socket.alpnProtocol, offered.length === 0 ? false : expected)
+  }
+})
+
 t.test('minVersion TLSv1.3 refuses TLS 1.2', async (t) => {
   const { call } = await rig(t, { minVersion: 'TLSv1.3' })
   t.equal((await call(undefined, { maxVersion: 'TLSv1.2' })).text, '')
