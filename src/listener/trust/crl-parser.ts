@@ -93,8 +93,9 @@ function parseCrl(der: Buffer): Crl {
   const [tbs, algorithm, signature] = childrenOf(der, list)
   const signed = expect(tbs, tags.sequence)
   const named = expect(algorithm, tags.sequence)
-  // The first byte says how many bits are unused: none.
-  const bits = contentOf(der, expect(signature, tags.bitString)).subarray(1)
+  const value = contentOf(der, expect(signature, tags.bitString))
+  if (value[0] !== 0) throw new Error('has a signature that is no whole number of bytes')
+  const bits = value.subarray(1)
   return {
     ...parseList(der, signed, encodingOf(der, named)),
     isSignedBy: signatureCheck(der, named, { signed: encodingOf(der, signed), signature: bits }),
