@@ -44,6 +44,15 @@ export interface Answer {
   code: string | undefined
 }
 
+export interface GatewayOptions {
+  clientAuth?: string
+  files?: Files
+  /** More of the sections, in YAML: a line of `listen`, all of `admin`, keys of `cache`. */
+  listen?: string
+  admin?: string
+  cache?: string
+}
+
 /**
  * Starts a gateway with the upstreams, and what else there is, of `yaml`. Its listener has the test
  * certificates (`server.crt`, `ca.crt` ... in `folder`, beside `files`) and asks for client certificates;
@@ -57,7 +66,8 @@ export async function startTestGateway(
     files = {},
     listen = '',
     admin = 'admin: { port: 0 }',
-  }: { clientAuth?: string; files?: Files; listen?: string; admin?: string } = {},
+    cache = '',
+  }: GatewayOptions = {},
 ): Promise<TestGateway> {
   const pki = await testPki()
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
@@ -79,7 +89,7 @@ export async function startTestGateway(
   tls: { cert: server.crt, key: server.key, clientAuth: ${clientAuth}, clientCa: [ca.crt] }
   ${listen}
 ${admin}
-cache: { dir: cache }
+cache: { dir: cache, ${cache} }
 ${yaml}`,
   )
   const { log, lines } = recordingLog()
