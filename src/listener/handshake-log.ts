@@ -39,6 +39,10 @@ const hints: Readonly<Record<string, string>> = {
   too_many_requests: 'the client sent requests without waiting for answers',
   unknown_ca: 'the client certificate must come from an authority in clientCa',
   unsupported_protocol: 'the client offers only TLS versions below minVersion',
+  weak_algorithm:
+    'the client certificate, or an authority above it, must be signed anew: SHA-2 in place of SHA-1',
+  weak_key:
+    'the client certificate, or an authority above it, needs a larger key: EC P-256, or RSA from 2048 bits on',
   wrong_purpose: 'the client certificate must have the extended key usage clientAuth',
 }
 

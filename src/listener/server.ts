@@ -201,6 +201,7 @@ function createSecure(
   server.on('tlsClientError', (error, socket) => {
     // What was ended by us has been told.
     if (connectionsOf(server).ended.has(transportOf(socket))) return
+    guard.explain(socket)
     reporter.handshakeFailed(error, socket)
   })
   return server

@@ -6,6 +6,13 @@ import * as x509 from '@peculiar/x509'
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' }
 const day = 86_400_000
 
+/** A key pair of the wrong kind or size, for `keys`. */
+export function makeRsaKeys(modulusLength: number): Promise<webcrypto.CryptoKeyPair> {
+  const publicExponent = new Uint8Array([1, 0, 1])
+  const rsa = { name: 'RSASSA-PKCS1-v1_5', modulusLength, publicExponent, hash: 'SHA-256' }
+  return webcrypto.subtle.generateKey(rsa, true, ['sign', 'verify'])
+}
+
 export interface TestCertificate {
   certificatePem: string
   keyPem: string
@@ -30,6 +37,8 @@ export interface TestCertificateOptions {
   hash?: 'SHA-1' | 'SHA-256'
   /** Without them names alone tell which authority is meant; there are unless told. */
   keyIdentifiers?: boolean
+  /** A critical extension that nobody understands. */
+  unknownExtension?: boolean
   /** Instead of a new pair, as where an authority is renewed. */
   keys?: webcrypto.CryptoKeyPair
 }
@@ -43,12 +52,13 @@ export async function makeCertificate(options: TestCertificateOptions): Promise<
   const keys =
     options.keys ?? (await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify']))
   const { subject, issuer, ca = false } = options
+  const signingKey = (issuer?.keys ?? keys).privateKey
   const certificate = await x509.X509CertificateGenerator.create({
     subject,
     issuer: issuer?.certificate.subject ?? subject,
     publicKey: keys.publicKey,
-    signingKey: (issuer?.keys ?? keys).privateKey,
-    signingAlgorithm: { ...algorithm, hash: options.hash ?? algorithm.hash },
+    signingKey,
+    signingAlgorithm: { ...signingKey.algorithm, hash: options.hash ?? algorithm.hash },
     notBefore: options.notBefore ?? new Date(Date.now() - day),
     notAfter: options.notAfter ?? new Date(Date.now() + day),
     serialNumber: `01${randomBytes(8).toString('hex')}`,
@@ -88,6 +98,9 @@ function extensionsOf(options: TestCertificateOptions, ca: boolean): x509.Extens
     new x509.BasicConstraintsExtension(ca, undefined, true),
     ...(ca ? [caUsage] : []),
     ...(purposes === undefined ? [] : [new x509.ExtendedKeyUsageExtension(purposes)]),
+    ...(options.unknownExtension === true
+      ? [new x509.Extension('1.3.6.1.4.1.99999.1', true, new Uint8Array([5, 0]))]
+      : []),
     ...(names.length === 0 ? [] : [new x509.SubjectAlternativeNameExtension(names)]),
   ]
 }

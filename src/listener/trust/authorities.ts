@@ -7,6 +7,7 @@ import { isNewer, nameOf, parseCrls, type Crl } from './crl-parser.ts'
 import { childrenOf, elementAt, encodingOf, expect, hexOf, tags } from './der.ts'
 import { nameKey } from './issuer-name.ts'
 import type { SerialSet } from './serial-set.ts'
+import { hasWeakKey } from './weakness.ts'
 import { authorityDoubts, readAuthorities } from '../../rules/authority-files.ts'
 import { readBytes, type Tell } from '../../rules/pem-files.ts'
 
@@ -77,6 +78,10 @@ export function readTrust(
       if (kind === 'partial') warn(`clientCa: ${message}`)
       else tell('clientCa.0', message)
     }
+  }
+  for (const { file, certificate } of authorities.filter((one) => hasWeakKey(one.certificate))) {
+    const name = subjectText(certificate)
+    warn(`clientCa: the key of ${name} in ${file} is too weak: OpenSSL refuses all of its clients`)
   }
   const lists = tls.crl.flatMap((file, index) =>
     readLists(file, authorities, (message) => tell(`crl.${index}`, message)),

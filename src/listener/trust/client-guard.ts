@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import type { ClientTrust } from './authorities.ts'
 import { createSignatureCheck, judge, type Verdict } from './client-chain.ts'
 import { peerChainOf } from './peer-chain.ts'
+import { weaknessOf } from './weakness.ts'
 
 /**
  * A connection is not used again from so long before its certificate ends on, ms: a client that has
@@ -28,6 +29,11 @@ export interface ClientGuard {
    */
   check: (socket: TLSSocket, now?: number) => string | undefined
   /**
+   * Gives a name to the `authorizationError` of a refused socket where Node has none and it is weak,
+   * for sockets that `check` never sees.
+   */
+  explain: (socket: TLSSocket) => void
+  /**
    * Whether the connection should carry no further request: its client is refused, so that it must
    * come back to be let in, or its certificate is about to end. As of the last `check`.
    */
@@ -42,9 +48,17 @@ export function createClientGuard(initial: ClientTrust): ClientGuard {
   let trust = initial
   let generation = 0
 
+  function explain(socket: TLSSocket): void {
+    if (String(socket.authorizationError) !== 'UNSPECIFIED') return
+    const authorities = trust.authorities.map(({ certificate }) => certificate)
+    const weakness = weaknessOf(peerChainOf(socket), authorities)
+    if (weakness !== undefined) socket.authorizationError = asError(weakness)
+  }
+
   function judgeAgain(socket: GuardedSocket, now: number): Known {
     const chain = peerChainOf(socket)
     const client = socket[known]?.client ?? clientOf(socket, chain.length)
+    if (client === 'refused') explain(socket)
     const verdict =
       client === 'accepted'
         ? judge(trust, chain, isIssuedBy, now)
@@ -67,10 +81,10 @@ export function createClientGuard(initial: ClientTrust): ClientGuard {
       if (verdict.client !== 'accepted') return undefined
       const { error } = verdict
       socket.authorized = error === undefined
-      // As Node does it: a code, whatever its types say.
-      socket.authorizationError = (error ?? null) as unknown as Error
+      socket.authorizationError = asError(error ?? null)
       return error
     },
+    explain,
     isSpent(socket: GuardedSocket, now = Date.now()) {
       const verdict = socket[known]
       if (verdict === undefined || verdict.client === 'none') return false
@@ -82,6 +96,11 @@ export function createClientGuard(initial: ClientTrust): ClientGuard {
       generation += 1
     },
   }
+}
+
+/** As Node does it: a code, whatever its types say. */
+function asError(code: string | null): Error {
+  return code as unknown as Error
 }
 
 function clientOf({ authorized }: TLSSocket, certificates: number): Known['client'] {

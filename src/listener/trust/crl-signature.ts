@@ -1,4 +1,5 @@
-// Verifies the signature of a revocation list: ECDSA, RSA and RSA-PSS with SHA-2, and Ed25519.
+// Knows the algorithms of signatures: verifies a revocation list's (ECDSA, RSA and RSA-PSS with SHA-2,
+// and Ed25519), and tells the weak ones.
 import { constants, verify, type KeyObject } from 'node:crypto'
 import { childrenOf, elementAt, expect, hexOf, oidOf, tags, type Element } from './der.ts'
 
@@ -18,6 +19,18 @@ const algorithms: Readonly<Record<string, Algorithm>> = {
   '1.2.840.113549.1.1.13': { hash: 'sha512' },
   '1.3.101.112': { hash: null },
 }
+
+/** RSA with MD2, MD4, MD5 and SHA-1 under two names, ECDSA and DSA with SHA-1 under two names. */
+const weakDigests: ReadonlySet<string> = new Set([
+  '1.2.840.113549.1.1.2',
+  '1.2.840.113549.1.1.3',
+  '1.2.840.113549.1.1.4',
+  '1.2.840.113549.1.1.5',
+  '1.3.14.3.2.29',
+  '1.2.840.10045.4.1',
+  '1.2.840.10040.4.3',
+  '1.3.14.3.2.27',
+])
 
 const rsaPss = '1.2.840.113549.1.1.10'
 const mgf1 = '1.2.840.113549.1.1.8'
@@ -46,6 +59,13 @@ export function signatureCheck(
       return false
     }
   }
+}
+
+/** Whether `algorithm`, an AlgorithmIdentifier in `der`, signs an MD5 or SHA-1 digest, or MD2 to MD4. */
+export function hasWeakDigest(der: Buffer, algorithm: Element): boolean {
+  const [oid, parameters] = childrenOf(der, algorithm)
+  const name = oidOf(der, expect(oid, tags.objectIdentifier))
+  return weakDigests.has(name) || (name === rsaPss && pssOf(der, parameters) === undefined)
 }
 
 function algorithmOf(der: Buffer, algorithm: Element): Algorithm {
