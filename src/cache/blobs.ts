@@ -2,7 +2,7 @@
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 import type { Cache, Content, Found, Large, Small, Source } from './cache.ts'
-import { createConfirmation } from './confirmation.ts'
+import type { Confirmation } from './confirmation.ts'
 import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
 import { placeKey } from './memory.ts'
@@ -11,9 +11,10 @@ import { withRefill } from './disk/refill.ts'
 
 const blobType = 'application/octet-stream'
 
-export function createBlobs(context: Context, fills: Fills): Pick<Cache, 'blob' | 'blobSize'> {
+type Blobs = Pick<Cache, 'blob' | 'blobSize'>
+
+export function createBlobs(context: Context, fills: Fills, confirmation: Confirmation): Blobs {
   const { memory, disk, index, metrics, outages } = context
-  const confirmation = createConfirmation(context)
   const asBlob = createBlobView()
 
   function hit(digest: Digest, content: Content, source: Source): Found {
@@ -155,6 +156,7 @@ function isOf({ place }: Fill, other: Place): boolean {
 async function lengthOfAll(content: Content): Promise<number> {
   if (content.kind === 'small') return content.bytes.length
   try {
+    if (content.size !== undefined) return content.size
     const buffer = Buffer.allocUnsafe(256 * 1024)
     for (let position = 0; ;) {
       const bytes = await content.read(buffer, position)

@@ -7,6 +7,7 @@ import type { OriginResponse } from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
 import { ask, askHeaders, badResponse, isEncoded, lengthOf } from './ask.ts'
 import type { Context } from './context.ts'
+import type { ForeignLayers } from './foreign-layers.ts'
 import { linkKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
@@ -19,11 +20,14 @@ export interface Confirmation {
    * @throws GatewayError BLOB_UNKNOWN
    */
   holds: (place: Place, digest: Digest, size: number | undefined) => Promise<boolean>
-  /** In bytes, as the upstream has it; undefined where it does not say. BLOB_UNKNOWN. */
+  /** In bytes, as the upstream has it; undefined where it does not say, or others may. BLOB_UNKNOWN. */
   size: (place: Place, digest: Digest) => Promise<number | undefined>
 }
 
-export function createConfirmation({ memory, heads, openUpstream }: Context): Confirmation {
+export function createConfirmation(
+  { memory, heads, openUpstream }: Context,
+  { orElsewhere }: Pick<ForeignLayers, 'orElsewhere'>,
+): Confirmation {
   const share = createSingleFlight()
 
   async function asked(
@@ -56,14 +60,17 @@ export function createConfirmation({ memory, heads, openUpstream }: Context): Co
     })
   }
 
+  async function holds(place: Place, digest: Digest, size: number | undefined): Promise<boolean> {
+    const told = await lengthAt(place, digest)
+    if (told !== undefined && size !== undefined && told !== size) return false
+    memory.link(place, digest, 'blob')
+    return true
+  }
+
   return {
-    async holds(place, digest, size) {
-      const told = await lengthAt(place, digest)
-      if (told !== undefined && size !== undefined && told !== size) return false
-      memory.link(place, digest, 'blob')
-      return true
-    },
-    size: lengthAt,
+    holds: async (place, digest, size) =>
+      (await orElsewhere(place, digest, holds(place, digest, size))) === true,
+    size: async (place, digest) => orElsewhere(place, digest, lengthAt(place, digest)),
   }
 }
 

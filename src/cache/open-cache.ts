@@ -4,9 +4,11 @@ import type { GatewayError } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Small } from './cache.ts'
+import { createConfirmation } from './confirmation.ts'
 import { openIndex } from './index/content-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
+import { createForeignLayers } from './foreign-layers.ts'
 import { createFills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests } from './manifests.ts'
@@ -91,21 +93,23 @@ export function openCache(options: CacheOptions): Cache {
     background,
   }
 
+  const source = createManifestSource(context)
+  const manifests = createManifests(context, source)
+  const foreignLayers = createForeignLayers(context, manifests)
   const fills = createFills({
     ...context,
+    openUpstream: foreignLayers.open,
     onChange: metrics.fills,
     onEvent: metrics.event,
     retryDelay: options.retryDelay ?? 200,
   })
-  const source = createManifestSource(context)
-  const manifests = createManifests(context, source)
   const askPages = createPagedList(context)
   const stopTimers = startTimers(memory, index, smallStore)
 
   return {
     manifest: manifests.manifest,
     tag: createTags(context, manifests, source),
-    ...createBlobs(context, fills),
+    ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
     tags: createTagList(context, askPages),
     referrers: createReferrers(context, manifests, askPages),
     repositories: index.repositories,

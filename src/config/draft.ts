@@ -1,9 +1,11 @@
 // The config on its way from the file: decoded, but not yet checked as a whole.
 import type { Config, UpstreamConfig } from './schema.ts'
 
-/** An upstream as the file has it: URL and redirects may be missing still. */
-export type UpstreamDraft = Omit<UpstreamConfig, 'url' | 'redirects'> &
-  Partial<Pick<UpstreamConfig, 'url' | 'redirects'>>
+/** An upstream as the file has it: what follows from its name may be missing still. */
+export type UpstreamDraft = Omit<UpstreamConfig, Completed> &
+  Partial<Pick<UpstreamConfig, Completed>>
+
+type Completed = 'url' | 'redirects' | 'foreignLayers'
 
 export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
 

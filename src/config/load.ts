@@ -128,12 +128,13 @@ function offsetOf(path: readonly string[], document: Document): number | undefin
   return offset
 }
 
-/** Fills in what follows from an upstream's name. */
+/** Fills in what follows from an upstream's name and other keys. */
 function complete(draft: ConfigDraft): Config {
   const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
     const url = (upstream.url ?? defaultUrl(name)).replace(/\/+$/, '')
     const redirects = upstream.redirects ?? defaultRedirects(name)
-    return [name, { ...upstream, url, redirects }] as const
+    const { foreignLayers = upstream.redirects === undefined ? 'refuse' : 'fetch' } = upstream
+    return [name, { ...upstream, url, redirects, foreignLayers }] as const
   })
   return { ...draft, upstreams: Object.fromEntries(upstreams) }
 }

@@ -147,6 +147,13 @@ const Upstream = Type.Object(
         defaultText: 'none; the well-known registries have their own',
       }),
     ),
+    foreignLayers: Type.Optional(
+      oneOf(['refuse', 'fetch'], {
+        defaultText: '`fetch` where `redirects` is written, `refuse` where it is not',
+        description:
+          'Layers that the registry does not hold and a manifest has addresses of, such as those of Windows: refused, or fetched from there, without credentials, and kept. Only hosts of `redirects` are asked.',
+      }),
+    ),
     caseSensitive: Type.Boolean({
       default: false,
       description: 'Whether its repository names may have capitals, as those of model registries.',
@@ -251,5 +258,9 @@ export type { ListenLimits } from './access-schema.ts'
 
 export type ListenerTlsConfig = StaticDecode<typeof ListenerTls>
 
-/** One upstream with its URL (no trailing slash) and allowed redirect hosts resolved. */
-export type UpstreamConfig = StaticDecode<typeof Upstream> & { url: string; redirects: string[] }
+/** One upstream with what follows from its name resolved: its URL has no trailing slash. */
+export type UpstreamConfig = StaticDecode<typeof Upstream> & {
+  url: string
+  redirects: string[]
+  foreignLayers: 'refuse' | 'fetch'
+}

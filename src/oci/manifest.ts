@@ -37,6 +37,23 @@ export function readManifest(bytes: Buffer): ManifestFacts {
   }
 }
 
+/** Addresses that are read of one layer, at most. */
+const mostAddresses = 8
+
+/**
+ * Where else a layer may be had, according to a manifest that names it (image-spec "descriptor",
+ * `urls`): foreign layers, which registries need not hold.
+ * @throws GatewayError as `readManifest` does
+ */
+export function layerAddresses(bytes: Buffer, digest: Digest): string[] {
+  const { layers } = readDocument(bytes)
+  const named = (Array.isArray(layers) ? layers : []).find(
+    (layer) => digestOfDescriptor(layer) === digest,
+  ) as { urls?: unknown } | undefined
+  const urls: unknown[] = Array.isArray(named?.urls) ? named.urls : []
+  return urls.filter((url) => typeof url === 'string').slice(0, mostAddresses)
+}
+
 const imageTypes: ReadonlySet<string> = new Set([mediaTypes.ociManifest, mediaTypes.dockerManifest])
 const indexTypes: ReadonlySet<string> = new Set([mediaTypes.ociIndex, mediaTypes.dockerList])
 

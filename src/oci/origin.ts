@@ -18,6 +18,8 @@ export interface OriginRequest {
   from?: number
   /** On whose behalf, as `Place` has it. */
   client?: string | undefined
+  /** Where a foreign layer is, according to its manifest: asked instead of the registry, as a stranger. */
+  url?: string
   /** The content that is known: 304 says that it is still the same (`If-None-Match`). */
   unless?: Digest
 }

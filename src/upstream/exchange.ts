@@ -30,6 +30,7 @@ export interface Upstream {
   authorizer: Authorizer
   /** Whether the hosts in `redirects` include that of a URL. */
   allowedRedirect: (url: URL) => boolean
+  foreignLayers: 'refuse' | 'fetch'
   subject: Subject
   /** What is sent for credentials, and must not be told when it comes back. */
   secrets: () => readonly string[]
@@ -47,6 +48,8 @@ interface Progress {
   authorization: string | undefined
   /** A challenge of this host has been answered, and is answered only once. */
   isAnswered: boolean
+  /** It began at an address of a manifest: nobody on this way is answered. */
+  isForeign: boolean
   /** It was asked without authorization, which is done once, too. */
   wasBare: boolean
   /** The credentials were refused, and what is sent is what anybody gets. */
@@ -130,15 +133,17 @@ async function exchange(
 /** Where an exchange begins, and where it begins again. */
 function beginning(
   { url, authorizer }: Upstream,
-  { repository, resource }: OriginRequest,
+  { repository, resource, url: address }: OriginRequest,
 ): Omit<Progress, 'hasStartedOver' | 'retries' | 'startedAt'> {
-  const first = apiAddress(url, `${repository}/${resource}`)
+  const isForeign = address !== undefined
+  const first = isForeign ? new URL(address) : apiAddress(url, `${repository}/${resource}`)
   return {
     url: first,
-    hasLeft: false,
+    hasLeft: isForeign,
     redirects: 0,
-    authorization: authorizer.known(repositoryIn(first)),
+    authorization: isForeign ? undefined : authorizer.known(repositoryIn(first)),
     isAnswered: false,
+    isForeign,
     wasBare: false,
     refusal: undefined,
   }
@@ -182,9 +187,10 @@ function judge(
   if (!isRefused) return failureOfAnswer(subject, outcome, upstream.now())
   if (!progress.hasLeft) return { kind: 'authorize', answer: outcome }
   // A registry that has moved challenges by itself; a download host does not.
+  const { isForeign, isAnswered } = progress
   const isChallenge = status === 401 && /\bbearer\b/i.test(headers['www-authenticate'] ?? '')
-  if (isChallenge && !progress.isAnswered) return { kind: 'authorize', answer: outcome }
-  if (method === 'GET' && !progress.hasStartedOver) return { kind: 'start_over' }
+  if (isChallenge && !isAnswered && !isForeign) return { kind: 'authorize', answer: outcome }
+  if (method === 'GET' && !progress.hasStartedOver && !isForeign) return { kind: 'start_over' }
   // One that refuses its own signed address says nothing of the gateway's rights.
   return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, status), status })
 }

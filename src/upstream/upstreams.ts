@@ -2,7 +2,7 @@
 import type { Logger } from 'pino'
 import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { GatewayError, UsageError, type Problem } from '../errors.ts'
-import type { OpenUpstream } from '../oci/origin.ts'
+import type { Flow, OpenUpstream, Receiver } from '../oci/origin.ts'
 import { programVersion } from '../rules/version.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { createAgents } from './agents.ts'
@@ -11,6 +11,7 @@ import { secretsIn, type CredentialSource } from './auth/credentials.ts'
 import { readCredentials } from './auth/read-credentials.ts'
 import { openExchange, type Upstream } from './exchange.ts'
 import type { Subject } from './failure.ts'
+import { foreignLayerRefusal } from './foreign-layer.ts'
 import { hostMatcher } from './host-pattern.ts'
 import { createFailureLog, type AttemptSample } from './failure-log.ts'
 import { openPkcs12Files, readTlsProfile, type OpenedPkcs12, type TlsProfile } from './tls.ts'
@@ -67,14 +68,18 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
       if (upstream !== undefined) {
+        const { url } = request
+        const refusal = url === undefined ? undefined : foreignLayerRefusal(upstream, url)
+        if (refusal !== undefined) return refused(refusal, receiver)
         const { flow, ended } = openExchange(upstream, request, receiver)
         const over = ended.finally(() => underWay.delete(over))
         underWay.add(over)
         return flow
       }
-      const error = new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured')
-      queueMicrotask(() => receiver.fail(error))
-      return { pause() {}, resume() {}, abort() {} }
+      return refused(
+        new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured'),
+        receiver,
+      )
     },
     report(upstream, error) {
       const { reason = 'error' } = error
@@ -86,6 +91,21 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
     },
     close: () => (closing ??= close()),
+  }
+}
+
+/** An exchange that fails before anybody is asked. */
+function refused(error: GatewayError, receiver: Receiver): Flow {
+  let isAborted = false
+  queueMicrotask(() => {
+    if (!isAborted) receiver.fail(error)
+  })
+  return {
+    pause() {},
+    resume() {},
+    abort() {
+      isAborted = true
+    },
   }
 }
 
@@ -192,6 +212,7 @@ export function createUpstream(
     agents,
     authorizer,
     allowedRedirect: hostMatcher(config.redirects),
+    foreignLayers: config.foreignLayers,
     subject,
     secrets: () => secrets,
     onAttempt: metrics.attempt,

@@ -22,6 +22,7 @@ export function upstreamConfig({ tls, auth, ...others }: Overrides): UpstreamCon
     staleIfError: 86_400_000,
     staleIfDenied: 86_400_000,
     redirects: [],
+    foreignLayers: 'refuse',
     caseSensitive: false,
     connectTimeout: 2000,
     headersTimeout: 2000,
