@@ -56,7 +56,7 @@ function checkIssuer(
 ): void {
   const remote = jwks.includes('://')
   // The query is the issuer's own business.
-  const parsed = remote ? url([...at, 'jwks'], jwks.replace(/\?.*$/, '')) : undefined
+  const parsed = remote ? url([...at, 'jwks'], jwks.split('?', 1)[0] ?? '') : undefined
   if (parsed?.protocol === 'http:') tell([...at, 'jwks'], 'must be https: the keys are trusted')
   if (!remote && jwksCa !== undefined) tell([...at, 'jwksCa'], 'has no effect on a file in jwks')
   if (clockSkew > longestSkew) tell([...at, 'clockSkew'], 'must be five minutes at most')

@@ -131,7 +131,7 @@ function offsetOf(path: readonly string[], document: Document): number | undefin
 /** Fills in what follows from an upstream's name and other keys. */
 function complete(draft: ConfigDraft): Config {
   const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
-    const url = (upstream.url ?? defaultUrl(name)).replace(/\/+$/, '')
+    const url = withoutTrailingSlashes(upstream.url ?? defaultUrl(name))
     const redirects = upstream.redirects ?? defaultRedirects(name)
     const { foreignLayers = upstream.redirects === undefined ? 'refuse' : 'fetch' } = upstream
     return [name, { ...upstream, url, redirects, foreignLayers }] as const
@@ -145,4 +145,11 @@ function complete(draft: ConfigDraft): Config {
  */
 export function effectiveConfig(config: Config): string {
   return stringify(Value.Encode(ConfigSchema, structuredClone(config)), { lineWidth: 0 })
+}
+
+/** By hand: a regular expression for it takes quadratic time. */
+function withoutTrailingSlashes(url: string): string {
+  let end = url.length
+  while (url[end - 1] === '/') end -= 1
+  return url.slice(0, end)
 }

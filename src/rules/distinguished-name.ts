@@ -83,9 +83,9 @@ function parsePart(text: string): Part | undefined {
 }
 
 function parseAttribute(text: string): Attribute | undefined {
-  const match = /^ *([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+) *= *(.*)$/s.exec(text)
+  const match = /^ *([A-Za-z][A-Za-z0-9-]*|\d+(?:\.\d+)+) *=(.*)$/s.exec(text)
   if (match?.[1] === undefined || match[2] === undefined) return undefined
-  const value = unescapeValue(withoutSpaces(match[2]))
+  const value = unescapeValue(withoutSpaces(match[2].replace(/^ +/, '')))
   return value === undefined
     ? undefined
     : { type: typesByOid[match[1]] ?? match[1].toLowerCase(), value }

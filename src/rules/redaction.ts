@@ -46,8 +46,8 @@ function formsOf(secret: string): string[] {
   const encoded = [0, 1, 2].map((before) =>
     Buffer.concat([Buffer.alloc(before), bytes])
       .toString('base64')
-      .slice(before === 0 ? 0 : before + 1)
-      .replace(/.=*$/, ''),
+      .replaceAll('=', '')
+      .slice(before === 0 ? 0 : before + 1, -1),
   )
   return [
     ...new Set([

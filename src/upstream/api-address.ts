@@ -3,17 +3,22 @@
 /**
  * The address of `path` below `/v2/`. A base that goes on after `/v2`, such as
  * `https://harbor.example/v2/dockerhub`, names a part of a registry: it comes before every repository.
+ * @param base without slashes at its end, but for that of a bare host
  * @param path such as `library/alpine/manifests/latest`; of the registry itself such as `_catalog`
  */
 export function apiAddress(base: URL, path: string): URL {
-  const { href } = base
-  const [, registry, part] = /^(.*?)\/v2\/(.+?)\/*$/.exec(href) ?? []
-  if (registry === undefined) return new URL(`${href.replace(/\/+$/, '')}/v2/${path}`)
+  const address = base.href.replace(/\/$/, '')
+  const end = address.indexOf('/v2/')
+  if (end < 0) return new URL(`${address}/v2/${path}`)
+  const [registry, part] = [address.slice(0, end), address.slice(end + '/v2/'.length)]
   const isOfRegistry = path === '' || path.startsWith('_')
   return new URL(`${registry}/v2/${isOfRegistry ? '' : `${part}/`}${path}`)
 }
 
 /** The repository that an address of the API names, as that registry knows it; empty: none. */
 export function repositoryIn({ pathname }: URL): string {
-  return /\/v2\/(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(pathname)?.[1] ?? ''
+  const start = pathname.indexOf('/v2/')
+  if (start < 0) return ''
+  const path = pathname.slice(start + '/v2/'.length)
+  return /^(.+)\/(?:manifests|blobs|tags|referrers)\//.exec(path)?.[1] ?? ''
 }

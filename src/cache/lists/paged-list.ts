@@ -2,7 +2,7 @@
 import type { Place } from '../../oci/place.ts'
 import { ask, badResponse, isOfRegistry, type Answer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
-import { nextQuery } from './link.ts'
+import { nextQuery } from '../../oci/link.ts'
 
 const maxPages = 1000
 /** For all pages together, ms: none is begun after that. */

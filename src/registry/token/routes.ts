@@ -61,9 +61,11 @@ export function createTokenRoutes(options: TokenRoutesOptions): TokenRoutes {
 
 function requestOf(raw: IncomingMessage, body: unknown, caller: Caller): TokenRequest {
   const { authorization } = raw.headers
+  const { url = '' } = raw
+  const mark = url.indexOf('?')
   return {
     method: raw.method === 'POST' ? 'POST' : 'GET',
-    query: new URLSearchParams(/\?(.*)$/s.exec(raw.url ?? '')?.[1]),
+    query: new URLSearchParams(mark < 0 ? '' : url.slice(mark)),
     source: raw.socket.remoteAddress ?? '',
     ...(body instanceof URLSearchParams ? { form: body } : {}),
     ...(authorization === undefined ? {} : { authorization }),

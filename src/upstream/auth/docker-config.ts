@@ -58,10 +58,7 @@ function credentialsIn(entry: DockerAuth): Credentials | undefined {
 
 /** `https://index.docker.io/v1/` and `registry.local:5000` as hosts that can be compared. */
 function hostOf(key: string): string {
-  const host = key
-    .toLowerCase()
-    .replace(/^https?:\/\//, '')
-    .replace(/\/.*$/, '')
-    .replace(/:443$/, '')
+  const address = key.toLowerCase().replace(/^https?:\/\//, '')
+  const host = (address.split('/', 1)[0] ?? '').replace(/:443$/, '')
   return isDockerHub(host) ? 'docker.io' : host
 }

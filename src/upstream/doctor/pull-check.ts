@@ -2,6 +2,7 @@
 // missing there the gateway gets by another way, so that nothing here fails a diagnosis.
 import { GatewayError } from '../../errors.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
+import { nextQuery } from '../../oci/link.ts'
 import { manifestAccept } from '../../oci/media-type.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
 import type { Upstream } from '../exchange.ts'
@@ -39,9 +40,9 @@ export async function checkHead(
 export async function checkTags(upstream: Upstream, repository: string): Promise<Verdict> {
   const first = await tagsAt(upstream, repository, 'tags/list?n=1')
   if (typeof first === 'string') return doubtful(`tags/list ${first}`)
-  const query = nextQuery(first.headers)
+  const query = nextOf(first)
   if (query === undefined) return passed(`${first.tags} tags on one page`)
-  const second = await tagsAt(upstream, repository, `tags/list${query}`)
+  const second = await tagsAt(upstream, repository, `tags/list?${query}`)
   if (typeof second === 'string') return doubtful(`the second page of tags/list ${second}`)
   return passed('in pages')
 }
@@ -83,10 +84,13 @@ async function tagsAt(
   return { tags: tags.length, headers: answer.headers }
 }
 
-/** The query of the Link to the next page (RFC 8288), with its question mark. */
-function nextQuery(headers: Page['headers']): string | undefined {
-  const links = headers['link'] ?? ''
-  return /<[^>?]*(\?[^>]*)>[^,]*;\s*rel="?next"?/.exec(links)?.[1]
+/** The query of the next page; undefined where there is none that can be followed. */
+function nextOf({ headers }: Page): string | undefined {
+  try {
+    return nextQuery(headers['link'])
+  } catch {
+    return undefined
+  }
 }
 
 /** An empty list may be written as null. */
