@@ -1,7 +1,9 @@
 // Short exchanges with an upstream: answers that are wanted as a whole, or for their headers alone.
+import { setTimeout as wait } from 'node:timers/promises'
 import { GatewayError } from '../errors.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
 import { isErrorBody } from '../oci/error-body.ts'
+import { answerBudget } from '../rules/attempts.ts'
 
 /** Of an error this much is of interest, bytes. */
 const errorLimit = 16 * 1024
@@ -12,7 +14,7 @@ export interface Answer extends OriginResponse {
 }
 
 /**
- * The answer with its body.
+ * The answer with its body, asked for again where it breaks off (`answerBudget`).
  * @param limit bytes; a longer body is an error
  * @throws GatewayError as `Receiver.fail` has it, or UPSTREAM_FAILED `bad_response`
  */
@@ -21,7 +23,33 @@ export async function ask(
   request: OriginRequest,
   limit: number,
 ): Promise<Answer> {
-  const { promise, resolve, reject } = Promise.withResolvers<Answer>()
+  const { repeats, delay } = answerBudget
+  for (let repeat = 0; ; repeat += 1) {
+    const outcome = await askOnce(openUpstream, request, limit)
+    if (!(outcome instanceof Failed)) return outcome
+    if (!outcome.isPassing || repeat === repeats) throw outcome.error
+    await wait(delay * (0.5 + Math.random()))
+  }
+}
+
+/** An exchange without an answer that is of use. */
+class Failed {
+  readonly error: GatewayError
+  /** It got as far as that the same may go well in a moment. */
+  readonly isPassing: boolean
+
+  constructor(error: GatewayError, isPassing: boolean) {
+    this.error = error
+    this.isPassing = isPassing
+  }
+}
+
+async function askOnce(
+  openUpstream: OpenUpstream,
+  request: OriginRequest,
+  limit: number,
+): Promise<Answer | Failed> {
+  const { promise, resolve } = Promise.withResolvers<Answer | Failed>()
   const chunks: Buffer[] = []
   let length = 0
   let answer: OriginResponse | undefined
@@ -40,10 +68,14 @@ export async function ask(
       else if (answer?.status === 200) chunks.push(Buffer.from(chunk))
     },
     end() {
-      if (answer === undefined) reject(badResponse('nothing'))
+      if (answer === undefined) resolve(new Failed(badResponse('nothing'), false))
       else resolve({ ...answer, body: Buffer.concat(chunks) })
     },
-    fail: reject,
+    // What failed before there was content has been asked for again already, but for a 500.
+    fail: (error) =>
+      resolve(
+        new Failed(error, isOutage(error) && (answer !== undefined || error.blame.status === 500)),
+      ),
   })
   return promise
 
@@ -53,7 +85,7 @@ export async function ask(
 
   function refuse(error: GatewayError): void {
     flow.abort()
-    reject(error)
+    resolve(new Failed(error, false))
   }
 }
 

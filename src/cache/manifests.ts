@@ -7,7 +7,7 @@ import { GatewayError } from '../errors.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
-import { ask, badResponse, digestMismatch, isOfRegistry, type Answer } from './ask.ts'
+import { ask, badResponse, digestMismatch, isOfRegistry, lengthOf, type Answer } from './ask.ts'
 import { placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
@@ -118,7 +118,10 @@ export function createManifestSource(context: Context): ManifestSource {
   async function get(place: Place, reference: string, known?: Small): Promise<Small> {
     const request = requestFor('GET', place, reference)
     const unless = known === undefined ? {} : { unless: known.digest }
-    const answer = await ask(openUpstream, { ...request, ...unless }, manifestLimit)
+    const asks = async () => ask(openUpstream, { ...request, ...unless }, manifestLimit)
+    const first = await asks()
+    // Without a length nobody can tell a body that was cut off from one that is wrong.
+    const answer = mayBeCut(first, reference) ? await asks() : first
     if (answer.status === 304 && known !== undefined) return known
     if (answer.status === 404) throw manifestUnknown(answer)
     if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
@@ -179,6 +182,11 @@ function digestIn({ headers, body }: Answer, reference: string): Digest {
   if (isDigest(reference)) return reference
   const told = headers['docker-content-digest'] ?? ''
   return isDigest(told) ? told : manifestDigestOf(body)
+}
+
+function mayBeCut(answer: Answer, reference: string): boolean {
+  if (answer.status !== 200 || lengthOf(answer) !== undefined) return false
+  return !isManifestOf(answer.body, digestIn(answer, reference))
 }
 
 function factsOf({ body }: Answer): ManifestFacts {

@@ -1,9 +1,6 @@
 // When a failed request is made again. Pure.
+import { exchangeBudget } from '../rules/attempts.ts'
 
-/** How long one request may take with all its retries before the next one is not begun, ms. */
-const budget = 10_000
-const mostRetries = 3
-const firstDelay = 100
 /** The longest Retry-After that is passed on, ms. */
 const longest = 86_400_000
 
@@ -18,10 +15,11 @@ export interface RetryState {
 
 /** Milliseconds to wait before the next try: 100, 300, 900, each up to half less; undefined: give up. */
 export function retryDelay(state: RetryState, random = Math.random()): number | undefined {
-  if (state.retries >= mostRetries) return undefined
-  const backoff = firstDelay * 3 ** state.retries * (1 - random / 2)
+  const { retries, within, delay: first } = exchangeBudget
+  if (state.retries >= retries) return undefined
+  const backoff = first * 3 ** state.retries * (1 - random / 2)
   const delay = Math.max(backoff, state.retryAfter ?? 0)
-  return state.elapsed + delay <= budget ? delay : undefined
+  return state.elapsed + delay <= within ? delay : undefined
 }
 
 /** A Retry-After header (RFC 9110 section 10.2.3) in ms from `now`, a day at most. */

@@ -3,6 +3,7 @@ import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
+import { blobBudget } from '../../rules/attempts.ts'
 import { badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
 import { endedEarly, judge } from './resumption.ts'
 
@@ -167,13 +168,6 @@ function requestFor(place: Place, digest: Digest, from: number | undefined): Ori
 }
 
 /**
- * In a row, without a byte of progress. Each of these attempts may be up to four requests within ten
- * seconds (`upstream/retry.ts`): an upstream that is down while a blob comes is asked twenty-four
- * times within about a minute and a half before its readers are told; before the first byte, four.
- */
-const maxFailures = 5
-
-/**
  * Returns what tells how long to wait after a failure, ms; undefined: it is no use any more.
  * @param delay ms, after the second failure in a row without progress; each further one waits
  *   four times as long, and about half to one and a half of that
@@ -184,7 +178,7 @@ function createBackoff(delay: number): (received: number) => number | undefined 
   return (received) => {
     failures = received > receivedBefore ? 1 : failures + 1
     receivedBefore = received
-    if (failures > maxFailures) return undefined
+    if (failures > blobBudget.failures) return undefined
     return delay * 4 ** (failures - 2) * (0.5 + Math.random())
   }
 }
