@@ -3,7 +3,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { GatewayError } from '../errors.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
 import { isErrorBody } from '../oci/error-body.ts'
-import { answerBudget } from '../rules/attempts.ts'
+import { answerBudget } from '../oci/attempts.ts'
 
 /** Of an error this much is of interest, bytes. */
 const errorLimit = 16 * 1024

@@ -1,5 +1,5 @@
 // When a failed request is made again. Pure.
-import { exchangeBudget } from '../rules/attempts.ts'
+import { exchangeBudget } from '../oci/attempts.ts'
 
 /** The longest Retry-After that is passed on, ms. */
 const longest = 86_400_000

@@ -1,6 +1,6 @@
 // Manifests and lists that break off are asked for again, within a budget.
 import t from 'tap'
-import { answerBudget } from '../../src/rules/attempts.ts'
+import { answerBudget } from '../../src/oci/attempts.ts'
 import { app, startSite } from '../helpers/cache.ts'
 import * as faults from '../helpers/upstream.ts'
 

@@ -34,6 +34,8 @@ export interface SendOptions {
   /** Client certificate; the right one, unless told: `null` is none. */
   client?: Pick<Issued, 'certificatePem' | 'keyPem'> | null
   body?: string
+  /** Of another gateway with the same certificates. */
+  port?: number
 }
 
 export interface Answer {
@@ -98,8 +100,7 @@ ${yaml}`,
     source: { file, load: () => loadConfig(file) },
   })
   running.gateway = gateway
-  const { port } = gateway
-  const url = `https://localhost:${port}`
+  const url = `https://localhost:${gateway.port}`
 
   let sent = 0
   const open = (path: string, options: SendOptions = {}) =>
@@ -107,7 +108,7 @@ ${yaml}`,
       const client = options.client === undefined ? pki.client : options.client
       const pair = client === null ? {} : { cert: client.certificatePem, key: client.keyPem }
       const agent = new Agent({ ca: pki.ca.certificatePem, ...pair })
-      const { method = 'GET', headers = {} } = options
+      const { method = 'GET', headers = {}, port = gateway.port } = options
       // Sent as it is: a URL would be normalised.
       sent += 1
       const asked = request({ agent, host: 'localhost', port, path, method, headers }, resolve)

@@ -169,6 +169,17 @@ export function withHeaders(extra: Record<string, string>): Fault {
   }
 }
 
+/** Announces another length than that of the body. */
+export function lyingLength(change: (length: number) => number): Fault {
+  return (_req, res) => {
+    interceptHead(res, (headers) => ({
+      ...headers,
+      'content-length': change(Number(headers['content-length'])),
+    }))
+    return false
+  }
+}
+
 export interface Gate {
   fault: Fault
   /** Lets go of what is held and of all that comes. */

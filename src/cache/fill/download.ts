@@ -3,7 +3,7 @@ import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
-import { blobBudget } from '../../rules/attempts.ts'
+import { blobBudget } from '../../oci/attempts.ts'
 import { badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
 import { endedEarly, judge } from './resumption.ts'
 
