@@ -12,6 +12,7 @@ import {
 } from './listener/reload.ts'
 import { renewalOf, type ListenerRenewal } from './listener/reload-tls.ts'
 import type { ListenerServer } from './listener/server.ts'
+import { createCrlFiles, type CrlFiles } from './listener/trust/crl-files.ts'
 import { prepareLive, type Live, type Reporting } from './live.ts'
 import { openIdentities } from './upstream/upstreams.ts'
 
@@ -34,6 +35,7 @@ export function followFiles(options: RenewalOptions): Reloader {
   const { current, servers, source, log, metrics, onTaken } = options
   const first = current.live.config
   const renewals = servers.map(renewalOf).filter((renewal) => renewal !== undefined)
+  const lists = createCrlFiles()
   /** What was read last: where it was refused, its files may be put right. */
   let seen = first
 
@@ -41,8 +43,9 @@ export function followFiles(options: RenewalOptions): Reloader {
     const next = (await source?.load()) ?? current.live.config
     seen = next
     const identities = await openIdentities(next.upstreams)
-    const live = prepared('config', () => prepareLive(next, identities, options))
-    const listeners = renewals.map((renewal) => prepareListener(renewal, next))
+    const listeners: Awaited<ReturnType<typeof prepareListener>>[] = []
+    for (const renewal of renewals) listeners.push(await prepareListener(renewal, next, lists))
+    const live = await prepared('config', () => prepareLive(next, identities, options))
     const problems = [...fixedKeys(first, next), ...live.part.problems]
     return {
       parts: [{ ...live.part, problems }, ...listeners.map(({ part }) => part)],
@@ -77,8 +80,8 @@ export function followFiles(options: RenewalOptions): Reloader {
     listeners: renewals.map((renewal) => ({
       name: renewal.section,
       files: () => renewal.files(current.live.config[renewal.section].tls),
-      prepare() {
-        const { part, value } = prepareListener(renewal, current.live.config)
+      async prepare() {
+        const { part, value } = await prepareListener(renewal, current.live.config, lists)
         return {
           parts: [part],
           take() {
@@ -95,18 +98,18 @@ export function followFiles(options: RenewalOptions): Reloader {
   })
 }
 
-function prepareListener(renewal: ListenerRenewal, config: Config) {
+async function prepareListener(renewal: ListenerRenewal, config: Config, lists: CrlFiles) {
   const { section } = renewal
-  const { part, value } = prepared(section, () => renewal.prepare(config[section].tls))
+  const { part, value } = await prepared(section, () => renewal.prepare(config[section].tls, lists))
   return { part: { ...part, ...(value && { facts: value.facts }) }, value }
 }
 
-function prepared<Value>(
+async function prepared<Value>(
   part: string,
-  prepare: () => Value,
-): { part: PreparedPart; value?: Value } {
+  prepare: () => Value | Promise<Value>,
+): Promise<{ part: PreparedPart; value?: Value }> {
   try {
-    return { part: { part, problems: [] }, value: prepare() }
+    return { part: { part, problems: [] }, value: await prepare() }
   } catch (error) {
     return { part: { part, problems: problemsOf(part, error) } }
   }

@@ -6,6 +6,7 @@ import type { ListenerTlsConfig } from '../config/schema.ts'
 import { UsageError, verificationReason } from '../errors.ts'
 import { readCredentials, type Credentials } from './tls-files.ts'
 import type { Expiry } from '../rules/expiry.ts'
+import type { CrlFiles } from './trust/crl-files.ts'
 import { rollbacks } from './trust/rollback.ts'
 import { connectionsOf } from './connections.ts'
 import { securedBy, type ListenerServer, type Secured } from './server.ts'
@@ -22,7 +23,10 @@ export interface ListenerRenewal {
    * Reads and checks the files of `tls`, and changes nothing; `take` cannot fail. Throws UsageError.
    * `clientAuth` stays what it was at the start.
    */
-  prepare: (tls: ListenerTlsConfig) => { facts: Record<string, unknown>; take: () => void }
+  prepare: (
+    tls: ListenerTlsConfig,
+    lists: CrlFiles,
+  ) => Promise<{ facts: Record<string, unknown>; take: () => void }>
 }
 
 /** Undefined for a server without TLS. */
@@ -33,9 +37,9 @@ export function renewalOf(server: ListenerServer): ListenerRenewal | undefined {
   return {
     section,
     files: filesOf,
-    prepare(tls) {
+    async prepare(tls, lists) {
       const at = `${section}.tls`
-      const credentials = readCredentials(tls, at)
+      const credentials = readCredentials(tls, at, await lists.load(tls.crl))
       const older = tls.crlRollback
         ? []
         : rollbacks(secured.credentials.trust, credentials.trust, { files: tls.crl, at })

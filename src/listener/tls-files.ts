@@ -9,6 +9,7 @@ import { expiriesOf } from './expiry.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { leafProblems, matchOf, parsePrivateKey } from '../rules/key-pair.ts'
 import { attempt, certificatesIn, pemOfAll, readBytes, type Tell } from '../rules/pem-files.ts'
+import type { KnownLists } from './trust/crl-files.ts'
 import { readTrust, type ClientTrust } from './trust/authorities.ts'
 
 /** TLS 1.3 first, then what is left of TLS 1.2 once forward secrecy and AEAD are asked for. */
@@ -49,7 +50,11 @@ export interface Credentials {
  * Reads the files of `tls`. Throws UsageError with every problem; `at` is the path of the section
  * in the config, such as `listen.tls`.
  */
-export function readCredentials(tls: ListenerTlsConfig, at: string): Credentials {
+export function readCredentials(
+  tls: ListenerTlsConfig,
+  at: string,
+  knownLists?: KnownLists,
+): Credentials {
   const problems: Problem[] = []
   const warnings: string[] = []
   const tell = (key: string, message: string) => problems.push({ path: `${at}.${key}`, message })
@@ -58,7 +63,12 @@ export function readCredentials(tls: ListenerTlsConfig, at: string): Credentials
   const chain = certificatesIn(cert, (message) => tell('cert', message))
   const privateKey = parseKey(keyPem, (message) => tell('key', message))
   checkLeaf(chain, privateKey, tell)
-  const { trust, ca } = readTrust(tls, tell, (message) => warnings.push(`${at}.${message}`))
+  const { trust, ca } = readTrust(
+    tls,
+    tell,
+    (message) => warnings.push(`${at}.${message}`),
+    knownLists,
+  )
   if (problems.length > 0 || privateKey === undefined) throw new UsageError(problems)
   const { minVersion } = tls
   const common = { minVersion, maxVersion: 'TLSv1.3', ciphers, secureOptions } as const

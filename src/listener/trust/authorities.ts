@@ -3,6 +3,7 @@
 import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { ListenerTlsConfig } from '../../config/schema.ts'
 import type { Coverage } from './crl-coverage.ts'
+import type { KnownLists } from './crl-files.ts'
 import { isNewer, nameOf, parseCrls, type Crl } from './crl-parser.ts'
 import { childrenOf, elementAt, encodingOf, expect, hexOf, tags } from './der.ts'
 import { nameKey } from './issuer-name.ts'
@@ -55,12 +56,13 @@ const clockSkew = 5 * 60_000
 
 /**
  * Reads `clientCa` and `crl`. Problems are told by the key below the section; what is allowed and
- * should not be left so goes to `warn`.
+ * should not be left so goes to `warn`. Lists that are not `known` are read at once.
  */
 export function readTrust(
   tls: ListenerTlsConfig,
   tell: (key: string, message: string) => void,
   warn: Tell,
+  known: KnownLists = () => undefined,
 ): { trust: ClientTrust; ca: string[] } {
   const ca = readAuthorities(tls.clientCa, (index, message) => tell(`clientCa.${index}`, message))
   const authorities = ca.authorities.map(({ file, certificate }): Authority => {
@@ -84,7 +86,7 @@ export function readTrust(
     warn(`clientCa: the key of ${name} in ${file} is too weak: OpenSSL refuses all of its clients`)
   }
   const lists = tls.crl.flatMap((file, index) =>
-    readLists(file, authorities, (message) => tell(`crl.${index}`, message)),
+    readLists(file, authorities, known, (message) => tell(`crl.${index}`, message)),
   )
   putInForce(lists)
   const checked = tls.crl.length > 0
@@ -125,11 +127,15 @@ interface SignedList {
 }
 
 /** The lists in a file, with the authorities that each is for. */
-function readLists(file: string, authorities: readonly Authority[], tell: Tell): SignedList[] {
-  const content = readBytes(file, tell)
-  if (content === undefined) return []
+function readLists(
+  file: string,
+  authorities: readonly Authority[],
+  known: KnownLists,
+  tell: Tell,
+): SignedList[] {
   try {
-    return parseCrls(content).flatMap((crl) => {
+    const lists = known(file) ?? readAtOnce(file, tell)
+    return lists.flatMap((crl) => {
       const signers = signersOf(crl, authorities)
       const { nextUpdate, coverage } = crl
       const list = {
@@ -147,6 +153,11 @@ function readLists(file: string, authorities: readonly Authority[], tell: Tell):
     tell(`cannot use ${file}: ${error instanceof Error ? error.message : String(error)}`)
     return []
   }
+}
+
+function readAtOnce(file: string, tell: Tell): Crl[] {
+  const content = readBytes(file, tell)
+  return content === undefined ? [] : parseCrls(content)
 }
 
 function signersOf(crl: Crl, authorities: readonly Authority[]): Authority[] {

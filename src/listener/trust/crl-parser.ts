@@ -16,7 +16,8 @@ import {
   timeOf,
   type Element,
 } from './der.ts'
-import { readSerials, type SerialSet } from './serial-set.ts'
+import { serialSteps, type SerialSet } from './serial-set.ts'
+import { atOnce, type Steps } from './steps.ts'
 
 export interface Crl {
   /** The issuer's name, DER. */
@@ -29,8 +30,10 @@ export interface Crl {
   number: bigint
   /** Which certificates of its issuer it is for. */
   coverage: Coverage
-  /** Who is revoked. Read at each call; throws an Error where that cannot be understood. */
+  /** Who is revoked; throws an Error where that cannot be understood. Long, unless it was read before. */
   serials: () => SerialSet
+  /** Reads the same in steps. */
+  serialSteps: () => Steps<SerialSet>
   isSignedBy: (key: KeyObject) => boolean
 }
 
@@ -41,10 +44,18 @@ const deltaIndicator = '2.5.29.27'
 const issuingDistributionPoint = '2.5.29.28'
 const authorityKeyIdentifier = '2.5.29.35'
 
+/** Of PEM text, what is decoded in one step. */
+const decoded = 512 * 1024
+
 /** Every list in a file, PEM or DER; throws an Error that says which one is broken. */
 export function parseCrls(content: Buffer): Crl[] {
+  return atOnce(parseSteps(content))
+}
+
+/** The same in steps. */
+export function* parseSteps(content: Buffer): Steps<Crl[]> {
   const isDer = content[0] === tags.sequence && !content.includes(begin)
-  const blocks = isDer ? [content] : pemBlocks(content)
+  const blocks = isDer ? [content] : yield* pemBlocks(content)
   return blocks.map((der, index) => {
     try {
       return parseCrl(der)
@@ -67,7 +78,7 @@ export function nameOf(der: Buffer): string {
 }
 
 /** By positions: as one text, a long list would stop everything else. */
-function pemBlocks(content: Buffer): Buffer[] {
+function* pemBlocks(content: Buffer): Steps<Buffer[]> {
   const blocks: Buffer[] = []
   for (let at = content.indexOf(begin); at >= 0; at = content.indexOf(begin, at)) {
     const from = at + begin.length
@@ -76,11 +87,24 @@ function pemBlocks(content: Buffer): Buffer[] {
     if (to < 0 || (next >= 0 && next < to)) {
       throw new Error('is damaged: a revocation list in it has no end')
     }
-    blocks.push(Buffer.from(content.toString('latin1', from, to), 'base64'))
+    blocks.push(yield* decodeBase64(content.subarray(from, to)))
     at = to
   }
   if (blocks.length === 0) throw new Error(`has no revocation list (${begin})`)
   return blocks
+}
+
+function* decodeBase64(text: Buffer): Steps<Buffer> {
+  const parts: Buffer[] = []
+  let rest = ''
+  for (let at = 0; at < text.length; at += decoded) {
+    const some = rest + text.toString('latin1', at, at + decoded).replaceAll(/\s+/g, '')
+    const whole = some.length - (some.length % 4)
+    parts.push(Buffer.from(some.slice(0, whole), 'base64'))
+    rest = some.slice(whole)
+    yield
+  }
+  return Buffer.concat([...parts, Buffer.from(rest, 'base64')])
 }
 
 /** `CertificateList ::= SEQUENCE { tbsCertList, signatureAlgorithm, signatureValue }` */
@@ -120,8 +144,20 @@ function parseList(der: Buffer, signed: Element, outer: Buffer): Omit<Crl, 'isSi
     thisUpdate: timeOf(der, thisUpdate),
     nextUpdate: nextUpdate === undefined ? Infinity : timeOf(der, nextUpdate),
     ...readExtensions(der, extensions),
-    serials: () => (entries === undefined ? { has: () => false } : readSerials(der, entries)),
+    ...serialsOf(der, entries),
   }
+}
+
+function serialsOf(
+  der: Buffer,
+  entries: Element | undefined,
+): Pick<Crl, 'serials' | 'serialSteps'> {
+  let known: SerialSet | undefined
+  function* steps(): Steps<SerialSet> {
+    known ??= entries === undefined ? { has: () => false } : yield* serialSteps(der, entries)
+    return known
+  }
+  return { serials: () => atOnce(steps()), serialSteps: steps }
 }
 
 function isTime(element: Element | undefined): element is Element {

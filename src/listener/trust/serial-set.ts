@@ -1,6 +1,7 @@
 // Looks serial numbers up in a revocation list as it lies in memory: some bytes for each of hundreds
 // of thousands, and no string.
 import { elementAt, expect, hexOf, tags, type Element } from './der.ts'
+import type { Steps } from './steps.ts'
 
 /** Of `hexOf` or `serialOf`: lower-case hex without leading zero bytes. */
 export interface SerialSet {
@@ -11,11 +12,14 @@ const certificateIssuer = 0x1d
 /** Extensions of an entry that change nothing of what it says: reason, instruction, date. */
 const harmless: ReadonlySet<number> = new Set([0x15, 0x17, 0x18])
 
+/** Entries that are looked at in one step: some milliseconds. */
+const batch = 5000
+
 /**
- * The serial numbers of `revokedCertificates ::= SEQUENCE OF SEQUENCE { serial, date, extensions? }`.
+ * Reads the serial numbers of `revokedCertificates ::= SEQUENCE OF SEQUENCE { serial, date, extensions? }`.
  * Throws an Error where it is damaged, or says of an entry what is not understood.
  */
-export function readSerials(der: Buffer, entries: Element): SerialSet {
+export function* serialSteps(der: Buffer, entries: Element): Steps<SerialSet> {
   const starts: number[] = []
   let known: Buffer = Buffer.alloc(0)
   for (let at = entries.from; at < entries.to;) {
@@ -30,8 +34,9 @@ export function readSerials(der: Buffer, entries: Element): SerialSet {
     }
     starts.push(from)
     at = to
+    if (starts.length % batch === 0) yield
   }
-  return tableOf(der, starts)
+  return yield* tableOf(der, starts)
 }
 
 /** Where the content of the element at `at` begins, as `elementAt` says it, without an object. */
@@ -46,10 +51,11 @@ function endAt(der: Buffer, at: number, from: number, limit: number): number {
 }
 
 /** Positions of serial numbers, each in the first free place from its hash on; 0 is a free one. */
-function tableOf(der: Buffer, starts: readonly number[]): SerialSet {
+function* tableOf(der: Buffer, starts: readonly number[]): Steps<SerialSet> {
   const size = 2 ** Math.ceil(Math.log2(starts.length * 2 + 2))
   const table = new Uint32Array(size)
-  for (const start of starts) {
+  for (const [index, start] of starts.entries()) {
+    if (index % batch === 0) yield
     const from = contentAt(der, start, tags.integer, der.length)
     const to = endAt(der, start, from, der.length)
     let place = hashOf(der, significant(der, from, to), to) % size
