@@ -46,6 +46,7 @@ const suites = {
     namespaces: true,
   },
   login: { programs: [...engine, 'ctr', 'podman', 'skopeo'], namespaces: true },
+  'same-result': { programs: [...engine, 'ctr', 'podman', 'skopeo'], namespaces: true },
   revocation: { programs: ['setpriv'] },
   browser: { programs: [...enclosed, 'chromium', 'certutil', 'pk12util'], namespaces: true },
   load: { programs: lab },

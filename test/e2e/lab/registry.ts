@@ -29,6 +29,7 @@ export async function startDockerRegistry(
     log: { level: 'warn' },
     storage: { filesystem: { rootdirectory: subfolder(folder, 'registry') } },
     http: { addr: address },
+    compatibility: { schema1: { enabled: true } },
   }
   // The file is YAML, of which JSON is a part.
   writeFileSync(file, JSON.stringify(config))
