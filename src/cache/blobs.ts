@@ -57,14 +57,14 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
   /** Downloads it, though others have it: that its upstream sends it proves that it may be had there. */
   async function delivered(place: Place, digest: Digest): Promise<Found> {
     metrics.lookup('miss')
-    return followed(fills.running(digest, place) ?? fills.start(place, digest))
+    return followed(fills.running(digest, place) ?? fills.start(place, digest), place)
   }
 
   async function filled(place: Place, digest: Digest): Promise<Found<Large>> {
     const running = fills.running(digest)
     if (running !== undefined) {
       try {
-        const found = await followed(running)
+        const found = await followed(running, place)
         metrics.coalesced()
         return found
       } catch (error) {
@@ -73,7 +73,7 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
       }
     }
     outages.assertOnline()
-    return followed(fills.running(digest) ?? fills.start(place, digest))
+    return followed(fills.running(digest) ?? fills.start(place, digest), place)
   }
 
   async function size(place: Place, digest: Digest): Promise<{ size: number; source: Source }> {
@@ -137,8 +137,8 @@ function sizeOnDisk(content: Content): { size: number; source: Source } {
   return { size: content.size ?? 0, source: 'disk' }
 }
 
-async function followed(fill: Fill): Promise<Found<Large>> {
-  const content = fill.follow()
+async function followed(fill: Fill, place: Place): Promise<Found<Large>> {
+  const content = fill.follow(place)
   try {
     await fill.started
     return { content, source: 'fill' }

@@ -1,4 +1,5 @@
 // The cache as the registry's routes see it.
+import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
 
@@ -21,9 +22,15 @@ export interface Large {
    * Fills `buffer` with what stands at `position`, as far as it is there: the number of bytes, at
    * least 1, or 0 at the end. Answers at once where it can. Only one read may be under way. Throws
    * or rejects with GatewayError where the rest cannot be had: the last bytes of a download are
-   * given only once its digest is verified.
+   * given only once its digest is verified. `end` is the offset behind the last byte that will be
+   * wanted in a row, the end of the content unless told: where that is far ahead of a download, it may
+   * be fetched by itself, and is not verified then.
    */
-  read: (buffer: Buffer, position: number) => number | Promise<number>
+  read: (buffer: Buffer, position: number, end?: number) => number | Promise<number>
+  /** Calls back, once at most, when the rest cannot be had any more although nobody is reading. */
+  onBroken?: (listener: (error: GatewayError) => void) => void
+  /** Whether some of what was read was fetched by itself, and is not kept. */
+  isPassedOn?: () => boolean
   close: () => void
 }
 
@@ -37,6 +44,8 @@ export type CacheEvent =
   | 'wrong_file'
   /** It kept others waiting for what cannot be stored, and lost its place. */
   | 'slow_reader'
+  /** A part far ahead of a download was fetched by itself, and not kept. */
+  | 'far_read'
 
 /**
  * Where an answer came from, for the log and the metrics. `fill`: a download that is under way or

@@ -16,6 +16,8 @@ export interface OriginRequest {
   accept?: string
   /** Ask for the bytes from this offset on (`Range: bytes=N-`). */
   from?: number
+  /** With `from`: and no further than before this offset (`Range: bytes=N-M`). */
+  to?: number
   /** On whose behalf, as `Place` has it. */
   client?: string | undefined
   /** Where a foreign layer is, according to its manifest: asked instead of the registry, as a stranger. */

@@ -9,7 +9,7 @@ export interface Multipart {
   type: string
   /** Bytes of the whole body. */
   length: number
-  content: Pick<Large, 'read' | 'close'>
+  content: Pick<Large, 'read' | 'onBroken' | 'isPassedOn' | 'close'>
 }
 
 /** A piece of the body: text of its own, or a range of the content. */
@@ -17,7 +17,7 @@ type Piece = { start: number; end: number } & ({ text: Buffer } | { first: numbe
 
 /** @param size bytes of the content */
 export function multipartOf(
-  content: Pick<Large, 'read' | 'close'>,
+  content: Multipart['content'],
   ranges: readonly ByteRange[],
   size: number,
 ): Multipart {
@@ -50,8 +50,11 @@ export function multipartOf(
         const offset = position - piece.start
         const most = Math.min(buffer.length, piece.end - position)
         if ('text' in piece) return piece.text.copy(buffer, 0, offset, offset + most)
-        return content.read(buffer.subarray(0, most), piece.first + offset)
+        const end = piece.first + piece.end - piece.start
+        return content.read(buffer.subarray(0, most), piece.first + offset, end)
       },
+      onBroken: (listener) => content.onBroken?.(listener),
+      isPassedOn: () => content.isPassedOn?.() ?? false,
       close: () => content.close(),
     },
   }

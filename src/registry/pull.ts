@@ -185,6 +185,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
       },
       done: (bytes, error) => {
         exchange.bytes = bytes
+        if (content.isPassedOn?.() === true) exchange.source = 'upstream'
         if (error === undefined) record(exchange)
         else answers.error(exchange, error)
       },

@@ -12,7 +12,7 @@ const headWait = 1000
 
 export interface Transfer {
   res: ServerResponse
-  content: Pick<Large, 'read' | 'close'>
+  content: Pick<Large, 'read' | 'onBroken' | 'isPassedOn' | 'close'>
   /** Offset of the first byte that is wanted. */
   from: number
   /** Offset behind the last one; undefined for all of content whose size is not known. */
@@ -59,10 +59,8 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
   function next(): void {
     try {
       const wanted = to === undefined ? bufferSize : Math.min(bufferSize, to - position)
-      const read = content.read(
-        wanted === bufferSize ? buffer : buffer.subarray(0, wanted),
-        position,
-      )
+      const part = wanted === bufferSize ? buffer : buffer.subarray(0, wanted)
+      const read = content.read(part, position, to)
       if (typeof read === 'number') {
         got(read)
         return
@@ -121,6 +119,7 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
     closed()
     return
   }
+  content.onBroken?.(finish)
   // Also where no byte is wanted: only a read tells that an empty body is right.
   next()
 }

@@ -151,7 +151,7 @@ function beginning(
 
 function dispatchOptions(
   { userAgent }: Upstream,
-  { method, accept, from, unless }: OriginRequest,
+  { method, accept, from, to, unless }: OriginRequest,
   { url, authorization }: Progress,
 ): Dispatcher.DispatchOptions {
   return {
@@ -163,7 +163,7 @@ function dispatchOptions(
       // Bytes are wanted as they hash; without this header some compress what they send.
       'accept-encoding': 'identity',
       ...(accept === undefined ? {} : { accept }),
-      ...(from === undefined ? {} : { range: `bytes=${from}-` }),
+      ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
       ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
       ...(authorization === undefined ? {} : { authorization }),
     },

@@ -198,9 +198,10 @@ function fillUnstored({ patience = minute, size = 8_000_000, open = noFile } = {
     onStored: nothing,
     onStoringFailed: nothing,
     mayGoOnUnread: () => true,
+    onFarRead: () => undefined,
     onLeftBehind: (count) => void (behind += count),
   })
-  const follow = (): Found<Large> => ({ content: fill.follow(), source: 'fill' })
+  const follow = (): Found<Large> => ({ content: fill.follow(app), source: 'fill' })
   return { bytes, fill, follow, given: () => given, isPaused: () => isPaused, behind: () => behind }
 }
 
@@ -239,10 +240,13 @@ t.test('a reader that leaves, or moves on, makes room for the others', async (t)
 t.test('a reader that holds others up loses its place', async (t) => {
   const { follow, bytes, behind } = fillUnstored({ patience: 50 })
   const slow = follow()
+  const told: unknown[] = []
+  slow.content.onBroken?.((error) => void told.push(error))
   const position = await readUntil(slow, 100_000)
   const others = await Promise.all([readAll(follow()), readAll(follow())])
   for (const body of others) t.ok(body.equals(bytes))
   t.equal(behind(), 1)
+  t.match(told, [{ reason: 'slow_reader' }], 'and is told of it although it does not read')
   await t.rejects(readAll(slow, position), { code: 'UNAVAILABLE', reason: 'slow_reader' })
 })
 
@@ -296,10 +300,11 @@ async function fillWith(t: Test, draft: () => Draft) {
     onStored: () => void (stored += 1),
     onStoringFailed: (error) => void failures.push(error),
     mayGoOnUnread: () => true,
+    onFarRead: () => undefined,
     onLeftBehind: () => undefined,
   }
   const fill = startFill(options)
-  const content = fill.follow()
+  const content = fill.follow(app)
   return { content, ended: fill.ended.then(() => ({ failures, stored })) }
 }
 

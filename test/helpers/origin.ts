@@ -73,10 +73,10 @@ function urlOf(urls: Record<string, string>, { upstream, repository, resource }:
   return `${urls[upstream] ?? 'http://127.0.0.1:1'}/v2/${repository}/${resource}`
 }
 
-function headersOf({ accept, from, unless }: OriginRequest): Record<string, string> {
+function headersOf({ accept, from, to, unless }: OriginRequest): Record<string, string> {
   return {
     ...(accept === undefined ? {} : { accept }),
-    ...(from === undefined ? {} : { range: `bytes=${from}-` }),
+    ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
     ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
   }
 }

@@ -8,15 +8,17 @@ export function withRefill(stored: Large, refill: () => Promise<{ content: Large
   let isClosed = false
   /** Something was given, or the download has been tried. */
   let isSettled = false
+  let onBroken: Parameters<NonNullable<Large['onBroken']>>[0] | undefined
 
-  async function instead(error: unknown, buffer: Buffer, position: number): Promise<number> {
+  async function instead(error: unknown, ...wanted: Parameters<Large['read']>): Promise<number> {
     if (isSettled) throw error
     isSettled = true
     current.close()
     const { content: next } = await refill()
     if (isClosed) next.close()
     current = next
-    return next.read(buffer, position)
+    if (onBroken !== undefined) next.onBroken?.(onBroken)
+    return next.read(...wanted)
   }
 
   function settled(bytes: number): number {
@@ -29,16 +31,18 @@ export function withRefill(stored: Large, refill: () => Promise<{ content: Large
     digest,
     mediaType,
     size,
-    read(buffer, position) {
-      if (isSettled) return current.read(buffer, position)
+    read(buffer, position, end) {
+      if (isSettled) return current.read(buffer, position, end)
       try {
-        const read = current.read(buffer, position)
+        const read = current.read(buffer, position, end)
         if (typeof read === 'number') return settled(read)
-        return read.then(settled, async (error: unknown) => instead(error, buffer, position))
+        return read.then(settled, async (error: unknown) => instead(error, buffer, position, end))
       } catch (error) {
-        return instead(error, buffer, position)
+        return instead(error, buffer, position, end)
       }
     },
+    onBroken: (listener) => void (onBroken = listener),
+    isPassedOn: () => current.isPassedOn?.() ?? false,
     close() {
       isClosed = true
       current.close()

@@ -5,6 +5,7 @@ import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Large } from '../cache.ts'
 import { startDownload } from './download.ts'
+import { createFarReads } from './far-reads.ts'
 import { createReaders } from './readers.ts'
 import { createGrowingFile, type GrowingFile } from './growing-file.ts'
 import type { Draft, Stored } from '../store.ts'
@@ -21,7 +22,7 @@ export interface Fill {
   /** Whether all its clients have left. */
   isUnread: () => boolean
   /** A reader, one for each client; its size is known once the fill has started. */
-  follow: () => Large
+  follow: (place: Place) => Large
   /** Ends it for all readers, unless all is there already. */
   abort: (error: GatewayError) => void
 }
@@ -41,6 +42,8 @@ export interface FillOptions {
   mayGoOnUnread: () => boolean
   /** Where nothing can be stored: readers have lost their places, because others waited for them. */
   onLeftBehind: (readers: number) => void
+  /** A part was asked for that is far ahead. */
+  onFarRead: () => void
   /** How long they wait, ms. */
   patience?: number
 }
@@ -64,8 +67,8 @@ export function startFill(options: FillOptions): Fill {
   let hasEnded = false
   const alarm = createAlarm(patience, () => options.onLeftBehind(readers.leaveBehind()))
 
-  const growth = () => ({ tail: file?.tail, size, isVerified, failure })
-  const readers = createReaders(digest, growth, () => {
+  const growth = () => ({ file, size, isVerified, failure })
+  const readers = createReaders(digest, growth, createFarReads(options, growth), () => {
     if (readers.count() > 0) return
     if (hasEnded) file?.close()
     else if (options.mayGoOnUnread()) abortUnread()

@@ -66,6 +66,7 @@ export function createFills(options: FillsOptions): Fills {
       },
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
+      onFarRead: () => options.onEvent('far_read'),
       onLeftBehind(readers) {
         for (let count = 0; count < readers; count += 1) options.onEvent('slow_reader')
       },

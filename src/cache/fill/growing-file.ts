@@ -7,6 +7,8 @@ import { createTail, type Tail, type TailOptions } from './tail.ts'
 
 export interface GrowingFile {
   tail: Tail
+  /** `performance.now()` when it was made. */
+  beganAt: number
   append: (chunk: Buffer) => void
   /** The hash, in hex, of all that was appended; it can all be read then. */
   hashSoFar: () => string
@@ -45,6 +47,7 @@ export function createGrowingFile(options: GrowingFileOptions): GrowingFile {
 
   return {
     tail,
+    beganAt: performance.now(),
     append(chunk) {
       const isFirst = tail.end() === 0
       tail.append(chunk)
