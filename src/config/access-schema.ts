@@ -217,6 +217,11 @@ export const ListenLimits = Type.Object(
       'Requests that one connection may send ahead of its answers; they are worked on one after the other.',
       100,
     ),
+    minRate: count(
+      'Bytes per second that a client must take of an answer while some of it waits to be sent; a slower one loses its connection.',
+      1024,
+    ),
+    minRateWindow: limit({ default: '5m', description: 'How long `minRate` is measured for.' }),
     requestsPerIdentity: count('Requests of one identity that are under way.', 5000),
     upstreamRequests: count(
       'Requests to one upstream that are under way; of those that wait, each identity has its turn.',

@@ -37,6 +37,7 @@ const hints: Readonly<Record<string, string>> = {
   too_many_from_address: 'listen.limits.connectionsPerAddress is reached',
   too_many_handshakes: 'listen.limits.handshakes is reached: newer ones had to have room',
   too_many_requests: 'the client sent requests without waiting for answers',
+  too_slow: 'the client took less than listen.limits.minRate of what it was sent',
   unknown_ca: 'the client certificate must come from an authority in clientCa',
   unsupported_protocol: 'the client offers only TLS versions below minVersion',
   weak_algorithm:
@@ -57,7 +58,7 @@ function handshakeReason(error: Error, socket: TLSSocket): string {
 export interface ConnectionReporter {
   /** For `tlsClientError`. */
   handshakeFailed: (error: Error, socket: TLSSocket) => void
-  /** A connection was ended before it could carry a request. */
+  /** A connection was ended, most often before it could carry a request. */
   ended: (reason: string, source: string) => void
   /** For `drop`: the limit of connections is reached. */
   dropped: (connection?: { remoteAddress?: string }) => void

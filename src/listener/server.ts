@@ -28,6 +28,7 @@ import {
 } from './bad-request.ts'
 import { connectionsOf, trackConnections, transportOf } from './connections.ts'
 import { inTurn } from './pipeline.ts'
+import { endSlowReaders } from './slow-readers.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
 
@@ -90,6 +91,8 @@ export function createServer(config: ListenerConfig, options: ServerOptions): Li
   server.on('drop', reporter.dropped)
   trackConnections(server, { secure: !plain, limits: options.limits, onEnded: reporter.ended })
   const { ready } = connectionsOf(server)
+  const { limits } = options
+  server.on('close', endSlowReaders({ connections: ready, limits, onEnded: reporter.ended }))
   server.maxConnections = options.limits().connections
   // One connection may carry any number of requests: identity and revocation are checked on each.
   server.maxRequestsPerSocket = 0

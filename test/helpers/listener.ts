@@ -27,6 +27,8 @@ export const defaultLimits: ListenLimits = {
   connectionsPerIdentity: 5000,
   handshakes: 2000,
   requestsPerConnection: 100,
+  minRate: 1024,
+  minRateWindow: 300_000,
   requestsPerIdentity: 5000,
   upstreamRequests: 128,
   upstreamRequestsPerIdentity: 1000,

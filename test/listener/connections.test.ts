@@ -211,3 +211,52 @@ t.test('hundreds of silent connections keep nobody out: the oldest handshake end
   t.match(new Set(listener.failures), new Set(['too_many_handshakes']))
   t.equal(silent.length, 300)
 })
+
+for (const secure of [true, false]) {
+  const kind = secure ? 'TLS' : 'plain'
+
+  t.test(`a client that takes a few bytes now and then for ever, ${kind}`, async (t) => {
+    const tls = secure ? (await makeSite(t)).tls : noTls
+    const limits = { ...defaultLimits, minRate: 100_000, minRateWindow: 1000 }
+    const size = 16 * 1024 * 1024
+    const listener = await startListener(t, { insecureHttp: !secure, tls, limits }, (req, res) => {
+      if (req.url === '/large') res.end(Buffer.alloc(size))
+      else void setTimeout(3000).then(() => res.end('late'))
+    })
+    const { port } = listener
+    const begin = async (path: string) => {
+      const socket = secure
+        ? connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false })
+        : connect(port, '127.0.0.1')
+      t.teardown(() => socket.destroy())
+      socket.on('error', () => undefined)
+      await once(socket, secure ? 'secureConnect' : 'connect')
+      socket.write(`GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`)
+      return socket
+    }
+    /** Takes what there is so often, until all has come or the connection has ended. */
+    const take = async (socket: Socket, bytes: number, pause: number) => {
+      let received = 0
+      const end = Date.now() + 20_000
+      socket.pause()
+      while (!socket.destroyed && !socket.readableEnded && Date.now() < end) {
+        received +=
+          (socket.read(Math.min(bytes, socket.readableLength)) as Buffer | null)?.length ?? 0
+        await setTimeout(pause)
+      }
+      return received
+    }
+    const slow = await begin('/large')
+    const trickle = take(slow, 10, 50)
+    const [late, fast] = await Promise.all([
+      begin('/late').then(async (socket) => take(socket, 1000, 10)),
+      begin('/large').then(async (socket) => take(socket, 1024 * 1024, 10)),
+    ])
+    t.ok(late > 4, 'one that waits for us is served')
+    t.ok(fast > size, `a faster one has all: ${fast} bytes`)
+    t.equal(await left(listener, 10_000), 0)
+    t.same(listener.failures, ['too_slow'])
+    slow.destroy()
+    t.ok((await trickle) < size)
+  })
+}
