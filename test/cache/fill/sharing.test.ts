@@ -102,6 +102,27 @@ t.test('every reader leaves: it is stored all the same', async (t) => {
   t.equal(upstream.count(/^GET/), 1)
 })
 
+t.test('so many downloads that nobody reads go on, others can be pulled again', async (t) => {
+  const valve = valveAfter(600_000)
+  const { image, cache, upstream, dir, counts } = await startSite(t, {
+    faults: [on(/^GET .*blobs/, valve.fault)],
+    stallTimeout: minute,
+  })
+  const blobs = Array.from({ length: 20 }, () => randomBytes(1_500_000))
+  const digests = blobs.map((bytes) => addBlob(image, bytes))
+  const readers = await Promise.all(digests.map(async (digest) => cache.blob(app, digest)))
+  for (const reader of readers) large(reader).close()
+  await until(() => counts.fills === 16, 'the end of those beyond sixteen')
+  valve.open()
+  await until(() => counts.fills === 0, 'the end of the others')
+  t.equal(storedIn(dir).length, 16)
+  const again = await Promise.all(
+    digests.map(async (digest) => hashAll(await cache.blob(app, digest))),
+  )
+  t.same(again, digests)
+  t.equal(upstream.count(/^GET/), 24, 'only the four that were ended are asked for again')
+})
+
 t.test('a slow reader slows nobody, costs no memory, and gets all of it', async (t) => {
   const { image, cache, counts } = await startSite(t)
   const bytes = randomBytes(48 * 2 ** 20)
