@@ -161,14 +161,16 @@ function wireRegistry(
   const record = createRecorder(log, metrics.request, (exchange) => {
     if (current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
   })
+  const takeShare = createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller })
   return createRegistryServer({
     pull: createPull({
       cache,
       live: () => current.live,
       answers: createAnswers(record),
       record,
-      takeShare: createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller }),
+      takeShare,
     }),
+    takeShare,
     tokens: () => current.live.tokens,
     record,
     origins,

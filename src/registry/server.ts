@@ -8,11 +8,13 @@ import Fastify, {
   type RouteHandlerMethod,
 } from 'fastify'
 import { GatewayError } from '../errors.ts'
+import { callerOf } from '../identity/certificate.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { contentPolicy } from './answer.ts'
 import { allowOrigins } from './cors.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
+import type { TakeShare } from './shares.ts'
 import { isRegistryTarget } from './target.ts'
 import type { TokenRoutes } from './token/routes.ts'
 
@@ -22,6 +24,7 @@ export interface RegistryServerOptions {
   pull: RequestListener
   /** Asked at each request; undefined where the gateway gives no tokens. */
   tokens: () => TokenRoutes | undefined
+  takeShare: TakeShare
   record: Recorder
   /** The origins whose pages may call the gateway from a browser. */
   origins: () => readonly string[]
@@ -32,7 +35,7 @@ const bodyLimit = 64 * 1024
 
 /** The Fastify instance around the server; after `ready()` the caller listens on `server`. */
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
-  const { listener, pull, tokens, record, origins } = options
+  const { listener, pull, tokens, takeShare, record, origins } = options
   const exchanges = new WeakMap<IncomingMessage, Exchange>()
   const app = Fastify({
     bodyLimit,
@@ -69,8 +72,15 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
 
   const give: RouteHandlerMethod = async (request, reply) =>
     tokens()?.give(request, reply, exchanges.get(request.raw)) ?? reply.callNotFound()
-  app.get('/token', give)
-  app.post('/token', give)
+  // By certificate or address, before anything is read: a signature or a password costs much.
+  const onRequest = async ({ raw }: FastifyRequest) => {
+    const caller = callerOf(raw.socket)
+    const exchange = exchanges.get(raw)
+    if (exchange === undefined) return
+    takeShare(exchange, caller.kind === 'refused' ? { kind: 'anonymous' } : caller)
+  }
+  app.get('/token', { onRequest }, give)
+  app.post('/token', { onRequest }, give)
   app.get(
     '/token/jwks.json',
     async (request, reply) => tokens()?.keys(request, reply) ?? reply.callNotFound(),

@@ -101,6 +101,7 @@ t.test('every route of the gateway is in its document', async (t) => {
           },
         ),
       pull: () => undefined,
+      takeShare: () => '',
       tokens: () => ({ give: async () => ({}), keys: async () => ({}) }),
       record: () => undefined,
       origins: () => [],

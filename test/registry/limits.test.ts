@@ -3,8 +3,9 @@ import { once } from 'node:events'
 import { connect } from 'node:tls'
 import t, { type Test } from 'tap'
 import { METHODS } from 'node:http'
+import { hashSync } from 'bcryptjs'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
-import { startTestGateway } from '../helpers/gateway.ts'
+import { startTestGateway, type Files } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
 import * as faults from '../helpers/upstream.ts'
 
@@ -12,14 +13,14 @@ const image = buildSampleImage()
 const pki = await testPki()
 const path = '/v2/app/manifests/1.0'
 
-async function start(t: Test, limits: string) {
+async function start(t: Test, limits: string, more: { yaml?: string; files?: Files } = {}) {
   const upstream = await faults.startUpstream(t, { repositories: { app: image } })
   const gateway = await startTestGateway(
     t,
     `upstreams: { registry.test: { url: '${upstream.url}' } }
 defaultUpstream: registry.test
-`,
-    { listen: `limits: { ${limits} }` },
+${more.yaml ?? ''}`,
+    { listen: `limits: { ${limits} }`, files: more.files ?? {} },
   )
   const metrics = async () => (await fetch(`http://127.0.0.1:${gateway.adminPort}/metrics`)).text()
   return { upstream, metrics, ...gateway }
@@ -79,6 +80,26 @@ t.test('the cold pulls of one client do not hold up those of another', async (t)
   t.equal(statuses.filter((status) => status === 404).length, 20)
   t.ok(lines.some(({ reason }) => reason === 'too_many_upstream_requests'))
   t.equal((await send(path)).status, 200, 'the upstream is not taken to be away')
+})
+
+t.test('requests for tokens have the same limit, for each certificate and address', async (t) => {
+  const hash = hashSync('secret', 11)
+  const { send, metrics } = await start(t, 'requestsPerIdentity: 2', {
+    yaml: 'auth: { tokenService: { key: token.key, htpasswd: users } }\n',
+    files: { users: `alice:${hash}\n` },
+  })
+  const headers = { authorization: `Basic ${Buffer.from('alice:secret').toString('base64')}` }
+  const flood = Array.from({ length: 12 }, async () => send('/token', { client: null, headers }))
+  const other = await send('/token')
+  t.equal(other.status, 200, 'another client is served')
+  const answers = await Promise.all(flood)
+  const refused = answers.filter(({ status }) => status === 429)
+  t.ok(refused.length > 0, `${refused.length} are refused`)
+  t.ok(
+    answers.some(({ status }) => status === 200),
+    'those within the limit are served',
+  )
+  t.match(await metrics(), /portcullis_refused_callers_total\{reason="too_many_requests"\} [1-9]/)
 })
 
 t.test('what cannot be understood is 4xx', async (t) => {
