@@ -43,6 +43,7 @@ const lookEvery = 2000
 export function createDisk(options: DiskOptions): Disk {
   const { store, memory, maxOpenFiles, verifyEvery, now } = options
   const share = createSingleFlight()
+  let isClosed = false
   const files = new LRUCache<Digest, OpenFile>({ max: maxOpenFiles, dispose: drop })
   const verified = createVerifiedFiles(verifyEvery, now)
   const removal = createRemoval(options)
@@ -69,6 +70,10 @@ export function createDisk(options: DiskOptions): Disk {
     const file = known(digest) ?? (await trusted.open(digest))
     if (file === undefined) return undefined
     if (file.size <= smallLimit) return trusted.load(file)
+    if (isClosed) {
+      drop(file)
+      return undefined
+    }
     files.set(digest, file)
     return file
   }
@@ -105,6 +110,7 @@ export function createDisk(options: DiskOptions): Disk {
     },
     async close() {
       clearInterval(timer)
+      isClosed = true
       files.clear()
       await readers.close()
     },

@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { createPrivate } from './private.ts'
 
 export interface Presence {
+  /** May be called again. */
   leave: () => void
 }
 
@@ -29,7 +30,11 @@ export function enter(path: string, whenAlone: () => void): Presence {
     lock.close()
     throw error
   }
-  return { leave: () => lock.close() }
+  return {
+    leave() {
+      if (lock.isOpen) lock.close()
+    },
+  }
 }
 
 function isAlone(lock: DatabaseSync): boolean {
