@@ -2,19 +2,15 @@
 // it after each of them.
 import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import type { IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import tap, { type Test } from 'tap'
-import { startGateway } from '../../src/app.ts'
+import { startGateway, type Gateway } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { largest, storedIn, until } from '../helpers/cache.ts'
-import {
-  startTestGateway,
-  type Files,
-  type SendOptions,
-  type TestGateway,
-} from '../helpers/gateway.ts'
+import { startTestGateway, type Files, type TestGateway } from '../helpers/gateway.ts'
 import { countDescriptors } from '../helpers/limits.ts'
 import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
@@ -32,11 +28,13 @@ export interface Site extends TestGateway {
   upstream: Upstream
   dir: string
   /** A blob of the upstream: whether the answer was whole, and what it hashes to. */
-  pull: (path: string, options?: SendOptions) => Promise<Pulled>
+  pull: (path: string) => Promise<Pulled>
   /** Where it asks at first, unless that is the upstream. */
   away: string
   /** Asks the upstream at another address from now on. */
   moveTo: (url: string) => Promise<void>
+  /** Ends the gateway, and starts another one on what is there. */
+  restart: () => Promise<void>
   /** Removes the fault; what the shared checks begin with. */
   heal: () => unknown
 }
@@ -77,7 +75,7 @@ export function fault(
 
 /** What must be true after every fault, once it is gone. Closes the gateway and the upstream. */
 async function holds(t: Test, site: Site, descriptors: number): Promise<void> {
-  const { dir, upstream, folder } = site
+  const { dir, upstream } = site
   t.equal((await site.send(manifestPath)).status, 200, 'the next request works')
   await pullsAll(t, site)
   await until(() => storedIn(dir).includes(layer.digest), 'the layer is stored')
@@ -86,20 +84,18 @@ async function holds(t: Test, site: Site, descriptors: number): Promise<void> {
   await until(() => countDescriptors() <= descriptors, 'as many descriptors as before')
   t.doesNotThrow(() => storedIn(dir), 'every blob hashes to its name')
 
-  const { log } = recordingLog()
-  const again = await startGateway(await loadConfig(join(folder, 'gateway.yaml')), { log })
-  t.teardown(async () => again.close(0))
+  await site.restart()
   t.same(readdirSync(join(dir, 'tmp')), [], 'nothing half-written is left after a start')
-  await pullsAll(t, site, { port: again.port })
+  await pullsAll(t, site)
 }
 
-async function pullsAll(t: Test, site: Site, options: SendOptions = {}): Promise<void> {
+async function pullsAll(t: Test, site: Site): Promise<void> {
   for (const [digest, { length }] of image.blobs) {
     const expected = { status: 200, bytes: length, isWhole: true, digest }
-    t.same(await site.pull(blobPath(digest), options), expected, 'every blob is right')
+    t.same(await site.pull(blobPath(digest)), expected, 'every blob is right')
   }
   for (const [digest, { bytes }] of image.manifests) {
-    const answer = await site.send(`/v2/app/manifests/${digest}`, options)
+    const answer = await site.send(`/v2/app/manifests/${digest}`)
     t.ok(answer.body.equals(bytes), 'every manifest is right')
   }
 }
@@ -129,14 +125,28 @@ defaultUpstream: registry.test
   const file = join(gateway.folder, 'gateway.yaml')
   const moveTo = async (to: string) => {
     writeFileSync(file, readFileSync(file, 'utf8').replace(/url: '[^']*'/, `url: '${to}'`))
-    t.equal(await gateway.reload(), true)
+    t.equal(await running.reload(), true)
   }
+  let running: Gateway = gateway
+  const open: Site['open'] = async (path, sent) =>
+    gateway.open(path, { port: running.port, ...sent })
   const site: Site = {
     ...gateway,
+    open,
+    send: async (path, sent) => gateway.send(path, { port: running.port, ...sent }),
+    reload: async () => running.reload(),
+    close: async (grace) => running.close(grace),
+    async restart() {
+      await running.close(10_000)
+      const { log } = recordingLog()
+      running = await startGateway(await loadConfig(file), { log })
+      const { close } = running
+      t.teardown(async () => close(0))
+    },
     upstream,
     away: away ?? right,
     dir: join(gateway.folder, 'cache'),
-    pull: async (path, sent) => pulled(gateway, path, sent),
+    pull: async (path) => pulled(await open(path)),
     moveTo,
     heal: async () => {
       upstream.fail()
@@ -149,8 +159,7 @@ defaultUpstream: registry.test
 /** Short enough for a test, and long enough for a machine that is busy. */
 const patience = 'connectTimeout: 1s, headersTimeout: 1s, stallTimeout: 1s'
 
-async function pulled({ open }: TestGateway, path: string, options?: SendOptions): Promise<Pulled> {
-  const response = await open(path, options)
+async function pulled(response: IncomingMessage): Promise<Pulled> {
   const hash = createHash('sha256')
   let bytes = 0
   try {

@@ -1,0 +1,49 @@
+// What clients do to each other: many at once, one that leaves, one that is slow.
+import { once } from 'node:events'
+import { until } from '../helpers/cache.ts'
+import * as faults from '../helpers/upstream.ts'
+import { fault, layer, layerPath } from './site.ts'
+
+const whole = { status: 200, bytes: layer.bytes.length, isWhole: true, digest: layer.digest }
+const half = layer.bytes.length / 2
+const isBlobGet = /^GET .*blobs/
+
+fault('50 clients at once on one cold digest', async (t, { pull, upstream }) => {
+  const gate = faults.gate()
+  upstream.fail(faults.on(isBlobGet, gate.fault))
+  const pulls = Array.from({ length: 50 }, async () => pull(layerPath))
+  await gate.held(1)
+  gate.open()
+  for (const one of await Promise.all(pulls)) t.same(one, whole)
+  t.equal(upstream.count(isBlobGet), 1, 'one request upstream')
+})
+
+fault('the first client leaves', async (t, { open, pull, upstream }) => {
+  const valve = faults.valveAfter(half)
+  upstream.fail(faults.on(isBlobGet, valve.fault))
+  const first = await open(layerPath)
+  await once(first, 'data')
+  const others = Array.from({ length: 5 }, async () => pull(layerPath))
+  first.destroy()
+  valve.open()
+  for (const one of await Promise.all(others)) t.same(one, whole)
+  t.equal(upstream.count(isBlobGet), 1, 'one request upstream')
+})
+
+fault('everybody leaves', async (t, { open, upstream }) => {
+  const valve = faults.valveAfter(half)
+  upstream.fail(faults.on(isBlobGet, valve.fault))
+  for (const client of await Promise.all([open(layerPath), open(layerPath)])) client.destroy()
+  valve.open()
+  t.ok(upstream.count(isBlobGet) <= 2)
+})
+
+fault('a client that is slow', async (t, { open, pull }) => {
+  const slow = await open(layerPath)
+  slow.pause()
+  t.same(await pull(layerPath), whole, 'holds nobody up')
+  let bytes = 0
+  slow.on('data', (chunk: Buffer) => (bytes += chunk.length)).resume()
+  await until(() => slow.complete)
+  t.equal(bytes, layer.bytes.length, 'and gets all of it')
+})
