@@ -84,7 +84,7 @@ for (const [name, implement] of Object.entries(implementations)) {
     t.same((await ask(open, { method: 'HEAD' })).events, ['start 200', 'end'])
     t.equal((await ask(open, { resource: `blobs/${digestOf('nothing')}` })).events[0], 'start 404')
 
-    upstream.fail(faults.status(401))
+    upstream.fail(faults.status(403))
     const refused = await ask(open)
     t.same([refused.events, refused.isEarly], [['fail DENIED'], false])
 

@@ -121,6 +121,8 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
       // Meanwhile another request may have learnt what this one lacks.
       const learnt = memory.get(key)
       if (learnt !== undefined && learnt.header !== refused) return learnt
+      // A registry says what it wants (RFC 9110 section 15.5.2): this is of something on the way to it.
+      if (challenge === undefined) return noChallenge(subject)
       const challenges = parseChallenges(challenge)
       const bearers = challenges.filter(({ scheme }) => scheme === 'bearer') as Bearer[]
       const bearer =
@@ -170,6 +172,11 @@ async function orUnavailable(
     if (!(error instanceof CredentialsUnavailable)) throw error
     return failureFor(subject, 'no_credentials', { cause: error })
   }
+}
+
+function noChallenge(subject: Subject): Failure {
+  const cause = new Error('status 401 without a challenge')
+  return failureFor(subject, 'bad_response', { cause, status: 401 })
 }
 
 function denied(subject: Subject, why: string): Failure {
