@@ -6,7 +6,7 @@ import { isMediaType, isRunByBrowsers } from '../oci/media-type.ts'
 import { matchesEtag, parseRanges, type ByteRange } from '../oci/range.ts'
 import type { Digest } from '../oci/digest.ts'
 import { multipartOf, type Multipart } from './multi-range.ts'
-import type { Exchange, Recorder } from './request-record.ts'
+import { clientLeft, type Exchange, type Recorder } from './request-record.ts'
 
 /** Names and values in turn, as `writeHead` takes them without looking at each. */
 export type FlatHeaders = readonly string[]
@@ -97,6 +97,9 @@ function partsOfSmall(content: Small, ranges: readonly ByteRange[]) {
   return { headers: partHeaders(content, parts), body }
 }
 
+/** What is sent at once as a rule, bytes: nobody looks whether it has arrived. */
+const mostUnwatched = 64 * 1024
+
 export interface Answers {
   small: (exchange: Exchange, found: Found<Small>, namespace: string | undefined) => void
   /** The head of content that is not sent; 304 where the client has it already. */
@@ -120,12 +123,34 @@ export function createAnswers(record: Recorder): Answers {
 
   function end(exchange: Exchange, body?: Buffer | string): void {
     exchange.firstByte = performance.now()
-    if (body === undefined || exchange.req.method === 'HEAD') exchange.res.end()
+    const { req, res } = exchange
+    if (body === undefined || req.method === 'HEAD') res.end()
     else {
       exchange.bytes = Buffer.byteLength(body)
-      exchange.res.end(body)
+      if (exchange.bytes > mostUnwatched && !res.destroyed) {
+        sendWatched(exchange, body)
+        return
+      }
+      res.end(body)
     }
     record(exchange)
+  }
+
+  /** A client may leave in the middle of it. */
+  function sendWatched(exchange: Exchange, body: Buffer | string): void {
+    const { res } = exchange
+    let isOver = false
+    const over = (error?: unknown) => {
+      if (isOver) return
+      isOver = true
+      res.off('close', left)
+      if (error instanceof Error) exchange.error ??= clientLeft()
+      record(exchange)
+    }
+    const left = () => over(clientLeft())
+    res.once('close', left)
+    res.write(body, over)
+    res.end()
   }
 
   return {
@@ -169,9 +194,12 @@ export function createAnswers(record: Recorder): Answers {
     },
 
     error(exchange, thrown) {
-      const error = asGatewayError(thrown)
-      exchange.error = error
       const { res } = exchange
+      const known = asGatewayError(thrown)
+      // What fails because nobody is there any more is no fault; a refusal stays one.
+      const isOurs = exchange.isAdmitted || known.code === 'INTERNAL'
+      const error = res.destroyed && isOurs ? clientLeft() : known
+      exchange.error = error
       if (res.headersSent) {
         // A body that ends early must not look like one that is complete.
         res.destroy()

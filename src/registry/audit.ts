@@ -50,11 +50,11 @@ export function createAudit(
       })
     },
 
-    pulled({ req, res, identity, place, resource, digest, error, source }) {
+    pulled({ client, req, res, identity, place, resource, digest, error, source }) {
       if (identity === undefined || place === undefined) return
       write({
         audit: 'tag',
-        client: req.socket.remoteAddress,
+        client,
         who: nameOf(identity),
         how: identity.kind,
         method: req.method,

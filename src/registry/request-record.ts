@@ -2,7 +2,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Logger } from 'pino'
 import type { Source } from '../cache/cache.ts'
-import type { GatewayError } from '../errors.ts'
+import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
@@ -11,6 +11,8 @@ import type { Resource } from '../oci/resource.ts'
 export interface Exchange {
   req: IncomingMessage
   res: ServerResponse
+  /** Its address, which nobody can tell any more once it has left. */
+  client: string | undefined
   /** `performance.now()` when the headers had arrived. */
   started: number
   /** The same when the first byte of the answer was handed over; 0 before. */
@@ -47,6 +49,7 @@ export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchan
   return {
     req,
     res,
+    client: req.socket.remoteAddress,
     started: performance.now(),
     firstByte: 0,
     resource: undefined,
@@ -61,6 +64,11 @@ export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchan
   }
 }
 
+/** The client has closed its connection before it had all of its answer. */
+export function clientLeft(): GatewayError {
+  return new GatewayError('REQUEST_TIMEOUT', 'the client left', { reason: 'client_left' })
+}
+
 /** One log line and one sample per request; `onTagPull` hears of those by tag that were let through. */
 export function createRecorder(
   log: Logger,
@@ -68,6 +76,7 @@ export function createRecorder(
   onTagPull: (exchange: Exchange) => void,
 ): Recorder {
   return (exchange) => {
+    if (exchange.res.destroyed && exchange.error === undefined) noteLeft(exchange)
     const seconds = (performance.now() - exchange.started) / 1000
     const firstByteSeconds =
       exchange.firstByte === 0 ? undefined : (exchange.firstByte - exchange.started) / 1000
@@ -79,6 +88,14 @@ export function createRecorder(
       onTagPull(exchange)
     }
   }
+}
+
+/** It was gone before it was answered: nothing of that has reached it. */
+function noteLeft(exchange: Exchange): void {
+  exchange.error = clientLeft()
+  exchange.res.statusCode = exchange.error.status
+  exchange.firstByte = 0
+  exchange.bytes = 0
 }
 
 function kindOf(resource: Resource | undefined): RequestSample['kind'] {
@@ -96,7 +113,7 @@ function write(
   if (!log.isLevelEnabled(level)) return
   log[level](
     {
-      client: req.socket.remoteAddress,
+      client: exchange.client,
       identity: identity === undefined ? undefined : nameOf(identity),
       method: req.method,
       upstream: place?.upstream,

@@ -1,7 +1,11 @@
 // Sends large content: one buffer for each connection, one read or one write under way at a time.
+//
+// States: reading or writing, which have the buffer; over, by its end, a failure or a client that left.
+// The head goes out with the first byte, or when that takes long; the content is closed once it is over.
 import type { ServerResponse } from 'node:http'
 import type { Large } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
+import { clientLeft } from './request-record.ts'
 
 /** Bytes of one read and of one write: 64 KiB cost 1.7 times as much CPU (thread-pool hops). */
 const bufferSize = 256 * 1024
@@ -53,7 +57,7 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
   }
 
   function closed(): void {
-    finish(new GatewayError('REQUEST_TIMEOUT', 'the client left', { reason: 'client_left' }))
+    finish(clientLeft())
   }
 
   function next(): void {

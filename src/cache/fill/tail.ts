@@ -1,4 +1,8 @@
 // The end of a growing file: stages in memory on their way to disk, and what is before them on disk.
+//
+// A stage is filled, flushed (hashed, readable), written, and let go of; the last one may be flushed in
+// parts. The tail as a whole is storing, and goes over to not storing once a write has failed, never
+// back: from then on stages are let go of when no reader needs them, and what is gone is a gap.
 import { read, readSync } from 'node:fs'
 import type { Hash } from 'node:crypto'
 import { promisify } from 'node:util'
