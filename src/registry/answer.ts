@@ -109,18 +109,8 @@ export interface Answers {
   error: (exchange: Exchange, error: unknown) => void
 }
 
-export function createAnswers(record: Recorder): Answers {
-  /** The same object is found at every hit, and its headers with it. */
-  const prepared = new WeakMap<Small, string[]>()
-
-  function headersOf(content: Small): string[] {
-    const known = prepared.get(content)
-    if (known !== undefined) return known
-    const headers = [...contentHeaders(content), 'content-length', String(content.bytes.length)]
-    prepared.set(content, headers)
-    return headers
-  }
-
+/** Returns what sends the body of an answer whose head is written, and records it. */
+function createEnd(record: Recorder): (exchange: Exchange, body?: Buffer | string) => void {
   function end(exchange: Exchange, body?: Buffer | string): void {
     exchange.firstByte = performance.now()
     const { req, res } = exchange
@@ -151,6 +141,22 @@ export function createAnswers(record: Recorder): Answers {
     res.once('close', left)
     res.write(body, over)
     res.end()
+  }
+
+  return end
+}
+
+export function createAnswers(record: Recorder): Answers {
+  const end = createEnd(record)
+  /** The same object is found at every hit, and its headers with it. */
+  const prepared = new WeakMap<Small, string[]>()
+
+  function headersOf(content: Small): string[] {
+    const known = prepared.get(content)
+    if (known !== undefined) return known
+    const headers = [...contentHeaders(content), 'content-length', String(content.bytes.length)]
+    prepared.set(content, headers)
+    return headers
   }
 
   return {
