@@ -162,7 +162,7 @@ function cacheMetrics(
   })
   const events = tally(registry, {
     name: 'portcullis_cache_events_total',
-    help: 'What should be rare in the cache: files that are wrong or cannot be read, readers that hold others up, parts fetched past a download.',
+    help: 'What should be rare in the cache: files that are wrong or cannot be read, readers that hold others up, parts fetched past a download, an index made anew.',
     labelNames: ['event'],
   })
   const results = { hit: lookups('hit'), miss: lookups('miss') }

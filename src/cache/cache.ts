@@ -46,6 +46,10 @@ export type CacheEvent =
   | 'slow_reader'
   /** A part far ahead of a download was fetched by itself, and not kept. */
   | 'far_read'
+  /** The index was of no use, and was made anew. */
+  | 'damaged_index'
+  /** The index was gone, and was made anew. */
+  | 'missing_index'
 
 /**
  * Where an answer came from, for the log and the metrics. `fill`: a download that is under way or

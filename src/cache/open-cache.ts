@@ -5,7 +5,7 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
-import { openIndex } from './index/content-index.ts'
+import { keepIndex } from './index/kept-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
@@ -21,7 +21,7 @@ import { createSmallStore, type SmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTags } from './tags.ts'
-import { createTolerantIndex, type TolerantIndex } from './index/tolerant-index.ts'
+import type { TolerantIndex } from './index/tolerant-index.ts'
 import { createStorageProblems } from './storage-problems.ts'
 
 export interface CacheOptions {
@@ -48,15 +48,14 @@ export interface CacheOptions {
 
 const flushEvery = 30_000
 const lookEvery = 1000
-/** How long everybody waits where another process writes to the index, ms: what is written then waits. */
-const indexPatience = 100
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): Cache {
   const { dir, log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
   const store = openStore(dir)
   const storageProblems = createStorageProblems(log)
-  const index = createTolerantIndex(openIndex(dir, indexPatience), storageProblems)
+  const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
+  const { index } = kept
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
   const smallStore = createSmallStore({ store, index, memory, storageProblems })
   const disk = createDisk({
@@ -118,6 +117,7 @@ export function openCache(options: CacheOptions): Cache {
       stopTimers()
       await fills.close()
       await Promise.all(pending)
+      await kept.stop()
       await smallStore.retry()
       await disk.close()
       memory.flush()
@@ -148,7 +148,9 @@ async function problemsOf({ store, index, storageProblems }: Context): Promise<s
   const failed = storageProblems.recent()
   return [
     ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
-    ...(index.isVolatile ? ['the index of the cache cannot be written: it is in memory only'] : []),
+    ...(index.isVolatile()
+      ? ['the index of the cache cannot be written: it is in memory only']
+      : []),
     ...(failed === undefined ? [] : [failed]),
   ]
 }

@@ -23,12 +23,13 @@ export interface Folder {
   tmp: string
   quarantine: string
   index: string
+  journal: string
 }
 
 /** What this program writes; a folder with a newer one is refused. */
 const format = 1
 /** Beside these a folder without `format` may hold only what a file system puts there. */
-const ours = /^(blobs|tmp|quarantine|lock|index\.db.*|lost\+found)$/
+const ours = /^(blobs|tmp|quarantine|lock|journal|index\.db.*|lost\+found)$/
 const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
 /** Tells the files of this process from those of an earlier one with the same id, as in containers. */
 const processToken = randomBytes(4).toString('hex')
@@ -39,6 +40,7 @@ export function foldersIn(dir: string): Folder {
     tmp: join(dir, 'tmp'),
     quarantine: join(dir, 'quarantine'),
     index: join(dir, 'index.db'),
+    journal: join(dir, 'journal'),
   }
 }
 

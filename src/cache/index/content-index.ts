@@ -2,7 +2,10 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
-import { openDatabase } from './database.ts'
+import { lacksFacts, openDatabase, type Database, type Made } from './database.ts'
+import { createJournal } from './journal.ts'
+import { entriesIn } from './journal-rows.ts'
+import { withJournal } from './journaled-index.ts'
 import { foldersIn } from '../disk/folder.ts'
 
 /** What is known of one file of the store. */
@@ -42,6 +45,14 @@ export type EdgeKind =
 export interface Index {
   /** It lives in memory only, because the folder cannot be written. */
   isVolatile: boolean
+  /** It has just been made, from nothing or from the journal. */
+  made: Made | undefined
+  /** Whether its file is still the one in the folder. */
+  isInPlace: () => boolean
+  /** It was made anew: what the files of content tell is yet to be read from them. */
+  lacksFacts: () => boolean
+  /** They have been read. */
+  hasFacts: () => void
   content: (digest: Digest) => ContentFacts | undefined
   contents: () => (ContentFacts & { digest: Digest })[]
   addContent: (
@@ -96,12 +107,28 @@ export interface Index {
  * @param patience how long a statement waits, and everything with it, while another process writes; ms
  */
 export function openIndex(dir: string, patience = 5000): Index {
-  const { sqlite, isVolatile, sync, syncNow } = openDatabase(foldersIn(dir))
+  const folder = foldersIn(dir)
+  const database = openDatabase(folder)
+  const { sqlite, isVolatile } = database
   sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
+  const index = indexOf(database)
+  if (isVolatile) return index
+  return withJournal(
+    index,
+    createJournal(folder, () => entriesIn(sqlite)),
+  )
+}
+
+function indexOf({ sqlite, isVolatile, made, isInPlace, sync, syncNow }: Database): Index {
   const dataVersion = sqlite.prepare('PRAGMA data_version')
+  const applicationId = sqlite.prepare('PRAGMA application_id')
   let seenVersion = dataVersion.get()?.['data_version']
   return {
     isVolatile,
+    made,
+    isInPlace,
+    lacksFacts: () => applicationId.get()?.['application_id'] === lacksFacts,
+    hasFacts: () => sqlite.exec('PRAGMA application_id = 0'),
     ...contentQueries(sqlite),
     ...linkQueries(sqlite),
     ...tagQueries(sqlite),

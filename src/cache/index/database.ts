@@ -1,13 +1,16 @@
 // The SQLite database behind the index: its tables, and how it is opened where it cannot be written.
-import { renameSync } from 'node:fs'
+import { renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../../errors.ts'
 import { createDurability, type Durability } from './wal-sync.ts'
 import type { Folder } from '../disk/folder.ts'
 import { createPrivate, makePrivate } from '../disk/private.ts'
+import { restore } from './journal-rows.ts'
 
 const schemaVersion = 1
+/** `application_id` of an index that was made anew, until the files of content have been read. */
+export const lacksFacts = 1
 /** How long it may take to open it while another process is writing, ms. */
 const openTimeout = 5000
 
@@ -30,14 +33,27 @@ const indexes = [
   'edge_child ON edge (child)',
 ]
 
+/** Where there was no index, or none of use. */
+export interface Made {
+  because: 'damaged' | 'missing'
+  /** What the journal had to say. */
+  entries: number
+}
+
 export interface Database extends Durability {
   sqlite: DatabaseSync
   /** It lives in memory only, because its file cannot be written. */
   isVolatile: boolean
+  made: Made | undefined
+  /** Whether its file is still the one in the folder. */
+  isInPlace: () => boolean
 }
 
+/** Up to so many bytes an index is checked before it is used: some 50 ms. */
+export const checkedAtOnce = 16 * 2 ** 20
+
 /**
- * Opens or creates `index.db`. A damaged one is put into `quarantine/`: what it knew is asked again.
+ * Opens or creates `index.db`. A damaged one is put into `quarantine/`, and made anew from the journal.
  * @throws UsageError `cache.dir` where it was written by a newer version
  */
 export function openDatabase(folder: Folder): Database {
@@ -45,23 +61,46 @@ export function openDatabase(folder: Folder): Database {
     return durable(folder)
   } catch (error) {
     if (error instanceof UsageError) throw error
-    if (isDamage(error)) {
+    if (!isDamage(error)) return inMemory(folder)
+    try {
       setAside(folder)
-      return durable(folder)
+      const database = durable(folder)
+      return { ...database, made: { entries: 0, ...database.made, because: 'damaged' } }
+    } catch {
+      return inMemory(folder)
     }
-    const nothing = { sync: async () => false, syncNow: () => undefined }
-    return { sqlite: copyToMemory(folder.index), isVolatile: true, ...nothing }
   }
 }
 
-function durable({ index }: Folder): Database {
-  createPrivate(index)
-  for (const suffix of ['', '-wal', '-shm']) makePrivate(index + suffix)
-  const sqlite = openFile(index)
-  return { sqlite, isVolatile: false, ...createDurability(sqlite, index) }
+function durable(folder: Folder): Database {
+  createPrivate(folder.index)
+  for (const suffix of ['', '-wal', '-shm']) makePrivate(folder.index + suffix)
+  const { sqlite, entries } = openFile(folder)
+  const { ino } = statSync(folder.index)
+  return {
+    sqlite,
+    isVolatile: false,
+    made: entries === undefined ? undefined : { because: 'missing', entries },
+    isInPlace: () => statSync(folder.index, { throwIfNoEntry: false })?.ino === ino,
+    ...createDurability(sqlite, folder.index),
+  }
 }
 
-function openFile(path: string): DatabaseSync {
+/** For a folder that cannot be written: SQLite in WAL mode needs to write even to read. */
+function inMemory(folder: Folder): Database {
+  return {
+    sqlite: copyToMemory(folder),
+    isVolatile: true,
+    made: undefined,
+    isInPlace: () => true,
+    sync: async () => false,
+    syncNow: () => undefined,
+  }
+}
+
+/** `entries`: those of the journal, where it was made anew. */
+function openFile(folder: Folder): { sqlite: DatabaseSync; entries: number | undefined } {
+  const path = folder.index
   const sqlite = new DatabaseSync(path, { timeout: openTimeout })
   try {
     sqlite.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
@@ -70,52 +109,72 @@ function openFile(path: string): DatabaseSync {
       const message = `${path} was written by a newer version: update, or use another folder`
       throw new UsageError([{ path: 'cache.dir', message }])
     }
-    if (version < schemaVersion) createTables(sqlite)
-    return sqlite
+    if (version < schemaVersion) return { sqlite, entries: createFrom(folder.journal, sqlite) }
+    if (statSync(path).size <= checkedAtOnce) assertSound(sqlite)
+    return { sqlite, entries: undefined }
   } catch (error) {
     sqlite.close()
     throw error
   }
 }
 
-function createTables(sqlite: DatabaseSync): void {
+/** Throws as SQLite does where the file is damaged. */
+function assertSound(sqlite: DatabaseSync): void {
+  const [found] = Object.values(sqlite.prepare('PRAGMA quick_check(1)').get() ?? {})
+  if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt })
+}
+
+/** All or nothing: an index that is there is complete. Returns the number of entries of the journal. */
+function createFrom(journal: string, sqlite: DatabaseSync): number {
+  // Pages are touched in no order: with the usual 2 MiB most would be written many times.
+  sqlite.exec('PRAGMA cache_size = -262144; BEGIN IMMEDIATE')
+  const entries = createTables(sqlite, () => restore(sqlite, journal))
+  sqlite.exec('COMMIT; PRAGMA cache_size = -2000')
+  return entries
+}
+
+/** @param fill puts rows into them, before they are indexed: that is faster */
+function createTables<Result>(sqlite: DatabaseSync, fill: () => Result): Result {
   const created = Object.entries(tables).map(
     ([name, columns]) => `CREATE TABLE IF NOT EXISTS ${name} (${columns}) STRICT, WITHOUT ROWID;`,
   )
+  sqlite.exec(created.join('\n'))
+  const filled = fill()
   const indexed = indexes.map((index) => `CREATE INDEX IF NOT EXISTS ${index};`)
-  sqlite.exec(
-    [
-      'BEGIN IMMEDIATE;',
-      ...created,
-      ...indexed,
-      `PRAGMA user_version = ${schemaVersion}; COMMIT`,
-    ].join('\n'),
-  )
+  const state = `PRAGMA application_id = ${lacksFacts}; PRAGMA user_version = ${schemaVersion}`
+  sqlite.exec([...indexed, state].join('\n'))
+  return filled
 }
 
-/** For a read-only folder: SQLite in WAL mode needs to write even to read. */
-function copyToMemory(path: string): DatabaseSync {
+function copyToMemory({ index, journal }: Folder): DatabaseSync {
   const sqlite = new DatabaseSync(':memory:')
-  createTables(sqlite)
+  createTables(sqlite, () => undefined)
   try {
-    sqlite.prepare('ATTACH ? AS saved').run(`file:${encodeURI(path)}?immutable=1`)
+    sqlite.prepare('ATTACH ? AS saved').run(`file:${encodeURI(index)}?immutable=1`)
     for (const name of Object.keys(tables)) {
       sqlite.exec(`INSERT INTO main.${name} SELECT * FROM saved.${name}`)
     }
     sqlite.exec('DETACH saved')
   } catch {
-    // Nothing to copy: the content is there, and the upstreams will be asked who may have it.
+    // Nothing to copy: the content is there, and so is what the journal knows.
+    restore(sqlite, journal)
   }
   return sqlite
 }
 
-/** SQLITE_CORRUPT and SQLITE_NOTADB */
-function isDamage(error: unknown): boolean {
+const [corrupt, notADatabase] = [11, 26]
+/** Sectors that cannot be read, or hold other things than were written: READ, SHORT_READ, DATA, CORRUPTFS. */
+const badReads: ReadonlySet<number> = new Set([266, 522, 8202, 8458])
+
+/** Whether SQLite says that the file is of no use any more. */
+export function isDamage(error: unknown): boolean {
   const { errcode } = error as { errcode?: number }
-  return errcode !== undefined && [11, 26].includes(errcode & 0xff)
+  if (errcode === undefined) return false
+  return [corrupt, notADatabase].includes(errcode & 0xff) || badReads.has(errcode)
 }
 
-function setAside({ index, quarantine }: Folder): void {
+/** Keeps it for whoever wants to know. */
+export function setAside({ index, quarantine }: Folder): void {
   const time = Date.now()
   renameSync(index, join(quarantine, `index-${time}.db`))
   for (const suffix of ['-wal', '-shm']) {

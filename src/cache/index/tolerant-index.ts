@@ -1,5 +1,6 @@
 // The index as the cache uses it: a failure of the database is told to the operator, not to clients.
 import type { Index } from './content-index.ts'
+import { isDamage } from './database.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 
 type Reads =
@@ -12,6 +13,7 @@ type Reads =
   | 'parentsOf'
   | 'referrers'
   | 'repositories'
+  | 'lacksFacts'
 type Writes =
   | 'addContent'
   | 'dropContent'
@@ -21,23 +23,36 @@ type Writes =
   | 'dropTag'
   | 'addEdges'
   | 'setReferrers'
+  | 'hasFacts'
 
-export interface TolerantIndex extends Pick<
-  Index,
-  Reads | Writes | 'isVolatile' | 'hasChanged' | 'close'
-> {
+export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged' | 'close'> {
+  /** See `Index`. */
+  isVolatile: () => boolean
   /** Writes what could not be written so far, and makes all of it durable. */
   settle: () => Promise<void>
+  /** It was found to be damaged: it is set aside, and made anew. */
+  replace: () => void
 }
+
+/** Opens the index anew, after the one before was closed; a damaged one is out of the way then. */
+export type Reopen = (isDamaged: boolean) => Index
 
 /** Writes that wait for a disk with room, or for another process to be done. */
 const maxWaiting = 10_000
+/** Where the disk damages one after the other, ms. */
+const reopenEvery = 2000
 
 /**
  * What cannot be read counts as unknown, so that the upstream is asked; what cannot be written is
- * written later, in the same order.
+ * written later, in the same order. Where `reopen` is given, an index that is damaged or whose file
+ * is gone is replaced at once.
  */
-export function createTolerantIndex(index: Index, storageProblems: StorageProblems): TolerantIndex {
+export function createTolerantIndex(
+  first: Index,
+  storageProblems: StorageProblems,
+  reopen?: Reopen,
+): TolerantIndex {
+  const { current, renew } = createRenewal(first, storageProblems, reopen)
   const waiting: (() => void)[] = []
 
   function read<Args extends unknown[], Result>(query: (...args: Args) => Result, unknown: Result) {
@@ -46,6 +61,11 @@ export function createTolerantIndex(index: Index, storageProblems: StorageProble
         return query(...args)
       } catch (error) {
         storageProblems.note(error, 'reading the index of the cache')
+        if (!isDamage(error) || !renew(true)) return unknown
+      }
+      try {
+        return query(...args)
+      } catch {
         return unknown
       }
     }
@@ -60,40 +80,81 @@ export function createTolerantIndex(index: Index, storageProblems: StorageProble
   }
 
   function catchUp(): void {
-    storageProblems.guard('writing the index of the cache', () => {
+    try {
       for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
         next()
         waiting.shift()
       }
-    })
+    } catch (error) {
+      storageProblems.note(error, 'writing the index of the cache')
+      if (isDamage(error) && renew(true)) catchUp()
+    }
   }
 
   return {
-    isVolatile: index.isVolatile,
-    content: read(index.content, undefined),
-    isLinkedBy: read(index.isLinkedBy, false),
-    linkKinds: read(index.linkKinds, []),
-    tag: read(index.tag, undefined),
-    tagsOf: read(index.tagsOf, []),
-    childrenOf: read(index.childrenOf, []),
-    parentsOf: read(index.parentsOf, []),
-    referrers: read(index.referrers, undefined),
-    repositories: read(index.repositories, []),
-    hasChanged: read(index.hasChanged, false),
-    addContent: write(index.addContent),
-    dropContent: write(index.dropContent),
-    touchContents: write(index.touchContents),
-    addLink: write(index.addLink),
-    setTag: write(index.setTag),
-    dropTag: write(index.dropTag),
-    addEdges: write((...edges) => index.transaction(() => index.addEdges(...edges))),
-    setReferrers: write(index.setReferrers),
+    isVolatile: () => current().isVolatile,
+    content: read((digest) => current().content(digest), undefined),
+    isLinkedBy: read((upstream, digest) => current().isLinkedBy(upstream, digest), false),
+    linkKinds: read((place, digest) => current().linkKinds(place, digest), []),
+    tag: read((place, name) => current().tag(place, name), undefined),
+    tagsOf: read((place) => current().tagsOf(place), []),
+    childrenOf: read((parent, kind) => current().childrenOf(parent, kind), []),
+    parentsOf: read((child, kind) => current().parentsOf(child, kind), []),
+    referrers: read((place, digest) => current().referrers(place, digest), undefined),
+    repositories: read(() => current().repositories(), []),
+    lacksFacts: read(() => current().lacksFacts(), false),
+    hasChanged: read(() => current().hasChanged(), false),
+    hasFacts: write(() => current().hasFacts()),
+    addContent: write((...facts) => current().addContent(...facts)),
+    dropContent: write((digest) => current().dropContent(digest)),
+    touchContents: write((accessed) => current().touchContents(accessed)),
+    addLink: write((...link) => current().addLink(...link)),
+    setTag: write((...tag) => current().setTag(...tag)),
+    dropTag: write((...tag) => current().dropTag(...tag)),
+    addEdges: write((...edges) => current().transaction(() => current().addEdges(...edges))),
+    setReferrers: write((...list) => current().setReferrers(...list)),
     async settle() {
+      if (!isInPlace(current())) renew(false)
       catchUp()
-      await index.sync().catch((error: unknown) => {
-        storageProblems.note(error, 'syncing the index of the cache')
-      })
+      await current()
+        .sync()
+        .catch((error: unknown) => {
+          storageProblems.note(error, 'syncing the index of the cache')
+          if (isDamage(error)) renew(true)
+        })
     },
-    close: () => storageProblems.guard('closing the index of the cache', index.close),
+    replace: () => void renew(true),
+    close: () => storageProblems.guard('closing the index of the cache', () => current().close()),
+  }
+}
+
+/** The index in use, and what puts another one in its place. */
+function createRenewal(first: Index, storageProblems: StorageProblems, reopen?: Reopen) {
+  let index = first
+  let reopenedAt = -Infinity
+  return {
+    current: () => index,
+    /** Whether there is another one now. */
+    renew: (isDamaged: boolean): boolean => {
+      if (reopen === undefined || performance.now() - reopenedAt < reopenEvery) return false
+      reopenedAt = performance.now()
+      storageProblems.guard('closing the index of the cache', () => index.close())
+      try {
+        index = reopen(isDamaged)
+        return true
+      } catch (error) {
+        storageProblems.note(error, 'opening the index of the cache')
+        return false
+      }
+    },
+  }
+}
+
+function isInPlace(index: Index): boolean {
+  try {
+    return index.isInPlace()
+  } catch {
+    // The folder cannot be looked into: then nothing can be made there either.
+    return true
   }
 }

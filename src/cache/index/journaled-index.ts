@@ -1,0 +1,87 @@
+// Writes down what the index learns of links, tags and pins, so that another index can be made of it.
+import type { Digest } from '../../oci/digest.ts'
+import type { Place } from '../../oci/place.ts'
+import type { Entry, Journal } from './journal.ts'
+
+/** Checks of a tag that are closer than this are one, ms. */
+const tagStep = 60_000
+
+/** What of an index concerns the journal. */
+interface Journaled {
+  linkKinds: (place: Place, digest: Digest) => ('manifest' | 'blob')[]
+  addLink: (place: Place, digest: Digest, kind: 'manifest' | 'blob') => void
+  dropLink: (place: Place, digest: Digest) => void
+  tag: (place: Place, name: string) => { digest: Digest; checkedAt: number } | undefined
+  setTag: (place: Place, name: string, digest: Digest, checkedAt?: number) => void
+  dropTag: (place: Place, name: string) => void
+  pin: (digest: Digest) => void
+  unpin: (digest: Digest) => void
+  transaction: (work: () => void) => void
+  sync: () => Promise<boolean>
+  close: () => void
+}
+
+/** The index, with what it commits put into the journal; nothing that is undone gets there. */
+export function withJournal<Index extends Journaled>(index: Index, journal: Journal): Index {
+  let uncommitted: Entry[] | undefined
+  const add = (entry: Entry): void => {
+    if (uncommitted === undefined) journal.add(entry)
+    else uncommitted.push(entry)
+  }
+
+  const journaled: Omit<Journaled, 'linkKinds' | 'tag'> = {
+    addLink(place, digest, kind) {
+      if (index.linkKinds(place, digest).includes(kind)) return
+      index.addLink(place, digest, kind)
+      add(['link', place.upstream, place.repository, digest, kind])
+    },
+    dropLink(place, digest) {
+      index.dropLink(place, digest)
+      add(['unlink', place.upstream, place.repository, digest])
+    },
+    setTag(place, name, digest, checkedAt = Date.now()) {
+      const before = index.tag(place, name)
+      index.setTag(place, name, digest, checkedAt)
+      const isSame = before?.digest === digest && stepOf(before.checkedAt) === stepOf(checkedAt)
+      if (!isSame) add(['tag', place.upstream, place.repository, name, digest, checkedAt])
+    },
+    dropTag(place, name) {
+      index.dropTag(place, name)
+      add(['untag', place.upstream, place.repository, name])
+    },
+    pin(digest) {
+      index.pin(digest)
+      add(['pin', digest])
+    },
+    unpin(digest) {
+      index.unpin(digest)
+      add(['unpin', digest])
+    },
+    transaction(work) {
+      const entries: Entry[] = []
+      uncommitted = entries
+      try {
+        index.transaction(work)
+      } finally {
+        uncommitted = undefined
+      }
+      entries.forEach(journal.add)
+    },
+    async sync() {
+      const [isDone] = await Promise.all([index.sync(), journal.flush()])
+      return isDone
+    },
+    close() {
+      try {
+        journal.flushNow()
+      } finally {
+        index.close()
+      }
+    },
+  }
+  return { ...index, ...journaled }
+}
+
+function stepOf(time: number): number {
+  return Math.floor(time / tagStep)
+}
