@@ -179,6 +179,8 @@ export const Audit = Type.Object(
     file: Type.Optional(
       path(
         'File that the audit lines go to instead of the log; `/dev/fd/3` is a descriptor. Opened anew by a reload, for log rotation.',
+        // The gateway writes it: watching it would reload at every line.
+        { isWatched: false },
       ),
     ),
     tagPulls: Type.Boolean({
