@@ -147,6 +147,11 @@ t.test('refused: 404 that names the key and the host', async (t) => {
   t.equal(cdn.requests.length, 0)
 })
 
+/** By repository: `win0`, `win1` ... */
+function numbered(images: Content[]): Record<string, Content> {
+  return Object.fromEntries(images.map((image, position) => [`win${position}`, image]))
+}
+
 t.test('nobody is asked but hosts that are allowed', async (t) => {
   const { cdn, url } = await startDownloads(t)
   const addresses: [url: string, told: RegExp][] = [
@@ -156,9 +161,10 @@ t.test('nobody is asked but hosts that are allowed', async (t) => {
     ['file:///etc/passwd', /must be https/],
     ['no address', /must be https/],
   ]
-  for (const [address, told] of addresses) {
-    const { pull } = await start(t, { images: { win: imageAt([address]) }, keys: fetching(cdn) })
-    const answer = await pull('win')
+  const images = numbered(addresses.map(([address]) => imageAt([address])))
+  const { pull } = await start(t, { images, keys: fetching(cdn) })
+  for (const [position, [address, told]] of addresses.entries()) {
+    const answer = await pull(`win${position}`)
     t.match(answer, { status: 502, code: 'UPSTREAM_FAILED' }, address)
     t.match(messageIn(answer), told)
   }
@@ -176,9 +182,10 @@ t.test('not the registry itself either, unless it is allowed', async (t) => {
 
 t.test('addresses that are none', async (t) => {
   const { cdn } = await startDownloads(t)
-  for (const urls of [[], null, 'https://localhost', [7, {}]]) {
-    const { pull } = await start(t, { images: { win: imageAt(urls) }, keys: fetching(cdn) })
-    t.match(await pull('win'), { status: 404, code: 'BLOB_UNKNOWN' })
+  const images = numbered([[], null, 'https://localhost', [7, {}]].map((urls) => imageAt(urls)))
+  const { pull } = await start(t, { images, keys: fetching(cdn) })
+  for (const name of Object.keys(images)) {
+    t.match(await pull(name), { status: 404, code: 'BLOB_UNKNOWN' })
   }
 })
 
