@@ -78,10 +78,10 @@ export async function startGateway(
     audit: reporting.audit.write,
     mayAdminister: (caller) => current.live.access.mayAdminister(caller),
     readiness: async () =>
-      readinessOf(current.live.config, registry, [
-        ...(await cache.problems()),
-        ...(imports?.problems() ?? []),
-      ]),
+      readinessOf(current.live.config, registry, {
+        problems: imports?.problems() ?? [],
+        warnings: await cache.problems(),
+      }),
   })
   const letGo = async (graceMs: number): Promise<number> => {
     const cut = await drain(registry.server, graceMs)

@@ -151,6 +151,6 @@ ${rows.join('\n')}
   \`crlMaxStale\` allows.
 - \`increase(portcullis_reloads_total{result="refused"}[1h]) > 0\`: files were replaced by wrong ones; what was in
   use stays in use, and the log has every problem.
-- \`/readyz\` is not 200: its body says why.
+- \`/readyz\` is not 200: pulls are not served, its body says why. Its \`warnings\` say what is wrong besides.
 `
 }

@@ -6,35 +6,52 @@ import { isNewer, nameOf, parseCrls, type Crl } from '../listener/trust/crl-pars
 import { parseCertificates } from '../rules/pem-files.ts'
 import { messageOf } from '../errors.ts'
 
+export interface ListenerProblems {
+  /** No client can be served. */
+  fatal: string[]
+  /** Some clients cannot. */
+  partial: string[]
+}
+
 /**
  * What is wrong with the files of `tls` now: unreadable, not valid yet, expired, outdated beyond
  * `crlMaxStale`. One sentence each, beginning with the field path below `at`, such as `listen.tls`.
+ * Of several authorities or lists one that is right is enough to serve somebody.
  */
 export async function certificateProblems(
   tls: ListenerTlsConfig,
   at: string,
   now = Date.now(),
-): Promise<string[]> {
+): Promise<ListenerProblems> {
   const isChecked = tls.clientAuth !== 'none'
   const authorities = isChecked ? tls.clientCa : []
   const lists = isChecked ? tls.crl : []
-  const checks = [
-    ...(tls.cert === undefined ? [] : [check(`${at}.cert`, tls.cert, judgePem(leafProblem, now))]),
-    ...authorities.map((file, index) =>
-      check(`${at}.clientCa.${index}`, file, judgePem(caProblem, now)),
-    ),
-    ...lists.map((file, index) =>
-      check(`${at}.crl.${index}`, file, (content) => crlProblem(content, now - tls.crlMaxStale)),
-    ),
+  const [own, ofAuthorities, ofLists] = await Promise.all([
+    tls.cert === undefined ? [] : check(`${at}.cert`, tls.cert, judgePem(leafProblem, now)),
+    checkAll(authorities, `${at}.clientCa`, judgePem(caProblem, now)),
+    checkAll(lists, `${at}.crl`, (content) => crlProblem(content, now - tls.crlMaxStale)),
+  ])
+  const isFatal = (problems: readonly string[], files: readonly string[]) =>
+    tls.clientAuth === 'required' && problems.length > 0 && problems.length === files.length
+  const groups = [
+    { problems: own, isFatal: true },
+    { problems: ofAuthorities, isFatal: isFatal(ofAuthorities, authorities) },
+    { problems: ofLists, isFatal: isFatal(ofLists, lists) },
   ]
+  return {
+    fatal: groups.flatMap(({ problems, isFatal }) => (isFatal ? problems : [])),
+    partial: groups.flatMap(({ problems, isFatal }) => (isFatal ? [] : problems)),
+  }
+}
+
+type JudgeContent = (content: Buffer) => string | undefined
+
+async function checkAll(files: readonly string[], at: string, judge: JudgeContent) {
+  const checks = files.map(async (file, index) => check(`${at}.${index}`, file, judge))
   return (await Promise.all(checks)).flat()
 }
 
-async function check(
-  path: string,
-  file: string,
-  judge: (content: Buffer) => string | undefined,
-): Promise<string[]> {
+async function check(path: string, file: string, judge: JudgeContent): Promise<string[]> {
   try {
     const problem = judge(await readFile(file))
     return problem === undefined ? [] : [`${path}: ${problem}`]
@@ -46,7 +63,7 @@ async function check(
 
 type Judge = (certificates: readonly X509Certificate[], now: number) => string | undefined
 
-function judgePem(judge: Judge, now: number): (content: Buffer) => string | undefined {
+function judgePem(judge: Judge, now: number): JudgeContent {
   return (content) => judge(parseCertificates(content.toString()), now)
 }
 

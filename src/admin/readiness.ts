@@ -1,19 +1,31 @@
-// Tells whether the gateway can serve, and what is missing where it cannot.
+// Tells whether pulls can be served, and what is wrong besides.
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.ts'
-import { certificateProblems } from './certificates.ts'
+import { certificateProblems, type ListenerProblems } from './certificates.ts'
 import type { Readiness } from './server.ts'
 
+/**
+ * A load balancer takes out what is not ready. So only what keeps pulls from being served counts as
+ * that: a full disk, an index in memory or one expired authority of several are warnings.
+ */
 export async function readinessOf(
   { listen, admin }: Config,
   { server }: FastifyInstance,
-  cacheProblems: readonly string[],
+  others: { problems: readonly string[]; warnings: readonly string[] },
 ): Promise<Readiness> {
+  const none: ListenerProblems = { fatal: [], partial: [] }
+  const pulls = listen.insecureHttp ? none : await certificateProblems(listen.tls, 'listen.tls')
+  const administration = await certificateProblems(admin.tls, 'admin.tls')
   const problems = [
     ...(server.listening ? [] : ['the gateway is not listening']),
-    ...(listen.insecureHttp ? [] : await certificateProblems(listen.tls, 'listen.tls')),
-    ...(await certificateProblems(admin.tls, 'admin.tls')),
-    ...cacheProblems,
+    ...pulls.fatal,
+    ...others.problems,
   ]
-  return { ok: problems.length === 0, problems }
+  const warnings = [
+    ...pulls.partial,
+    ...administration.fatal,
+    ...administration.partial,
+    ...others.warnings,
+  ]
+  return { ok: problems.length === 0, problems, warnings }
 }

@@ -13,8 +13,10 @@ import { ownNames } from './own-names.ts'
 
 export interface Readiness {
   ok: boolean
-  /** What is not ready, one sentence each. */
+  /** Why pulls cannot be served, one sentence each. */
   problems: string[]
+  /** What is wrong besides: pulls are served all the same, and the gateway stays in service. */
+  warnings: string[]
 }
 
 export interface AdminOptions {
@@ -92,8 +94,8 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   admin.get('/healthz', async () => ({ status: 'alive' }))
 
   admin.get('/readyz', async (_request, reply) => {
-    const { ok, problems } = await settled(readiness, log)
-    return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', problems })
+    const { ok, ...reasons } = await settled(readiness, log)
+    return reply.code(ok ? 200 : 503).send({ status: ok ? 'ready' : 'not ready', ...reasons })
   })
 
   admin.get('/metrics', async (_request, reply) => {
@@ -132,7 +134,7 @@ async function settled(readiness: () => Promise<Readiness>, log: Logger): Promis
     return await readiness()
   } catch (error) {
     log.error({ err: error }, 'the readiness check failed')
-    return { ok: false, problems: ['the check itself failed; the log says why'] }
+    return { ok: false, problems: ['the check itself failed; the log says why'], warnings: [] }
   }
 }
 

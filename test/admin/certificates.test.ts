@@ -3,6 +3,7 @@ import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { certificateProblems } from '../../src/admin/certificates.ts'
+import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { makeCrl } from '../helpers/crl.ts'
 import { makeSite, noTls } from '../helpers/listener.ts'
@@ -10,9 +11,14 @@ import { makeSite, noTls } from '../helpers/listener.ts'
 const day = 86_400_000
 const hour = 3_600_000
 
+async function allProblems(tls: ListenerTlsConfig, at: string, now?: number): Promise<string[]> {
+  const { fatal, partial } = await certificateProblems(tls, at, now)
+  return [...fatal, ...partial]
+}
+
 t.test('dates of the server certificate and of the authorities', async (t) => {
   const { tls, folder, ca } = await makeSite(t, { clientAuth: 'required' })
-  const at = (now: number) => certificateProblems(tls, 'listen.tls', now)
+  const at = (now: number) => allProblems(tls, 'listen.tls', now)
   t.same(await at(Date.now()), [])
   t.match(await at(Date.now() + 2 * day), [
     /^listen\.tls\.cert: expired on /,
@@ -35,16 +41,16 @@ t.test('files that are gone or damaged', async (t) => {
   const { tls, folder } = await makeSite(t, { clientAuth: 'required' })
   writeFileSync(join(folder, 'server.crt'), 'garbage')
   unlinkSync(join(folder, 'ca.crt'))
-  t.match(await certificateProblems(tls, 'listen.tls'), [
+  t.match(await allProblems(tls, 'listen.tls'), [
     /cert: cannot be used: has no PEM certificate/,
     /clientCa\.0: cannot be used: ENOENT/,
   ])
   const without = { ...tls, clientAuth: 'none' as const }
-  t.equal((await certificateProblems(without, 'listen.tls')).length, 1, 'an unused CA is not read')
+  t.equal((await allProblems(without, 'listen.tls')).length, 1, 'an unused CA is not read')
 })
 
 t.test('without TLS nothing can expire', async (t) => {
-  t.same(await certificateProblems(noTls, 'admin.tls'), [])
+  t.same(await allProblems(noTls, 'admin.tls'), [])
 })
 
 t.test('revocation lists: outdated, stale but allowed, replaced by a newer one', async (t) => {
@@ -55,17 +61,35 @@ t.test('revocation lists: outdated, stale but allowed, replaced by a newer one',
   writeFileSync(file, old.pem)
   const tls = { ...site.tls, crl: [file] }
   const later = Date.now() + 2 * hour
-  t.same(await certificateProblems(tls, 'listen.tls'), [])
-  t.match(await certificateProblems(tls, 'listen.tls', later), [
+  t.same(await allProblems(tls, 'listen.tls'), [])
+  t.match(await allProblems(tls, 'listen.tls', later), [
     /^listen\.tls\.crl\.0: the list of CN=Test CA is outdated since /,
   ])
-  t.same(await certificateProblems({ ...tls, crlMaxStale: 2 * hour }, 'listen.tls', later), [])
+  t.same(await allProblems({ ...tls, crlMaxStale: 2 * hour }, 'listen.tls', later), [])
   const thisUpdate = new Date()
   const next = await makeCrl({ issuer: site.ca, thisUpdate, nextUpdate: new Date(later + hour) })
   writeFileSync(file, next.pem + old.pem)
-  t.same(await certificateProblems(tls, 'listen.tls', later), [])
+  t.same(await allProblems(tls, 'listen.tls', later), [])
   writeFileSync(file, 'garbage')
-  t.match(await certificateProblems(tls, 'listen.tls'), [
-    /crl\.0: cannot be used: has no revocation/,
-  ])
+  t.match(await allProblems(tls, 'listen.tls'), [/crl\.0: cannot be used: has no revocation/])
+})
+
+t.test('one authority that is right is enough to serve somebody', async (t) => {
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const notAfter = new Date(Date.now() - hour)
+  const expired = await makeCertificate({ subject: 'CN=Old CA', ca: true, notAfter })
+  const file = join(site.folder, 'old-ca.crt')
+  writeFileSync(file, expired.certificatePem)
+  const both = { ...site.tls, clientCa: [file, ...site.tls.clientCa] }
+  t.match(await certificateProblems(both, 'listen.tls'), {
+    fatal: [],
+    partial: [/^listen\.tls\.clientCa\.0: expired/],
+  })
+  const alone = { ...site.tls, clientCa: [file] }
+  t.match(await certificateProblems(alone, 'listen.tls'), { fatal: [/clientCa\.0/], partial: [] })
+  t.match(
+    await certificateProblems({ ...alone, clientAuth: 'optional' }, 'listen.tls'),
+    { fatal: [], partial: [/clientCa\.0/] },
+    'who has no certificate is served',
+  )
 })

@@ -27,7 +27,7 @@ const odd: [method: string, header: string][] = [
 
 async function start(
   t: Test,
-  readiness: () => Promise<Readiness> = async () => ({ ok: true, problems: [] }),
+  readiness: () => Promise<Readiness> = async () => ({ ok: true, problems: [], warnings: [] }),
   tls: Config['admin']['tls'] = noTls,
 ) {
   const { log, lines } = recordingLog()
@@ -60,15 +60,23 @@ t.test('/healthz', async (t) => {
 })
 
 t.test('/readyz names what is not ready', async (t) => {
-  const state: Readiness = { ok: true, problems: [] }
+  const state: Readiness = { ok: true, problems: [], warnings: [] }
   const { url } = await start(t, async () => state)
   const ready = await fetch(`${url}/readyz`)
   t.equal(ready.status, 200)
-  t.same(await ready.json(), { status: 'ready', problems: [] })
-  Object.assign(state, { ok: false, problems: ['cache.dir is not writable'] })
+  t.same(await ready.json(), { status: 'ready', problems: [], warnings: [] })
+  Object.assign(state, {
+    ok: false,
+    problems: ['cache.dir is not writable'],
+    warnings: ['one authority of two has expired'],
+  })
   const unready = await fetch(`${url}/readyz`)
   t.equal(unready.status, 503)
-  t.same(await unready.json(), { status: 'not ready', problems: ['cache.dir is not writable'] })
+  t.match(await unready.json(), {
+    status: 'not ready',
+    problems: ['cache.dir is not writable'],
+    warnings: ['one authority of two has expired'],
+  })
 })
 
 t.test('a readiness check that throws is told without its message', async (t) => {

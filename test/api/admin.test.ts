@@ -44,7 +44,7 @@ async function start(t: Test, readiness: () => Promise<Readiness>) {
 
 t.test('every documented response', async (t) => {
   const document = readDocument('admin.yaml')
-  const state: Readiness = { ok: true, problems: [] }
+  const state: Readiness = { ok: true, problems: [], warnings: [] }
   const { url, refused } = await start(t, async () => state)
   const usual = document.operations.flatMap(({ id, path }): Case[] => [
     { operation: id, status: 200, send: () => fetchAnswer(`${url}${path}`) },
@@ -62,7 +62,7 @@ t.test('every documented response', async (t) => {
 })
 
 t.test('the page loads nothing from elsewhere and may call the gateway only', async (t) => {
-  const { url } = await start(t, async () => ({ ok: true, problems: [] }))
+  const { url } = await start(t, async () => ({ ok: true, problems: [], warnings: [] }))
   const { body, headers } = await fetchAnswer(`${url}/docs`)
   t.match(headers['content-security-policy'], /(^|; )default-src 'none'; script-src 'self';/)
   t.match(
@@ -82,7 +82,7 @@ t.test('the page loads nothing from elsewhere and may call the gateway only', as
 })
 
 t.test('the servers of the registry document are those of the gateway', async (t) => {
-  const { url } = await start(t, async () => ({ ok: true, problems: [] }))
+  const { url } = await start(t, async () => ({ ok: true, problems: [], warnings: [] }))
   const { body } = await fetchAnswer(`${url}/docs/json`)
   t.match(JSON.parse(body.toString()), {
     servers: [

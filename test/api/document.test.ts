@@ -136,7 +136,7 @@ t.test('every route of the admin listener is in its document', async (t) => {
     createAdmin({
       config: plain,
       metrics: createMetrics(),
-      readiness: async () => ({ ok: true, problems: [] }),
+      readiness: async () => ({ ok: true, problems: [], warnings: [] }),
       limits: () => defaultLimits,
       gatewayUrls: () => [],
       log: recordingLog().log,
