@@ -173,8 +173,12 @@ t.test('buffers are kept for the next, within a bound', async (t) => {
   for (const resolve of waiting.splice(0)) resolve()
   await until(() => outcome.closed === 200)
   for (const socket of sockets) socket.destroy()
-  await wait(50)
-  collectGarbage()
-  const kept = process.memoryUsage().arrayBuffers - before
+  // What is free goes when the collector comes to it; what is kept stays however often it comes.
+  let kept = Infinity
+  for (let turn = 0; turn < 100 && kept >= 70 * 256 * 1024; turn += 1) {
+    await wait(50)
+    collectGarbage()
+    kept = process.memoryUsage().arrayBuffers - before
+  }
   t.ok(kept < 70 * 256 * 1024, `${Math.round(kept / 2 ** 20)} MiB are kept`)
 })
