@@ -117,6 +117,22 @@ t.test(
   },
 )
 
+t.test('an exported name stands once', async (t) => {
+  const exported = /^export (?:async )?(?:function\*?|const|interface|type|class) (\w+)/gm
+  const homes = new Map<string, Set<string>>()
+  for (const [file, source] of sources) {
+    for (const [, name = ''] of source.matchAll(exported)) {
+      homes.set(name, (homes.get(name) ?? new Set()).add(file))
+    }
+  }
+  // Every command is the export `command` of its file; what it does is told by the file's name.
+  homes.delete('command')
+  t.ok(homes.size > 300, 'the names are found')
+  for (const [name, files] of homes) {
+    t.equal(files.size, 1, `${name} stands in ${[...files].join(' and ')}`)
+  }
+})
+
 t.test('no state outside a function', async (t) => {
   for (const [file, source] of sources) {
     const state = /^(export )?(let|var) .*|^(export )?const .* = new (Map|Set)(<.*>)?\(\)/m.exec(

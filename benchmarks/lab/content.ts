@@ -1,6 +1,6 @@
 // What is pulled: random blobs and small images, the same for every server.
 import { randomBytes } from 'node:crypto'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 
@@ -11,17 +11,21 @@ export const KiB = 1024
 export const MiB = 1024 * KiB
 export const GiB = 1024 * MiB
 
-export function emptyContent(): Content {
+export function emptyContent(): SampleContent {
   return { blobs: new Map(), manifests: new Map(), tags: new Map() }
 }
 
 /** Adds a blob that nobody has seen before: the line that asks for it. */
-export function addBlob(content: Content, size: number): string {
+export function addBlob(content: SampleContent, size: number): string {
   return getBlob(addBytes(content, randomBytes(size)))
 }
 
 /** Adds an image for one platform below an index: the lines of a pull, in a client's order. */
-export function addImage(content: Content, tag: string, layerSizes: readonly number[]): string[] {
+export function addImage(
+  content: SampleContent,
+  tag: string,
+  layerSizes: readonly number[],
+): string[] {
   const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
   const layers = layerSizes.map((size) => describe(layerType, content, randomBytes(size)))
   const told = JSON.stringify({ architecture: 'amd64', os: 'linux', padding: 'x'.repeat(1500) })
@@ -50,17 +54,17 @@ function getManifest(digest: Digest): string {
   return `GET /v2/${repository}/manifests/${digest}`
 }
 
-function describe(mediaType: string, content: Content, bytes: Buffer) {
+function describe(mediaType: string, content: SampleContent, bytes: Buffer) {
   return { mediaType, digest: addBytes(content, bytes), size: bytes.length }
 }
 
-function addBytes({ blobs }: Content, bytes: Buffer): Digest {
+function addBytes({ blobs }: SampleContent, bytes: Buffer): Digest {
   const digest = digestOf(bytes)
   blobs.set(digest, bytes)
   return digest
 }
 
-function addManifest({ manifests }: Content, mediaType: string, parts: object) {
+function addManifest({ manifests }: SampleContent, mediaType: string, parts: object) {
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, ...parts }))
   const digest = digestOf(bytes)
   manifests.set(digest, { mediaType, bytes })

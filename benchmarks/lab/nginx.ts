@@ -1,7 +1,7 @@
 // nginx, as a server of files, which is also the origin of all who cache, and as a cache itself.
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { repository } from './content.ts'
@@ -17,7 +17,7 @@ export interface Origin extends Server {
 /** Starts nginx with the files of `content`; blobs can be added while it runs. */
 export async function startOrigin(
   scope: Scope,
-  options: { folder: string; identities: Identities; content: Content },
+  options: { folder: string; identities: Identities; content: SampleContent },
 ): Promise<Origin> {
   const folder = subfolder(options.folder, 'origin')
   const { content, identities } = options
@@ -39,12 +39,12 @@ export async function startOrigin(
 }
 
 /** Puts the blobs of `content` where the origin finds them. */
-export function addBlobs(folder: string, { blobs }: Content): void {
+export function addBlobs(folder: string, { blobs }: SampleContent): void {
   const target = subfolder(folder, 'files/v2', repository, 'blobs')
   for (const [digest, bytes] of blobs) writeFileSync(join(target, digest), bytes)
 }
 
-export function removeBlobs(folder: string, { blobs }: Content): void {
+export function removeBlobs(folder: string, { blobs }: SampleContent): void {
   for (const digest of blobs.keys()) rmSync(join(folder, 'files/v2', repository, 'blobs', digest))
 }
 
@@ -138,7 +138,7 @@ function mutual({ ca }: Identities): string {
 }
 
 /** Files have no media type of their own: each manifest gets a location that says it. */
-function manifestLocations(folder: string, { manifests, tags }: Content): string {
+function manifestLocations(folder: string, { manifests, tags }: SampleContent): string {
   const target = subfolder(folder, 'files/v2', repository, 'manifests')
   const names = [...[...manifests.keys()].map((digest) => [digest, digest] as const), ...tags]
   return names

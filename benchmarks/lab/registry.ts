@@ -1,7 +1,7 @@
 // docker-registry over mutual TLS: with content of its own, or as a pull-through cache.
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { startDockerRegistry } from '../../test/e2e/lab/registry.ts'
@@ -19,7 +19,7 @@ interface RegistryOptions {
 /** Starts one that holds `content`. */
 export async function startRegistry(
   scope: Scope,
-  options: RegistryOptions & { content: Content },
+  options: RegistryOptions & { content: SampleContent },
 ): Promise<Server> {
   const { gogc, content } = options
   const folder = subfolder(options.folder, `registry-${gogc ?? 'default'}`)

@@ -1,5 +1,5 @@
 // Work on content that every server holds already: CPU per byte or per request.
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { startGateway } from './gateway.ts'
 import { startOrigin } from './nginx.ts'
 import { startRegistry } from './registry.ts'
@@ -14,7 +14,7 @@ type Peer = 'nginx' | 'registry' | 'tuned registry'
 export async function startServers(
   scope: Scope,
   site: Site,
-  content: Content,
+  content: SampleContent,
   peers: readonly Peer[],
 ): Promise<[Server, ...Server[]]> {
   const origin = await startOrigin(scope, { ...site, content })

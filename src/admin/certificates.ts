@@ -2,7 +2,7 @@
 import type { X509Certificate } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { ListenerTlsConfig } from '../config/schema.ts'
-import { isNewer, nameOf, parseCrls, type Crl } from '../listener/trust/crl-parser.ts'
+import { isNewer, nameText, parseCrls, type Crl } from '../listener/trust/crl-parser.ts'
 import { parseCertificates } from '../rules/pem-files.ts'
 import { messageOf } from '../errors.ts'
 
@@ -78,7 +78,7 @@ function crlProblem(content: Buffer, served: number): string | undefined {
   const outdated = [...newest.values()].find(({ nextUpdate }) => served >= nextUpdate)
   if (outdated === undefined) return undefined
   const since = new Date(outdated.nextUpdate).toISOString()
-  return `the list of ${nameOf(outdated.issuer)} is outdated since ${since}`
+  return `the list of ${nameText(outdated.issuer)} is outdated since ${since}`
 }
 
 function leafProblem([leaf]: readonly X509Certificate[], now: number): string | undefined {

@@ -3,9 +3,10 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
 import type { Expiry } from '../rules/expiry.ts'
 import type { ReloadResult } from '../listener/reload.ts'
+import type { AttemptSample } from '../upstream/failure-log.ts'
 
 /** One request that is over. */
-export interface RequestSample {
+export interface CountedRequest {
   kind: 'manifest' | 'blob' | 'tags' | 'referrers' | 'catalog' | 'base' | 'other'
   status: number
   source: 'memory' | 'disk' | 'fill' | 'upstream' | 'none'
@@ -17,20 +18,10 @@ export interface RequestSample {
   firstByteSeconds?: number
 }
 
-/** One HTTP request to an upstream. */
-export interface AttemptSample {
-  upstream: string
-  method: string
-  outcome: 'ok' | 'error'
-  status?: number
-  reason?: string
-  seconds: number
-}
-
 /** Every function may be passed on its own. */
 export interface Metrics {
   registry: Registry
-  request: (sample: RequestSample) => void
+  request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
   /** What an upstream sent as content is of no use; the attempt itself went well. */
   badAnswer: (upstream: string, reason: string) => void
@@ -96,7 +87,7 @@ function requestMetrics(registry: Registry): Metrics['request'] {
   })
 
   /** Everything that a request of one sort adds to, looked up once. */
-  const seriesOf = memoize((_key: string, { kind, status, source }: RequestSample) => ({
+  const seriesOf = memoize((_key: string, { kind, status, source }: CountedRequest) => ({
     requests: requests(kind, String(status), source),
     bytes: bytes(kind, source),
     duration: duration.labels(kind),

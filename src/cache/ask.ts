@@ -8,7 +8,7 @@ import { answerBudget } from '../oci/attempts.ts'
 /** Of an error this much is of interest, bytes. */
 const errorLimit = 16 * 1024
 
-export interface Answer extends OriginResponse {
+export interface CollectedAnswer extends OriginResponse {
   /** All of a 200, the beginning of a 404, nothing of others. */
   body: Buffer
 }
@@ -22,7 +22,7 @@ export async function ask(
   openUpstream: OpenUpstream,
   request: OriginRequest,
   limit: number,
-): Promise<Answer> {
+): Promise<CollectedAnswer> {
   const { repeats, delay } = answerBudget
   for (let repeat = 0; ; repeat += 1) {
     const outcome = await askOnce(openUpstream, request, limit)
@@ -48,8 +48,8 @@ async function askOnce(
   openUpstream: OpenUpstream,
   request: OriginRequest,
   limit: number,
-): Promise<Answer | Failed> {
-  const { promise, resolve } = Promise.withResolvers<Answer | Failed>()
+): Promise<CollectedAnswer | Failed> {
+  const { promise, resolve } = Promise.withResolvers<CollectedAnswer | Failed>()
   const chunks: Buffer[] = []
   let length = 0
   let answer: OriginResponse | undefined
@@ -133,7 +133,7 @@ export function digestMismatch(): BadAnswer {
  * Whether a 404 is that of a registry: others on the way, such as an ingress that restarts, know
  * nothing of what a registry has.
  */
-export function isOfRegistry({ headers, body }: Answer): boolean {
+export function isOfRegistry({ headers, body }: CollectedAnswer): boolean {
   return 'docker-distribution-api-version' in headers || isErrorBody(body)
 }
 

@@ -7,7 +7,14 @@ import { GatewayError } from '../errors.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
-import { ask, badResponse, digestMismatch, isOfRegistry, lengthOf, type Answer } from './ask.ts'
+import {
+  ask,
+  badResponse,
+  digestMismatch,
+  isOfRegistry,
+  lengthOf,
+  type CollectedAnswer,
+} from './ask.ts'
 import { placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
@@ -178,18 +185,18 @@ function requestFor(
 }
 
 /** What the bytes have to hash to. */
-function digestIn({ headers, body }: Answer, reference: string): Digest {
+function digestIn({ headers, body }: CollectedAnswer, reference: string): Digest {
   if (isDigest(reference)) return reference
   const told = headers['docker-content-digest'] ?? ''
   return isDigest(told) ? told : manifestDigestOf(body)
 }
 
-function mayBeCut(answer: Answer, reference: string): boolean {
+function mayBeCut(answer: CollectedAnswer, reference: string): boolean {
   if (answer.status !== 200 || lengthOf(answer) !== undefined) return false
   return !isManifestOf(answer.body, digestIn(answer, reference))
 }
 
-function factsOf({ body }: Answer): ManifestFacts {
+function factsOf({ body }: CollectedAnswer): ManifestFacts {
   try {
     return readManifest(body)
   } catch (error) {
@@ -198,7 +205,7 @@ function factsOf({ body }: Answer): ManifestFacts {
   }
 }
 
-function manifestUnknown(answer: Answer): GatewayError {
+function manifestUnknown(answer: CollectedAnswer): GatewayError {
   return new GatewayError(
     'MANIFEST_UNKNOWN',
     'the upstream has no such manifest in this repository',

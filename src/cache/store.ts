@@ -43,7 +43,7 @@ export interface Writer {
 }
 
 /** An open temporary file, for those who write and hash by themselves. */
-export interface Draft {
+export interface BlobDraft {
   fd: number
   /** Syncs the file and gives it its name. The caller has verified it, and closes the descriptor. */
   publish: () => Promise<Stored>
@@ -60,7 +60,7 @@ export interface Store {
   open: (digest: Digest) => Promise<FileHandle | undefined>
   create: (digest: Digest) => Promise<Writer>
   /** Throws what the file system says. */
-  draft: (digest: Digest) => Draft
+  draft: (digest: Digest) => BlobDraft
   remove: (digest: Digest) => Promise<void>
   /** Takes wrong content out of the way, and keeps it for whoever wants to know. */
   quarantine: (digest: Digest) => Promise<void>
@@ -133,7 +133,7 @@ function pathIn({ blobs }: Folder, digest: Digest): string {
   return join(blobs, algorithmOf(digest), hex.slice(0, 2), hex)
 }
 
-function createDraft(temporary: string, target: string): Draft {
+function createDraft(temporary: string, target: string): BlobDraft {
   const fd = openSync(temporary, 'wx+', modes.file)
   let isPublished = false
   return {
@@ -155,7 +155,7 @@ function createDraft(temporary: string, target: string): Draft {
   }
 }
 
-function createWriter(digest: Digest, draft: Draft): Writer {
+function createWriter(digest: Digest, draft: BlobDraft): Writer {
   const hash = hasherFor(digest)
   let position = 0
   let isOver = false

@@ -1,7 +1,8 @@
 // A caller as the command line describes it: `cn=edge-1`, `issuer=https://idp.example,group=dev`.
 import { UsageError } from '../errors.ts'
 import { isSpiffeId } from '../rules/spiffe.ts'
-import type { CertificateNames, Subject, TokenFacts } from '../policy/subject.ts'
+import type { Subject, TokenFacts } from '../policy/subject.ts'
+import type { CertificateNames } from '../rules/certificate-names.ts'
 
 const certificateKeys = ['cn', 'dns', 'uri', 'subject']
 const tokenKeys = ['issuer', 'sub', 'group', 'claim']

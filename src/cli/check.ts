@@ -4,7 +4,7 @@ import { effectiveConfig, linesOf, loadConfig } from '../config/load.ts'
 import type { Config, UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { createKeySource } from '../identity/jwks.ts'
-import { readCredentials } from '../listener/tls-files.ts'
+import { readTlsFiles } from '../listener/tls-files.ts'
 import { isDue, type Expiry } from '../rules/expiry.ts'
 import { exposureOf } from '../rules/key-pair.ts'
 import { createPolicy, type Action } from '../policy/policy.ts'
@@ -99,10 +99,8 @@ function explanations({ upstreams }: Config): string[] {
 async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
   const identities = await openIdentities(upstreams)
   const readers = [
-    ...(listen.insecureHttp ? [] : [() => doubtsOf(readCredentials(listen.tls, 'listen.tls'))]),
-    ...(admin.tls.cert === undefined
-      ? []
-      : [() => doubtsOf(readCredentials(admin.tls, 'admin.tls'))]),
+    ...(listen.insecureHttp ? [] : [() => doubtsOf(readTlsFiles(listen.tls, 'listen.tls'))]),
+    ...(admin.tls.cert === undefined ? [] : [() => doubtsOf(readTlsFiles(admin.tls, 'admin.tls'))]),
     ...authReaders(auth),
     () =>
       readUpstreamFiles(upstreams, identities).flatMap(({ tls }) =>

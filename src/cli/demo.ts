@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
-import { pullImage, type Step } from '../demo/puller.ts'
+import { pullImage, type PullStep } from '../demo/puller.ts'
 import { createSite, demoRepository, demoUpstream, writeHosts, type Site } from '../demo/site.ts'
 import { createLog } from '../log.ts'
 import { defineCommand } from './command.ts'
@@ -58,7 +58,7 @@ async function demonstrate(folder: string, keep: boolean): Promise<number> {
   }
 }
 
-type Row = Step & { source: string }
+type Row = PullStep & { source: string }
 
 /** Where each answer came from is told by the registry's own record of requests. */
 async function pull(title: string, { upstream, node }: Site, url: string): Promise<Row[]> {
@@ -96,7 +96,7 @@ async function pull(title: string, { upstream, node }: Site, url: string): Promi
   return rows
 }
 
-function sourceOf({ request }: Step): string {
+function sourceOf({ request }: PullStep): string {
   return request.endsWith('/v2/') ? 'gateway' : 'cache'
 }
 

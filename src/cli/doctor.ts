@@ -4,7 +4,7 @@ import type { Config } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
 import { createChooser, createUpstreamFinder } from '../config/upstream-names.ts'
 import { diagnose, type Diagnosis } from '../upstream/doctor/diagnosis.ts'
-import { parseImage, type Image } from '../upstream/doctor/image.ts'
+import { parseUpstreamImage, type Image } from '../upstream/doctor/image.ts'
 import { openIdentities, readUpstreamFiles } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
@@ -74,7 +74,7 @@ function chosenImage(config: Config, names: ReadonlySet<string>, text: string): 
     throw problem('is of one upstream: name that one behind it')
   }
   try {
-    const { repository, reference } = parseImage(text)
+    const { repository, reference } = parseUpstreamImage(text)
     const place = createChooser(config)({ ns: upstream, name: repository })
     return { repository: place.repository, reference }
   } catch (error) {

@@ -1,14 +1,14 @@
 // What the schema cannot say of `auth` and `policy`: who can show what is asked for, and where from.
 import type { AuthConfig, IssuerConfig } from './access-schema.ts'
 import { compileNamePattern } from '../rules/distinguished-name.ts'
-import type { ConfigDraft, Tell } from './draft.ts'
+import type { ConfigDraft, TellAt } from './draft.ts'
 
 const longestSkew = 5 * 60_000
 
 /** Tells what is wrong; `url` is the check that every URL of the config has to pass. */
-export function checkAccess(
+export function checkAccessRules(
   { auth, policy, listen }: ConfigDraft,
-  tell: Tell,
+  tell: TellAt,
   url: (at: readonly string[], text: string) => URL | undefined,
 ): void {
   const certificates = listen.tls.clientAuth !== 'none'
@@ -32,7 +32,7 @@ export function checkAccess(
   checkSubjects(policy.rules, tell)
 }
 
-function checkRequire(auth: AuthConfig, certificates: boolean, tell: Tell): void {
+function checkRequire(auth: AuthConfig, certificates: boolean, tell: TellAt): void {
   const tokens = auth.issuers.length > 0 || auth.tokenService !== undefined
   const at = ['auth', 'require']
   if ((auth.require === 'certificate' || auth.require === 'all') && !certificates) {
@@ -51,7 +51,7 @@ function checkIssuer(
   // A key that is missing is told by the schema; the rest is looked at all the same.
   { jwks = '', jwksCa, clockSkew }: Partial<IssuerConfig> & Pick<IssuerConfig, 'clockSkew'>,
   at: readonly string[],
-  tell: Tell,
+  tell: TellAt,
   url: (at: readonly string[], text: string) => URL | undefined,
 ): void {
   const remote = jwks.includes('://')
@@ -62,7 +62,7 @@ function checkIssuer(
   if (clockSkew > longestSkew) tell([...at, 'clockSkew'], 'must be five minutes at most')
 }
 
-function checkNamesOfIssuers({ issuers, tokenService }: AuthConfig, tell: Tell): void {
+function checkNamesOfIssuers({ issuers, tokenService }: AuthConfig, tell: TellAt): void {
   const names = issuers.map(({ issuer }: Partial<IssuerConfig>) => issuer)
   for (const [index, name] of names.entries()) {
     const at = ['auth', 'issuers', String(index), 'issuer']
@@ -72,7 +72,7 @@ function checkNamesOfIssuers({ issuers, tokenService }: AuthConfig, tell: Tell):
   }
 }
 
-function checkNamesOfRules(rules: ConfigDraft['policy']['rules'], tell: Tell): void {
+function checkNamesOfRules(rules: ConfigDraft['policy']['rules'], tell: TellAt): void {
   const names = rules.map(({ name }) => name)
   for (const [index, name] of names.entries()) {
     if (name !== undefined && names.indexOf(name) < index) {
@@ -82,7 +82,7 @@ function checkNamesOfRules(rules: ConfigDraft['policy']['rules'], tell: Tell): v
 }
 
 /** A pattern that is no distinguished name would match nobody, and a rule that denies would be void. */
-function checkSubjects(rules: ConfigDraft['policy']['rules'], tell: Tell): void {
+function checkSubjects(rules: ConfigDraft['policy']['rules'], tell: TellAt): void {
   for (const [index, { who }] of rules.entries()) {
     if (who?.subject === undefined || who.issuer !== undefined) continue
     // What is no text is told by the schema, and left out.

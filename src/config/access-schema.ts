@@ -160,7 +160,7 @@ const Rule = Type.Object(
   { ...closed, description: 'One rule.' },
 )
 
-export const Policy = Type.Object(
+export const PolicySchema = Type.Object(
   {
     default: oneOf(['allow', 'deny'], {
       default: 'allow',
@@ -174,7 +174,7 @@ export const Policy = Type.Object(
   section('Who may do what.'),
 )
 
-export const Audit = Type.Object(
+export const AuditSchema = Type.Object(
   {
     file: Type.Optional(
       path(
@@ -195,7 +195,7 @@ export const Audit = Type.Object(
 export type AuthConfig = StaticDecode<typeof Auth>
 export type IssuerConfig = StaticDecode<typeof Issuer>
 export type TokenServiceConfig = StaticDecode<typeof TokenService>
-export type PolicyConfig = StaticDecode<typeof Policy>
+export type PolicyConfig = StaticDecode<typeof PolicySchema>
 export type RuleConfig = StaticDecode<typeof Rule>
 export type WhoConfig = StaticDecode<typeof Who>
 

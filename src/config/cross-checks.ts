@@ -1,7 +1,7 @@
 // What the schema cannot say: keys that need each other, exclude each other or name each other.
-import { checkAccess } from './access-rules.ts'
+import { checkAccessRules } from './access-rules.ts'
 import type { Finding } from './decode.ts'
-import type { Cause, ConfigDraft, Tell, UpstreamDraft } from './draft.ts'
+import type { Cause, ConfigDraft, TellAt, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
 import { ruleProblem } from '../rules/rewrite.ts'
 import type { Config, ListenerTlsConfig } from './schema.ts'
@@ -13,7 +13,7 @@ export interface BrokenRule extends Finding {
 /** Every broken rule. `environment` is where `passwordEnv` is looked up. */
 export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv): BrokenRule[] {
   const findings: BrokenRule[] = []
-  const tell: Tell = (at, message, cause = 'present') => findings.push({ at, message, cause })
+  const tell: TellAt = (at, message, cause = 'present') => findings.push({ at, message, cause })
   checkListen(config.listen, tell)
   checkAdmin(config, tell)
   for (const [name, upstream] of Object.entries(config.upstreams)) {
@@ -25,15 +25,15 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkRewrite(upstream.rewrite, below)
   }
   checkNames(config, tell)
-  checkAccess(config, tell, (at, text) => checkHttpUrl(at, text, tell))
+  checkAccessRules(config, tell, (at, text) => checkHttpUrl(at, text, tell))
   return findings
 }
 
-function within(tell: Tell, ...section: string[]): Tell {
+function within(tell: TellAt, ...section: string[]): TellAt {
   return (at, message, cause) => tell([...section, ...at], message, cause)
 }
 
-function checkListen({ tls, insecureHttp }: Config['listen'], tell: Tell): void {
+function checkListen({ tls, insecureHttp }: Config['listen'], tell: TellAt): void {
   const below = within(tell, 'listen', 'tls')
   checkListenerTls(tls, below)
   if (insecureHttp) {
@@ -51,7 +51,7 @@ function checkListen({ tls, insecureHttp }: Config['listen'], tell: Tell): void 
   }
 }
 
-function checkAdmin({ admin, listen }: ConfigDraft, tell: Tell): void {
+function checkAdmin({ admin, listen }: ConfigDraft, tell: TellAt): void {
   checkListenerTls(admin.tls, within(tell, 'admin', 'tls'))
   const plain = admin.tls.cert === undefined && admin.tls.key === undefined
   if (plain && !isLoopback(admin.host)) {
@@ -73,7 +73,7 @@ function checkAdmin({ admin, listen }: ConfigDraft, tell: Tell): void {
   }
 }
 
-function checkListenerTls(tls: ListenerTlsConfig, tell: Tell): void {
+function checkListenerTls(tls: ListenerTlsConfig, tell: TellAt): void {
   checkPair(tls, tell)
   if (tls.clientAuth !== 'none' && tls.clientCa.length === 0) {
     tell(
@@ -90,7 +90,7 @@ function checkListenerTls(tls: ListenerTlsConfig, tell: Tell): void {
   }
 }
 
-function checkPair(tls: { cert?: string; key?: string }, tell: Tell): void {
+function checkPair(tls: { cert?: string; key?: string }, tell: TellAt): void {
   if (tls.cert !== undefined && tls.key === undefined) {
     tell(['key'], 'is missing: cert needs the private key that belongs to it', 'absent')
   }
@@ -99,7 +99,7 @@ function checkPair(tls: { cert?: string; key?: string }, tell: Tell): void {
   }
 }
 
-function checkUrl({ url, tls }: UpstreamDraft, tell: Tell): void {
+function checkUrl({ url, tls }: UpstreamDraft, tell: TellAt): void {
   if (url === undefined) return
   const parsed = checkHttpUrl(['url'], url, tell)
   if (parsed === undefined) return
@@ -109,7 +109,7 @@ function checkUrl({ url, tls }: UpstreamDraft, tell: Tell): void {
   }
 }
 
-function checkUpstreamTls({ tls }: UpstreamDraft, tell: Tell): void {
+function checkUpstreamTls({ tls }: UpstreamDraft, tell: TellAt): void {
   const below = within(tell, 'tls')
   checkPair(tls, below)
   if (tls.pfx !== undefined && (tls.cert !== undefined || tls.key !== undefined)) {
@@ -120,7 +120,11 @@ function checkUpstreamTls({ tls }: UpstreamDraft, tell: Tell): void {
   }
 }
 
-function checkAuth(auth: UpstreamDraft['auth'], environment: NodeJS.ProcessEnv, tell: Tell): void {
+function checkAuth(
+  auth: UpstreamDraft['auth'],
+  environment: NodeJS.ProcessEnv,
+  tell: TellAt,
+): void {
   const below = within(tell, 'auth')
   const { username, passwordFile, passwordEnv, dockerConfig, helper } = auth
   const password = passwordFile ?? passwordEnv
@@ -142,21 +146,21 @@ function checkAuth(auth: UpstreamDraft['auth'], environment: NodeJS.ProcessEnv, 
   }
 }
 
-function checkRewrite(rules: UpstreamDraft['rewrite'], tell: Tell): void {
+function checkRewrite(rules: UpstreamDraft['rewrite'], tell: TellAt): void {
   for (const [index, rule] of (rules ?? []).entries()) {
     const problem = ruleProblem(rule)
     if (problem !== undefined) tell(['rewrite', String(index), 'to'], problem)
   }
 }
 
-function checkProxy(proxy: string | undefined, tell: Tell): void {
+function checkProxy(proxy: string | undefined, tell: TellAt): void {
   if (proxy === undefined) return
   const parsed = checkHttpUrl(['proxy'], proxy, tell)
   if (parsed !== undefined && parsed.pathname !== '/') tell(['proxy'], 'must not have a path')
 }
 
 /** The parsed URL; nothing where it is wrong. Never repeats the text: it may hold a password. */
-function checkHttpUrl(at: readonly string[], text: string, tell: Tell): URL | undefined {
+function checkHttpUrl(at: readonly string[], text: string, tell: TellAt): URL | undefined {
   const url = URL.parse(text)
   if (url === null || (url.protocol !== 'https:' && url.protocol !== 'http:')) {
     tell(at, 'must be a URL that starts with https:// (or http://)')
@@ -173,7 +177,7 @@ function checkHttpUrl(at: readonly string[], text: string, tell: Tell): URL | un
   return url
 }
 
-function checkNames({ upstreams, defaultUpstream }: ConfigDraft, tell: Tell): void {
+function checkNames({ upstreams, defaultUpstream }: ConfigDraft, tell: TellAt): void {
   const names = Object.keys(upstreams)
   const [first, ...others] = names.filter((name) => isDockerHub(name))
   for (const name of others) {

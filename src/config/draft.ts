@@ -13,4 +13,4 @@ export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string
 export type Cause = 'present' | 'absent'
 
 /** Takes note of a broken rule: keys from the top of the config, and a sentence; `present` unless told. */
-export type Tell = (at: readonly string[], message: string, cause?: Cause) => void
+export type TellAt = (at: readonly string[], message: string, cause?: Cause) => void

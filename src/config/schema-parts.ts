@@ -100,7 +100,7 @@ interface ListOptions extends TSchemaOptions {
 }
 
 /** The section `cache`. */
-export const Cache = Type.Object(
+export const CacheSchema = Type.Object(
   {
     dir: path('Folder that holds the cached content and its index.', {
       default: '/var/lib/portcullis',

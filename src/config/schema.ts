@@ -1,8 +1,8 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 import Type, { type StaticDecode } from 'typebox'
-import { Audit, Auth, ListenLimits, Policy } from './access-schema.ts'
+import { AuditSchema, Auth, ListenLimits, PolicySchema } from './access-schema.ts'
 import {
-  Cache,
+  CacheSchema,
   closed,
   duration,
   host,
@@ -215,9 +215,9 @@ export const ConfigSchema = Type.Object(
       section('The listener for health checks, metrics and the API documents.'),
     ),
     auth: Auth,
-    policy: Policy,
-    audit: Audit,
-    cache: Cache,
+    policy: PolicySchema,
+    audit: AuditSchema,
+    cache: CacheSchema,
     upstreams: Type.Record(Type.String(), Upstream, {
       default: {},
       description: 'The registries that may be pulled from, by name. Nothing else is ever asked.',

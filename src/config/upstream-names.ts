@@ -7,7 +7,7 @@ import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 
 /** What a request says about its upstream; an empty text counts as nothing. */
-export interface Asked {
+export interface UpstreamHints {
   /** The query parameter `ns`, as containerd sends it: `host` or `host:port`. */
   ns?: string | undefined
   /** The header `X-Registry`. */
@@ -21,7 +21,9 @@ type Upstreams = Pick<Config, 'upstreams' | 'defaultUpstream'>
  * order; the name is the one that the upstream has (`rewrite`), and a segment that names the upstream
  * that `ns` or the header names is dropped. Throws GatewayError NAME_UNKNOWN.
  */
-export function createChooser(config: Upstreams): (asked: Asked & { name: string }) => Place {
+export function createChooser(
+  config: Upstreams,
+): (asked: UpstreamHints & { name: string }) => Place {
   const named = createLookup(config)
   const findUpstream = createUpstreamFinder(Object.keys(config.upstreams))
   const rewrite = createRewriter(config.upstreams)
@@ -42,7 +44,9 @@ export function createChooser(config: Upstreams): (asked: Asked & { name: string
 }
 
 /** The same for requests without a repository, such as the catalog; undefined: none is named. */
-export function createUpstreamChooser(config: Upstreams): (asked: Asked) => string | undefined {
+export function createUpstreamChooser(
+  config: Upstreams,
+): (asked: UpstreamHints) => string | undefined {
   return createLookup(config)
 }
 
@@ -79,7 +83,7 @@ export function placeAt(upstream: string, name: string): Place {
   return { upstream, repository: isOfficial ? `library/${name}` : name }
 }
 
-function createLookup({ upstreams }: Upstreams): (asked: Asked) => string | undefined {
+function createLookup({ upstreams }: Upstreams): (asked: UpstreamHints) => string | undefined {
   const names = namesOf(Object.keys(upstreams))
   return ({ ns, header }) => {
     const asked = [ns, header].find((text) => text !== undefined && text !== '')

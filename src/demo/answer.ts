@@ -6,17 +6,20 @@ import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import { parseRange } from '../oci/range.ts'
 import { parseResource, type Resource } from '../oci/resource.ts'
-import type { Content } from './sample-image.ts'
+import type { SampleContent } from './sample-image.ts'
 
 /** What is sent. Header names are lower-case; Content-Length is the length of the body. */
-export interface Answer {
+export interface RegistryAnswer {
   status: number
   headers: Record<string, string>
   body: Buffer
 }
 
 /** The answer to any request, errors included; nothing is thrown. */
-export function answerTo(req: IncomingMessage, repositories: Record<string, Content>): Answer {
+export function answerTo(
+  req: IncomingMessage,
+  repositories: Record<string, SampleContent>,
+): RegistryAnswer {
   try {
     if (req.method !== 'GET' && req.method !== 'HEAD') {
       throw new GatewayError('UNSUPPORTED', 'this registry is read-only')
@@ -28,7 +31,7 @@ export function answerTo(req: IncomingMessage, repositories: Record<string, Cont
   }
 }
 
-function answerFor(error: GatewayError): Answer {
+function answerFor(error: GatewayError): RegistryAnswer {
   const headers = { 'content-type': 'application/json', ...error.headers }
   return { status: error.status, headers, body: Buffer.from(errorBody(error)) }
 }
@@ -37,8 +40,8 @@ function read(
   resource: Resource,
   query: URLSearchParams,
   req: IncomingMessage,
-  repositories: Record<string, Content>,
-): Answer {
+  repositories: Record<string, SampleContent>,
+): RegistryAnswer {
   if (resource.kind === 'base') return jsonAnswer({})
   if (resource.kind === 'catalog') return jsonAnswer({ repositories: Object.keys(repositories) })
   const content = Object.hasOwn(repositories, resource.name)
@@ -62,7 +65,7 @@ function read(
   }
 }
 
-function manifest(content: Content, digest: Digest | undefined): Answer {
+function manifest(content: SampleContent, digest: Digest | undefined): RegistryAnswer {
   const found = digest === undefined ? undefined : content.manifests.get(digest)
   if (digest === undefined || found === undefined) {
     throw new GatewayError('MANIFEST_UNKNOWN', 'this repository has no such manifest')
@@ -75,7 +78,11 @@ function manifest(content: Content, digest: Digest | undefined): Answer {
   return { status: 200, headers, body: found.bytes }
 }
 
-function blob(content: Content, digest: Digest, rangeHeader: string | undefined): Answer {
+function blob(
+  content: SampleContent,
+  digest: Digest,
+  rangeHeader: string | undefined,
+): RegistryAnswer {
   const bytes = content.blobs.get(digest)
   if (bytes === undefined) {
     throw new GatewayError('BLOB_UNKNOWN', 'this repository has no such blob')
@@ -102,7 +109,7 @@ function blob(content: Content, digest: Digest, rangeHeader: string | undefined)
 }
 
 /** A page of the sorted tags, and a Link to the next one where there is more. */
-function tags(name: string, content: Content, query: URLSearchParams): Answer {
+function tags(name: string, content: SampleContent, query: URLSearchParams): RegistryAnswer {
   const n = query.get('n')
   if (n !== null && !/^\d+$/.test(n)) {
     throw new GatewayError('PAGINATION_NUMBER_INVALID', 'n is the number of tags wanted')
@@ -120,7 +127,11 @@ function tags(name: string, content: Content, query: URLSearchParams): Answer {
 }
 
 /** An index of the manifests whose subject is `digest`, as distribution-spec 1.1 lists them. */
-function referrers(content: Content, digest: Digest, artifactType: string | null): Answer {
+function referrers(
+  content: SampleContent,
+  digest: Digest,
+  artifactType: string | null,
+): RegistryAnswer {
   const all = [...content.manifests].flatMap(([own, { mediaType, bytes }]) => {
     const document = JSON.parse(bytes.toString()) as {
       subject?: { digest?: string }
@@ -147,7 +158,7 @@ function referrers(content: Content, digest: Digest, artifactType: string | null
   return answer
 }
 
-function jsonAnswer(value: unknown): Answer {
+function jsonAnswer(value: unknown): RegistryAnswer {
   const headers = { 'content-type': 'application/json' }
   return { status: 200, headers, body: Buffer.from(JSON.stringify(value)) }
 }

@@ -6,7 +6,7 @@ import { hasherFor, isDigest, type Digest } from '../oci/digest.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 
 /** One request of a pull. */
-export interface Step {
+export interface PullStep {
   /** Such as `HEAD manifests/1.0`. */
   request: string
   status: number
@@ -15,7 +15,7 @@ export interface Step {
   ms: number
 }
 
-export interface PullOptions {
+export interface PullerOptions {
   /** `https://host:port` of the gateway. */
   url: string
   node: { cert: string; key: string; ca: string }
@@ -23,7 +23,7 @@ export interface PullOptions {
   repository: string
   tag: string
   /** Hears of each step when it is over. */
-  onStep: (step: Step) => void
+  onStep: (step: PullStep) => void
 }
 
 interface Manifest {
@@ -33,7 +33,7 @@ interface Manifest {
 }
 
 /** Throws an Error where a status is not 200 or bytes do not hash to their digest. */
-export async function pullImage(options: PullOptions): Promise<void> {
+export async function pullImage(options: PullerOptions): Promise<void> {
   const agent = new Agent({ ...options.node, keepAlive: true, maxSockets: 1 })
   const get = (resource: string, method = 'GET') => step(options, agent, resource, method)
   try {
@@ -58,7 +58,7 @@ async function manifest(get: Get, digest: string): Promise<Manifest> {
 }
 
 async function step(
-  { url, upstream, repository, onStep }: PullOptions,
+  { url, upstream, repository, onStep }: PullerOptions,
   agent: Agent,
   resource: string,
   method: string,

@@ -9,8 +9,8 @@ import {
 import { createServer as createTlsServer, type ServerOptions } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import { answerTo, type Answer } from './answer.ts'
-import type { Content } from './sample-image.ts'
+import { answerTo, type RegistryAnswer } from './answer.ts'
+import type { SampleContent } from './sample-image.ts'
 
 export interface RecordedRequest {
   method: string
@@ -33,7 +33,7 @@ export interface Registry {
 
 export interface RegistryOptions {
   /** Content by repository name; may be changed while the registry runs. */
-  repositories: Record<string, Content>
+  repositories: Record<string, SampleContent>
   /** Serve HTTPS; with `requestCert`, `rejectUnauthorized` and `ca` for two-way TLS. */
   tls?: ServerOptions
   host?: string
@@ -96,7 +96,11 @@ function record(req: IncomingMessage): RecordedRequest {
 }
 
 /** Sends in chunks, each when the one before has drained, so that a slow reader costs no memory. */
-function send(req: IncomingMessage, res: ServerResponse, { status, headers, body }: Answer): void {
+function send(
+  req: IncomingMessage,
+  res: ServerResponse,
+  { status, headers, body }: RegistryAnswer,
+): void {
   res.writeHead(status, {
     'docker-distribution-api-version': 'registry/2.0',
     ...headers,

@@ -7,7 +7,7 @@ import { programPrinting, type Architecture } from './program.ts'
 import { tarOf, type TarEntry } from './tar.ts'
 
 /** What one repository of a registry holds. */
-export interface Content {
+export interface SampleContent {
   blobs: Map<Digest, Buffer>
   manifests: Map<Digest, { mediaType: string; bytes: Buffer }>
   tags: Map<string, Digest>
@@ -35,9 +35,11 @@ const created = '1970-01-01T00:00:00Z'
  * @param options.layerBytes size of the large layer's content, 8 MiB unless told otherwise
  * @param options.seed another seed gives other digests
  */
-export function buildSampleImage(options: { layerBytes?: number; seed?: string } = {}): Content {
+export function buildSampleImage(
+  options: { layerBytes?: number; seed?: string } = {},
+): SampleContent {
   const { layerBytes = 8 * 2 ** 20, seed = 'portcullis' } = options
-  const content: Content = { blobs: new Map(), manifests: new Map(), tags: new Map() }
+  const content: SampleContent = { blobs: new Map(), manifests: new Map(), tags: new Map() }
   const large = addLayer(content, [{ path: 'data/random', bytes: randomBytes(layerBytes, seed) }])
   const images = (['amd64', 'arm64'] as const).map((architecture) => ({
     ...addImage(content, architecture, large, seed),
@@ -60,7 +62,7 @@ interface Layer {
   diffId: Digest
 }
 
-function addImage(content: Content, architecture: Architecture, large: Layer, seed: string) {
+function addImage(content: SampleContent, architecture: Architecture, large: Layer, seed: string) {
   const program = programPrinting(`${printedLine}\n`, architecture)
   const release = `NAME=Sample\nVERSION_ID=1.0\nARCHITECTURE=${architecture}\nSEED=${seed}\n`
   const layers = [
@@ -89,7 +91,7 @@ function addImage(content: Content, architecture: Architecture, large: Layer, se
 }
 
 /** An artifact in the form of image-spec's "Guidelines for Artifact Usage", with a subject. */
-function addSbom(content: Content, subject: Descriptor): Descriptor {
+function addSbom(content: SampleContent, subject: Descriptor): Descriptor {
   const sbom = {
     spdxVersion: 'SPDX-2.3',
     dataLicense: 'CC0-1.0',
@@ -109,7 +111,7 @@ function addSbom(content: Content, subject: Descriptor): Descriptor {
   })
 }
 
-function addLayer(content: Content, entries: readonly TarEntry[]): Layer {
+function addLayer(content: SampleContent, entries: readonly TarEntry[]): Layer {
   const tar = tarOf(entries)
   return {
     descriptor: addBlob(content, layerType, gzipSync(tar, { level: 1 })),
@@ -117,13 +119,16 @@ function addLayer(content: Content, entries: readonly TarEntry[]): Layer {
   }
 }
 
-function addBlob(content: Content, mediaType: string, bytes: Buffer): Descriptor {
+function addBlob(content: SampleContent, mediaType: string, bytes: Buffer): Descriptor {
   const digest = digestOf(bytes)
   content.blobs.set(digest, bytes)
   return { mediaType, digest, size: bytes.length }
 }
 
-function addManifest(content: Content, manifest: { mediaType: string; [key: string]: unknown }) {
+function addManifest(
+  content: SampleContent,
+  manifest: { mediaType: string; [key: string]: unknown },
+) {
   const { mediaType } = manifest
   const bytes = json(manifest)
   const digest = digestOf(bytes)

@@ -8,17 +8,17 @@ import { parseAlternativeNames, parseSubject } from '../rules/certificate-names.
 import { spiffeIdOf } from '../rules/spiffe.ts'
 
 /** A caller whose credential is wrong: to be answered with 403, never taken for anonymous. */
-export interface Refusal {
+export interface CertificateRefusal {
   kind: 'refused'
   /** A word of a small set, such as `expired` or `unknown_ca`. */
   reason: string
 }
 
-export type Caller = Anonymous | CertificateIdentity | Refusal
+export type Caller = Anonymous | CertificateIdentity | CertificateRefusal
 
 const clientAuth = '1.3.6.1.5.5.7.3.2'
 const anonymous: Anonymous = { kind: 'anonymous' }
-const expired: Refusal = { kind: 'refused', reason: 'expired' }
+const expired: CertificateRefusal = { kind: 'refused', reason: 'expired' }
 
 /** A socket of any kind, with what TLS and this file add to it. */
 type KnownSocket = Socket &
@@ -60,7 +60,10 @@ function isTls(socket: Socket): socket is TLSSocket {
 }
 
 /** The identity in a certificate whose chain is verified, unless it is none for a client. */
-function identityOf(certificate: X509Certificate, now: number): CertificateIdentity | Refusal {
+function identityOf(
+  certificate: X509Certificate,
+  now: number,
+): CertificateIdentity | CertificateRefusal {
   // Node calls the extended key usage `keyUsage`.
   const purposes = certificate.keyUsage as string[] | undefined
   if (certificate.ca) return refused('ca_certificate')
@@ -81,6 +84,6 @@ function identityOf(certificate: X509Certificate, now: number): CertificateIdent
   }
 }
 
-function refused(reason: string): Refusal {
+function refused(reason: string): CertificateRefusal {
   return { kind: 'refused', reason }
 }

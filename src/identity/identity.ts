@@ -1,4 +1,5 @@
 // Who is calling, and how that was established.
+import type { CertificateNames } from '../rules/certificate-names.ts'
 
 /** A caller without any credential. */
 export interface Anonymous {
@@ -24,12 +25,6 @@ export interface CertificateIdentity {
   /** Not-after, milliseconds since the epoch. */
   expiresAt: number
 }
-
-/** The names in a certificate, without what proves that the caller holds its key. */
-export type CertificateNames = Pick<
-  CertificateIdentity,
-  'commonName' | 'subject' | 'dnsNames' | 'uris' | 'spiffeId'
->
 
 /** One entry of a Docker token's `access` claim. */
 export interface AccessEntry {

@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises'
 import type { TLSSocket } from 'node:tls'
 import type { ListenerTlsConfig } from '../config/schema.ts'
 import { UsageError, verificationReason } from '../errors.ts'
-import { readCredentials, type Credentials } from './tls-files.ts'
+import { readTlsFiles, type TlsCredentials } from './tls-files.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import type { CrlFiles } from './trust/crl-files.ts'
 import { rollbacks } from './trust/rollback.ts'
@@ -39,7 +39,7 @@ export function renewalOf(server: ListenerServer): ListenerRenewal | undefined {
     files: filesOf,
     async prepare(tls, lists) {
       const at = `${section}.tls`
-      const credentials = readCredentials(tls, at, await lists.load(tls.crl))
+      const credentials = readTlsFiles(tls, at, await lists.load(tls.crl))
       const older = tls.crlRollback
         ? []
         : rollbacks(secured.credentials.trust, credentials.trust, { files: tls.crl, at })
@@ -64,11 +64,11 @@ function filesOf({ cert, key, clientCa, crl }: ListenerTlsConfig): string[] {
   return [cert, key, ...clientCa, ...crl].filter((file) => file !== undefined)
 }
 
-function factsOf({ expiries: [leaf] }: Credentials) {
+function factsOf({ expiries: [leaf] }: TlsCredentials) {
   return leaf === undefined ? {} : { expires: new Date(leaf.expiresAt).toISOString() }
 }
 
-function replace(secured: Secured, credentials: Credentials): void {
+function replace(secured: Secured, credentials: TlsCredentials): void {
   const { server, guard, options } = secured
   for (const warning of credentials.warnings) options.log.warn(warning)
   server.setSecureContext(credentials.context)

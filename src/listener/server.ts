@@ -13,7 +13,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Config, ListenLimits } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
-import { readCredentials, type Credentials } from './tls-files.ts'
+import { readTlsFiles, type TlsCredentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
 import { closeSpentConnections } from './trust/farewell.ts'
 import { keepPeerChains } from './trust/peer-chain.ts'
@@ -38,7 +38,7 @@ const secured = Symbol('secured')
 export interface Secured {
   server: HttpsServer
   guard: ClientGuard
-  credentials: Credentials
+  credentials: TlsCredentials
   options: ServerOptions
 }
 
@@ -171,7 +171,7 @@ function createSecure(
 ): HttpsServer {
   const { tls } = config
   const { handler, log, limits, section = 'listen' } = options
-  const credentials = readCredentials(tls, `${section}.tls`)
+  const credentials = readTlsFiles(tls, `${section}.tls`)
   for (const warning of credentials.warnings) log.warn(warning)
   const guard = createClientGuard(credentials.trust)
   const server: HttpsServer & { [secured]?: Secured } = createHttpsServer(

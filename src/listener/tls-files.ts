@@ -8,7 +8,7 @@ import { UsageError, type Problem } from '../errors.ts'
 import { expiriesOf } from './expiry.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { leafProblems, matchOf, parsePrivateKey } from '../rules/key-pair.ts'
-import { attempt, certificatesIn, pemOfAll, readBytes, type Tell } from '../rules/pem-files.ts'
+import { tryReading, certificatesIn, pemOfAll, readBytes, type Tell } from '../rules/pem-files.ts'
 import type { KnownLists } from './trust/crl-files.ts'
 import { readTrust, type ClientTrust } from './trust/authorities.ts'
 
@@ -36,7 +36,7 @@ const secureOptions =
   constants.SSL_OP_PRIORITIZE_CHACHA
 
 /** Everything that the files of a listener say, checked one against the other. */
-export interface Credentials {
+export interface TlsCredentials {
   /** For `tls.createSecureContext` and `server.setSecureContext`. */
   context: SecureContextOptions
   trust: ClientTrust
@@ -50,11 +50,11 @@ export interface Credentials {
  * Reads the files of `tls`. Throws UsageError with every problem; `at` is the path of the section
  * in the config, such as `listen.tls`.
  */
-export function readCredentials(
+export function readTlsFiles(
   tls: ListenerTlsConfig,
   at: string,
   knownLists?: KnownLists,
-): Credentials {
+): TlsCredentials {
   const problems: Problem[] = []
   const warnings: string[] = []
   const tell = (key: string, message: string) => problems.push({ path: `${at}.${key}`, message })
@@ -85,7 +85,7 @@ function parseKey(pem: string | undefined, tell: Tell): KeyObject | undefined {
   if (pem === undefined) return undefined
   const encrypted = 'is encrypted: store the key without a passphrase, readable only by the gateway'
   const messages = { withoutPassphrase: encrypted, wrongPassphrase: encrypted }
-  return attempt(() => parsePrivateKey(pem, undefined, messages), tell)
+  return tryReading(() => parsePrivateKey(pem, undefined, messages), tell)
 }
 
 function checkLeaf(

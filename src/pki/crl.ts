@@ -17,7 +17,7 @@ const label = 'X509 CRL'
 const crlNumber = '2.5.29.20'
 const day = 86_400_000
 
-export interface Crl {
+export interface SignedCrl {
   pem: string
   /** Whose list it is: the key identifier of the authority, hex. */
   issuerKeyId: string | undefined
@@ -30,7 +30,7 @@ export interface CrlOptions {
   /** Until the next update. */
   days: number
   /** The lists so far: the number of the authority's next one is higher. */
-  previous: readonly Crl[]
+  previous: readonly SignedCrl[]
 }
 
 /** The PEM of the authority's CRL of those of `records` that it issued and that are revoked. */
@@ -74,7 +74,7 @@ function entryOf(serialNumber: string, { at, reason }: Revocation): X509CrlEntry
 }
 
 /** The lists in a PEM text, which may hold several. */
-export function splitCrls(text: string): Crl[] {
+export function splitCrls(text: string): SignedCrl[] {
   const blocks = text.match(/-----BEGIN X509 CRL-----[^-]+-----END X509 CRL-----/g) ?? []
   return blocks.map((block) => {
     const crl = new X509Crl(block)

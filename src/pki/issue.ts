@@ -42,7 +42,7 @@ export interface Issuance {
 }
 
 /** A certificate to be made, and the key that goes with it into the folder. */
-export interface Draft extends AlternativeNames {
+export interface CertificateDraft extends AlternativeNames {
   name: string
   profile: LeafProfile
   days?: number
@@ -83,7 +83,7 @@ export async function issue(folder: AuthorityFolder, options: IssuanceOptions): 
 export async function writeDraft(
   dir: string,
   authority: Authority,
-  draft: Draft,
+  draft: CertificateDraft,
 ): Promise<Issuance> {
   const { name, profile, key, keyPassphrase } = draft
   const leafPem = pemOf(await certify(authority, draft))

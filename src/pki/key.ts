@@ -82,7 +82,7 @@ const curves: Readonly<Record<string, string>> = {
 }
 
 /** The algorithm for a new key in place of this one. */
-export function algorithmOf(key: KeyObject): KeyAlgorithm {
+export function keyAlgorithmOf(key: KeyObject): KeyAlgorithm {
   if (key.asymmetricKeyType === 'rsa') return 'RSA-3072'
   if (key.asymmetricKeyType === 'ed25519') return 'Ed25519'
   return key.asymmetricKeyDetails?.namedCurve === 'prime256v1' ? 'P-256' : 'P-384'

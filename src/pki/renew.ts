@@ -15,10 +15,10 @@ import {
 } from './state/folder.ts'
 import { writeDraft, type Companions, type Issuance } from './issue.ts'
 import { fileNameProblem } from './name-rules.ts'
-import { algorithmOf, generateKey } from './key.ts'
+import { keyAlgorithmOf, generateKey } from './key.ts'
 import { issuedEntry, readLedger, record, type LedgerRecord } from './state/ledger.ts'
 
-export interface RenewalOptions {
+export interface RenewOptions {
   days?: number
   /** Make a new key of the same kind; otherwise the key stays, wherever it is. */
   newKey: boolean
@@ -30,7 +30,7 @@ export interface RenewalOptions {
 export async function renew(
   folder: AuthorityFolder,
   name: string,
-  options: RenewalOptions,
+  options: RenewOptions,
 ): Promise<Issuance> {
   if (name === 'ca' || name === 'issuing') return renewAuthority(folder, name, options)
   const problem = fileNameProblem(name)
@@ -42,7 +42,7 @@ export async function renew(
     const old = parse(pem, name)
     const { profile, dnsNames, ipAddresses, uris } = recordOf(dir, old, name)
     const { subjectName, publicKey } = new X509Certificate(old.raw)
-    const key = options.newKey ? await generateKey(algorithmOf(old.publicKey)) : undefined
+    const key = options.newKey ? await generateKey(keyAlgorithmOf(old.publicKey)) : undefined
     const keyPem = key === undefined ? readIfThere(join(dir, `${name}.key`)) : undefined
     return writeDraft(dir, await openSigner(folder), {
       ...options,
@@ -63,7 +63,7 @@ export async function renew(
 async function renewAuthority(
   folder: AuthorityFolder,
   name: AuthorityName,
-  { days, newKey, companions }: RenewalOptions,
+  { days, newKey, companions }: RenewOptions,
 ): Promise<Issuance> {
   if (companions !== undefined) throw refused('an authority is no client: leave out --for')
   if (newKey) {

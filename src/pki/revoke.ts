@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { UsageError } from '../errors.ts'
 import { keyIdOf, type Authority } from './authority.ts'
-import { firstEnd, signCrl, splitCrls, type Crl } from './crl.ts'
+import { firstEnd, signCrl, splitCrls, type SignedCrl } from './crl.ts'
 import { readIfThere, writeFiles } from './state/files.ts'
 import { changing, openAuthority, readAuthority, type AuthorityFolder } from './state/folder.ts'
 import {
@@ -65,7 +65,7 @@ export async function refreshCrl(folder: AuthorityFolder, days = defaultCrlDays)
 /** Who signs a list now, and the list of the root where its key has been taken elsewhere. */
 interface Signers {
   authorities: readonly Authority[]
-  kept: readonly Crl[]
+  kept: readonly SignedCrl[]
 }
 
 async function openSigners(folder: AuthorityFolder): Promise<Signers> {
@@ -97,7 +97,7 @@ async function writeCrl(
   return { file, nextUpdate: firstEnd(content) ?? new Date() }
 }
 
-function listsIn({ dir }: AuthorityFolder): Crl[] {
+function listsIn({ dir }: AuthorityFolder): SignedCrl[] {
   return splitCrls(readIfThere(join(dir, 'ca.crl')) ?? '')
 }
 

@@ -1,15 +1,5 @@
 // The caller as rules see it: whatever established it, in one shape.
-
-/** Names in a client certificate, presented or vouched for by a token of ours. */
-export interface CertificateNames {
-  commonName: string
-  /** RFC 4514. */
-  subject: string
-  dnsNames: readonly string[]
-  uris: readonly string[]
-  /** Set where the certificate is a valid X.509-SVID; its one URI. */
-  spiffeId?: string
-}
+import type { CertificateNames } from '../rules/certificate-names.ts'
 
 export interface TokenFacts {
   issuer: string

@@ -18,7 +18,7 @@ export interface Shown {
   token: 'none' | 'valid' | 'invalid'
 }
 
-export type Verdict =
+export type AccessVerdict =
   | { kind: 'allow' }
   /** 401 with `challengeHeader`. */
   | { kind: 'challenge'; reason: RefusalReason; error?: 'invalid_token' | 'insufficient_scope' }
@@ -29,7 +29,11 @@ export type RefusalReason =
   'no_certificate' | 'no_token' | 'invalid_token' | 'insufficient_scope' | 'policy'
 
 /** Decides by `auth.require` alone, as for `/v2/`, or with what the policy says of a repository. */
-export function judge(setting: ChallengeSetting, shown: Shown, decision?: Decision): Verdict {
+export function judgeAccess(
+  setting: ChallengeSetting,
+  shown: Shown,
+  decision?: Decision,
+): AccessVerdict {
   // Certificates alone decide: a token is not even looked at.
   if (setting.require === 'certificate' && !shown.certificate) return deny('no_certificate')
   if (setting.require !== 'certificate' && shown.token === 'invalid') {
@@ -83,6 +87,6 @@ function canHelp({ tokens, tokensForCertificates }: ChallengeSetting, shown: Sho
   return tokens || (tokensForCertificates && shown.certificate)
 }
 
-function deny(reason: RefusalReason): Verdict {
+function deny(reason: RefusalReason): AccessVerdict {
   return { kind: 'deny', reason }
 }

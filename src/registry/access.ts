@@ -4,7 +4,12 @@ import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
-import { challengeHeader, judge, type ChallengeSetting, type Verdict } from '../policy/verdict.ts'
+import {
+  challengeHeader,
+  judgeAccess,
+  type ChallengeSetting,
+  type AccessVerdict,
+} from '../policy/verdict.ts'
 import type { Action, Decision, Policy } from '../policy/policy.ts'
 import type { Subject } from '../policy/subject.ts'
 import type { Caller } from '../identity/certificate.ts'
@@ -60,7 +65,7 @@ export function createAccess(options: AccessOptions): Access {
       place === undefined
         ? undefined
         : policy.decide(subjectOf(from.identity), action, nameOfPlace(place))
-    const verdict = judge(setting, from.shown, decision)
+    const verdict = judgeAccess(setting, from.shown, decision)
     if (verdict.kind !== 'allow') {
       throw refusal(options, asking, wanted, { from, verdict, decision })
     }
@@ -115,7 +120,7 @@ export function nameOfPlace({ upstream, repository }: Place): string {
 
 interface Refused {
   from: Presented
-  verdict: Exclude<Verdict, { kind: 'allow' }>
+  verdict: Exclude<AccessVerdict, { kind: 'allow' }>
   decision: Decision | undefined
 }
 

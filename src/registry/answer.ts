@@ -54,7 +54,7 @@ export function requestHeaders(namespace: string | undefined, stale: boolean): F
 }
 
 /** What of a representation of `size` bytes the request wants; `same`: the client has it already. */
-export function wantedOf(
+export function wantedPart(
   { req }: Exchange,
   digest: Digest,
   size: number | undefined,
@@ -165,7 +165,7 @@ export function createAnswers(record: Recorder): Answers {
       exchange.stale = stale
       exchange.digest = content.digest
       const extra = requestHeaders(namespace, stale)
-      const wanted = wantedOf(exchange, content.digest, content.bytes.length)
+      const wanted = wantedPart(exchange, content.digest, content.bytes.length)
       const { res } = exchange
       if (wanted === 'same') {
         res.writeHead(304, [...contentHeaders(content), ...extra])
@@ -188,7 +188,7 @@ export function createAnswers(record: Recorder): Answers {
     },
 
     head(exchange, digest, headers) {
-      const isSame = wantedOf(exchange, digest, undefined) === 'same'
+      const isSame = wantedPart(exchange, digest, undefined) === 'same'
       exchange.res.writeHead(isSame ? 304 : 200, [...headers])
       end(exchange)
     },

@@ -4,7 +4,7 @@ import type { Caller } from '../identity/certificate.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
 import type { Resource } from '../oci/resource.ts'
-import { nameOf, type Exchange } from './request-record.ts'
+import { callerName, type Exchange } from './request-record.ts'
 
 /** Writes one line. */
 export type WriteAudit = (facts: Readonly<Record<string, unknown>>) => void
@@ -40,7 +40,7 @@ export function createAudit(
       write({
         audit: 'refused',
         client: socket.remoteAddress,
-        who: user ?? (identity === undefined ? 'unknown' : nameOf(identity)),
+        who: user ?? (identity === undefined ? 'unknown' : callerName(identity)),
         how: user === undefined ? (identity?.kind ?? 'certificate') : 'password',
         action,
         repository: place === undefined ? undefined : `${place.upstream}/${place.repository}`,
@@ -55,7 +55,7 @@ export function createAudit(
       write({
         audit: 'tag',
         client,
-        who: nameOf(identity),
+        who: callerName(identity),
         how: identity.kind,
         method: req.method,
         repository: `${place.upstream}/${place.repository}`,

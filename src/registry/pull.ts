@@ -10,7 +10,7 @@ import { asGatewayError } from '../oci/error-body.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
 import { nameOfPlace, type Access, type Wanted } from './access.ts'
-import { contentHeaders, partHeaders, requestHeaders, wantedOf, type Answers } from './answer.ts'
+import { contentHeaders, partHeaders, requestHeaders, wantedPart, type Answers } from './answer.ts'
 import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
@@ -142,7 +142,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
     const { digest, size } = content
     let wanted
     try {
-      wanted = wantedOf(exchange, digest, size)
+      wanted = wantedPart(exchange, digest, size)
     } catch (error) {
       content.close()
       throw error

@@ -114,7 +114,7 @@ function write(
   log[level](
     {
       client: exchange.client,
-      identity: identity === undefined ? undefined : nameOf(identity),
+      identity: identity === undefined ? undefined : callerName(identity),
       method: req.method,
       upstream: place?.upstream,
       repository: place?.repository,
@@ -132,7 +132,7 @@ function write(
 }
 
 /** Such as `CN=edge-1`, `token alice of https://idp.example`, or both. */
-export function nameOf(identity: Identity): string {
+export function callerName(identity: Identity): string {
   switch (identity.kind) {
     case 'anonymous':
       return 'anonymous'
@@ -142,7 +142,7 @@ export function nameOf(identity: Identity): string {
       return `token ${identity.subject} of ${identity.issuer}`
     case 'certificate+token':
     default:
-      return `${nameOf(identity.certificate)} with ${nameOf(identity.token)}`
+      return `${callerName(identity.certificate)} with ${callerName(identity.token)}`
   }
 }
 

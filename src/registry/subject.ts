@@ -1,11 +1,7 @@
 // From who is calling to what rules look at.
-import type {
-  CertificateIdentity,
-  CertificateNames,
-  Identity,
-  TokenIdentity,
-} from '../identity/identity.ts'
+import type { CertificateIdentity, Identity, TokenIdentity } from '../identity/identity.ts'
 import type { Subject, TokenAccess, TokenFacts } from '../policy/subject.ts'
+import type { CertificateNames } from '../rules/certificate-names.ts'
 
 /** `<upstream>/<repository>` of a name as clients write it; nothing where it is none here. */
 export type Resolve = (name: string) => string | undefined

@@ -1,20 +1,14 @@
 // What a request asks for: a resource of one repository of one upstream.
+import type { UpstreamHints } from '../config/upstream-names.ts'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 import { invalidName, isRepositoryName, parseResource, type Resource } from '../oci/resource.ts'
 
-/** What of a request may name an upstream. */
-export interface Asked {
-  ns: string | undefined
-  /** The `X-Registry` header. */
-  header: string | undefined
-}
-
 /** A look-up among the configured upstreams; throws GatewayError NAME_UNKNOWN. */
 export interface Chooser {
-  place: (asked: Asked & { name: string }) => Place
+  place: (asked: UpstreamHints & { name: string }) => Place
   /** The upstream that is named, for what belongs to no repository. */
-  named: (asked: Asked) => string | undefined
+  named: (asked: UpstreamHints) => string | undefined
   /** Whether the names of its repositories may have capitals. */
   isCaseSensitive: (upstream: string) => boolean
 }

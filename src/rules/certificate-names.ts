@@ -1,6 +1,17 @@
 // The names in a certificate, read from the texts that node:crypto makes of them.
 import { unescapeValue } from './distinguished-name.ts'
 
+/** Names in a client certificate, presented or vouched for by a token of ours. */
+export interface CertificateNames {
+  commonName: string
+  /** RFC 4514. */
+  subject: string
+  dnsNames: readonly string[]
+  uris: readonly string[]
+  /** Set where the certificate is a valid X.509-SVID; its one URI. */
+  spiffeId?: string
+}
+
 /**
  * The subject as RFC 4514 text and its common name, from `X509Certificate.subject`: one line per
  * RDN, in the certificate's own order, values already escaped. Undefined where it is none of that.

@@ -77,16 +77,16 @@ export function readBytes(file: string | undefined, tell: Tell): Buffer | undefi
     tell('is missing')
     return undefined
   }
-  return attempt(() => readBinaryFile(file), tell)
+  return tryReading(() => readBinaryFile(file), tell)
 }
 
 /** The certificates in a PEM text; none, and told, where it is damaged. */
 export function certificatesIn(pem: string | undefined, tell: Tell): X509Certificate[] {
-  return (pem === undefined ? undefined : attempt(() => parseCertificates(pem), tell)) ?? []
+  return (pem === undefined ? undefined : tryReading(() => parseCertificates(pem), tell)) ?? []
 }
 
 /** What `read` returns; undefined, and told, where it throws. */
-export function attempt<Value>(read: () => Value, tell: Tell): Value | undefined {
+export function tryReading<Value>(read: () => Value, tell: Tell): Value | undefined {
   try {
     return read()
   } catch (error) {

@@ -4,7 +4,12 @@ import type { Store } from '../cache/store.ts'
 import { algorithmOf, digestOf, hexOf, type Digest } from '../oci/digest.ts'
 import { manifestLimit, readManifest } from '../oci/manifest.ts'
 import type { Place } from '../oci/place.ts'
-import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from './documents.ts'
+import {
+  IndexDocument,
+  ManifestDocument,
+  parseDocument,
+  type ImageDescriptor,
+} from './documents.ts'
 import { formatImage, type ImageName } from './image-name.ts'
 import { indexTypes, manifestTypes, platformOf } from './archive/oci-graph.ts'
 
@@ -15,8 +20,8 @@ export interface HeldManifest {
   /** Such as `linux/amd64`; where an index says so. */
   platform?: string
   /** An image's own; an index has none. */
-  config?: Descriptor
-  layers?: Descriptor[]
+  config?: ImageDescriptor
+  layers?: ImageDescriptor[]
 }
 
 /** A manifest or an index with all that the cache holds below it. */
@@ -24,7 +29,7 @@ interface Held {
   root: HeldManifest
   /** The root and what it lists. */
   manifests: HeldManifest[]
-  blobs: Descriptor[]
+  blobs: ImageDescriptor[]
   /** Platforms of which something is missing. */
   absent: string[]
 }
@@ -87,14 +92,14 @@ async function gatherIndex(cache: Cache, root: HeldManifest): Promise<Held | str
 }
 
 /** An index may list other things than manifests. */
-async function gatherBlob({ store }: Cache, root: HeldManifest, blob: Descriptor) {
+async function gatherBlob({ store }: Cache, root: HeldManifest, blob: ImageDescriptor) {
   const isThere = (await store.size(blob.digest)) === blob.size
   return isThere ? { root, manifests: [], blobs: [blob], absent: [] } : blob.digest
 }
 
 async function gatherImage({ store }: Cache, root: HeldManifest): Promise<Held | string> {
   const { config, layers } = parseDocument(ManifestDocument, root.bytes, root.digest)
-  const blobs: Descriptor[] = []
+  const blobs: ImageDescriptor[] = []
   for (const blob of [config, ...layers]) {
     if ((await store.size(blob.digest)) === blob.size) blobs.push(blob)
     else if (!/foreign|nondistributable/.test(blob.mediaType)) return blob.digest

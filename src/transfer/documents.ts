@@ -22,7 +22,7 @@ const Descriptor = Type.Object({
 })
 
 /** image-spec "OCI Content Descriptors", as far as it matters here. */
-export type Descriptor = Static<typeof Descriptor>
+export type ImageDescriptor = Static<typeof Descriptor>
 
 /** image-spec "image index", and docker's manifest list; also the `index.json` of an OCI layout. */
 export const IndexDocument = Type.Object({ manifests: Type.Array(Descriptor) })

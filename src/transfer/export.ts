@@ -10,7 +10,7 @@ import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import { pieces } from './archive/archive.ts'
 import { dockerManifest } from './archive/docker-archive.ts'
-import type { Descriptor } from './documents.ts'
+import type { ImageDescriptor } from './documents.ts'
 import { findHolding, type HeldManifest, type Holding } from './cached-image.ts'
 import { formatImage, type ImageName } from './image-name.ts'
 import { blobPath, layoutIndex } from './archive/oci-graph.ts'
@@ -159,7 +159,7 @@ function addSmall(tar: Pack, name: string, bytes: Buffer): void {
 async function addStored(
   tar: Pack,
   store: Store,
-  { digest, size }: Descriptor,
+  { digest, size }: ImageDescriptor,
   advance: ((written: number) => void) | undefined,
 ): Promise<void> {
   const handle = await store.open(digest)

@@ -27,11 +27,11 @@ export interface ImportOptions {
   /** Ends the import: what is whole by then stays, and the reason is thrown. */
   signal?: AbortSignal
   /** Told when an image begins: what it is called, and the bytes that will be read. */
-  onImage?: (label: string, bytes: number) => Progress
+  onImage?: (label: string, bytes: number) => ImportProgress
 }
 
 /** Told as the work goes on. */
-export interface Progress {
+export interface ImportProgress {
   advance: (bytes: number) => void
   end: (outcome: ImportedImage | ImportFailure) => void
 }
@@ -103,7 +103,7 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
   let archive: Archive | undefined
   try {
     archive = await open(run.store.folder)
-    let progress: Progress | undefined
+    let progress: ImportProgress | undefined
     const metered = meter(archive, (bytes) => {
       run.signal?.throwIfAborted()
       progress?.advance(bytes)

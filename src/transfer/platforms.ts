@@ -1,6 +1,6 @@
 // Which entries of an image index somebody wants: all, or those for some platforms.
 import { UsageError } from '../errors.ts'
-import type { Descriptor } from './documents.ts'
+import type { ImageDescriptor } from './documents.ts'
 import { platformOf } from './archive/oci-graph.ts'
 
 /** `os/arch` stands for all its variants. */
@@ -24,9 +24,12 @@ export function parsePlatforms(text: string): Platforms {
 }
 
 /** The entries that are wanted; what is for no platform always is, an attestation with its image. */
-export function wantedOf(entries: readonly Descriptor[], platforms: Platforms): Descriptor[] {
+export function wantedEntries(
+  entries: readonly ImageDescriptor[],
+  platforms: Platforms,
+): ImageDescriptor[] {
   if (platforms === 'all') return [...entries]
-  const isWanted = (entry: Descriptor): boolean => {
+  const isWanted = (entry: ImageDescriptor): boolean => {
     const attested = entry.annotations?.[attestedKey]
     if (attested !== undefined) {
       return entries.some((other) => other.digest === attested && isWanted(other))
@@ -37,12 +40,12 @@ export function wantedOf(entries: readonly Descriptor[], platforms: Platforms): 
 }
 
 /** Those of `platforms` that no entry is for. */
-export function absentOf(entries: readonly Descriptor[], platforms: Platforms): string[] {
+export function absentOf(entries: readonly ImageDescriptor[], platforms: Platforms): string[] {
   if (platforms === 'all') return []
   return platforms.filter((platform) => !entries.some((entry) => isFor(entry, platform)))
 }
 
-function isFor(entry: Descriptor, platform: string): boolean {
+function isFor(entry: ImageDescriptor, platform: string): boolean {
   return `${canonical(platformOf(entry))}/`.startsWith(`${canonical(platform)}/`)
 }
 

@@ -3,7 +3,7 @@ import type { Cache } from '../cache/cache.ts'
 import { GatewayError, messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { Descriptor } from './documents.ts'
+import type { ImageDescriptor } from './documents.ts'
 import { formatImage, type ImageName } from './image-name.ts'
 import { outlineOf } from './upstream-image.ts'
 import type { Platforms } from './platforms.ts'
@@ -94,7 +94,7 @@ async function preloadImage(
 async function pullBlob(
   cache: Cache,
   place: Place,
-  blob: Descriptor,
+  blob: ImageDescriptor,
   onBytes: (bytes: number) => void,
 ): Promise<number> {
   try {

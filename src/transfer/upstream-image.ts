@@ -10,11 +10,11 @@ import {
   IndexDocument,
   ManifestDocument,
   parseDocument,
-  type Descriptor,
+  type ImageDescriptor,
 } from './documents.ts'
 import type { ImageName } from './image-name.ts'
 import { deepestIndex, indexTypes, manifestTypes, platformOf } from './archive/oci-graph.ts'
-import { absentOf, wantedOf, type Platforms } from './platforms.ts'
+import { absentOf, wantedEntries, type Platforms } from './platforms.ts'
 
 const artifactType = 'application/vnd.oci.artifact.manifest.v1+json'
 
@@ -25,7 +25,7 @@ export interface Outline {
   /** The manifest or index itself, what it lists, and what refers to them. */
   manifests: Digest[]
   /** Configs and layers. */
-  blobs: Descriptor[]
+  blobs: ImageDescriptor[]
   /** Signatures, SBOMs and the like. */
   referrers: Digest[]
   /** Why some of those could not be had, which keeps nobody from pulling the image. */
@@ -60,14 +60,14 @@ function rootOf(cache: Cache, name: ImageName) {
 
 interface Walk {
   manifests: Set<Digest>
-  blobs: Map<Digest, Descriptor>
+  blobs: Map<Digest, ImageDescriptor>
   /** Adds the manifest and all below it. */
   add: (manifest: Small, platforms: Platforms, depth?: number) => Promise<void>
 }
 
 function createWalk(cache: Cache, place: Place): Walk {
   const manifests = new Set<Digest>()
-  const blobs = new Map<Digest, Descriptor>()
+  const blobs = new Map<Digest, ImageDescriptor>()
 
   async function add(manifest: Small, platforms: Platforms, depth = 0): Promise<void> {
     const { digest, mediaType } = manifest
@@ -86,7 +86,7 @@ function createWalk(cache: Cache, place: Place): Walk {
       const there = entries.filter(({ platform }) => platform !== undefined).map(platformOf)
       throw new Error(`has no ${absent.join(', ')}; there are ${there.join(', ')}`)
     }
-    for (const entry of wantedOf(entries, platforms)) {
+    for (const entry of wantedEntries(entries, platforms)) {
       if ([...indexTypes, ...manifestTypes].includes(entry.mediaType)) {
         const { content } = await cache.manifest(place, entry.digest)
         await add(content, platforms, depth + 1)
@@ -97,7 +97,7 @@ function createWalk(cache: Cache, place: Place): Walk {
   return { manifests, blobs, add }
 }
 
-function blobsOf({ digest, bytes, mediaType }: Small): Descriptor[] {
+function blobsOf({ digest, bytes, mediaType }: Small): ImageDescriptor[] {
   if (mediaType === artifactType) {
     return parseDocument(ArtifactDocument, bytes, digest).blobs ?? []
   }

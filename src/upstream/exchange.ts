@@ -14,7 +14,7 @@ import {
   type Answer,
   withoutSecrets,
   type Failure,
-  type Subject,
+  type FailureSubject,
 } from './failure.ts'
 import { createFlow, type ExchangeFlow } from './flow.ts'
 import { isRedirect, mostRedirects, redirectProblem, redirectTarget } from './redirect.ts'
@@ -31,7 +31,7 @@ export interface Upstream {
   /** Whether the hosts in `redirects` include that of a URL. */
   allowedRedirect: (url: URL) => boolean
   foreignLayers: 'refuse' | 'fetch'
-  subject: Subject
+  subject: FailureSubject
   /** What is sent for credentials, and must not be told when it comes back. */
   secrets: () => readonly string[]
   onAttempt: (sample: AttemptSample) => void
@@ -196,7 +196,7 @@ function judge(
 }
 
 /** Who answers at the address that the exchange has come to. */
-function subjectAt({ subject }: Upstream, { hasLeft, url }: Progress): Subject {
+function subjectAt({ subject }: Upstream, { hasLeft, url }: Progress): FailureSubject {
   if (!hasLeft) return subject
   const title = `the download host ${url.host} of ${subject.title}`
   return { ...subject, title, host: url.host, hasClientCertificate: false }

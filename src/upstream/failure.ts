@@ -18,7 +18,7 @@ export interface Failure {
 }
 
 /** Who failed: an upstream, its token service, or a host that it redirects downloads to. */
-export interface Subject {
+export interface FailureSubject {
   /** As in `the upstream quay.io`. */
   title: string
   /** The section of the config, such as `upstreams.quay.io`. */
@@ -47,7 +47,11 @@ interface Details {
   message?: string
 }
 
-export function failureFor(subject: Subject, reason: Reason, details: Details = {}): Failure {
+export function failureFor(
+  subject: FailureSubject,
+  reason: Reason,
+  details: Details = {},
+): Failure {
   const { cause, isTransient = false, retryAfter, status } = details
   const seconds = Math.ceil((retryAfter ?? 0) / 1000)
   const message = details.message ?? messageFor(reason, subject.title, subject.at)
@@ -81,7 +85,7 @@ function redactedCause(cause: Error, secrets: Iterable<string>): Error {
 }
 
 /** The failure behind an error of undici, of Node or of OpenSSL. */
-export function failureOfError(subject: Subject, error: unknown, hasBegun = false): Failure {
+export function failureOfError(subject: FailureSubject, error: unknown, hasBegun = false): Failure {
   const reason = reasonOfError(subject, error, hasBegun)
   return failureFor(subject, reason, {
     cause: error,
@@ -121,7 +125,7 @@ const reasonsByCode: Readonly<Record<string, Reason>> = {
 /** On a connection to a proxy these say nothing of the upstream. */
 const belowTunnel: ReadonlySet<Reason> = new Set(['dns', 'refused', 'unreachable'])
 
-function reasonOfError(subject: Subject, error: unknown, hasBegun: boolean): Reason {
+function reasonOfError(subject: FailureSubject, error: unknown, hasBegun: boolean): Reason {
   const code = codeIn(error)
   const known = reasonsByCode[code]
   if (known !== undefined) return subject.hasProxy && belowTunnel.has(known) ? 'proxy' : known
@@ -176,7 +180,7 @@ function codeIn(error: unknown): string {
 }
 
 /** The failure behind an answer that is no content and that nothing more can be done about. */
-export function failureOfAnswer(subject: Subject, answer: Answer, now: number): Failure {
+export function failureOfAnswer(subject: FailureSubject, answer: Answer, now: number): Failure {
   const { status, headers, body } = answer
   const retryAfter = parseRetryAfter(headers['retry-after'], now)
   const reason = reasonOfAnswer(status, body)

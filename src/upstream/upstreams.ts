@@ -10,7 +10,7 @@ import { createAuthorizer } from './auth/authorizer.ts'
 import { secretsIn, type CredentialSource } from './auth/credentials.ts'
 import { readCredentials } from './auth/read-credentials.ts'
 import { openExchange, type Upstream } from './exchange.ts'
-import type { Subject } from './failure.ts'
+import type { FailureSubject } from './failure.ts'
 import { foreignLayerRefusal } from './foreign-layer.ts'
 import { hostMatcher } from './host-pattern.ts'
 import { createFailureLog, type AttemptSample } from './failure-log.ts'
@@ -110,7 +110,7 @@ function refused(error: GatewayError, receiver: Receiver): Flow {
 }
 
 /** An upstream whose files have been read. */
-export interface Prepared {
+export interface PreparedUpstream {
   name: string
   config: UpstreamConfig
   tls: TlsProfile
@@ -129,7 +129,7 @@ export async function openIdentities(upstreams: Config['upstreams']): Promise<Op
 export function readUpstreamFiles(
   upstreams: Config['upstreams'],
   identities: OpenedPkcs12 = new Map(),
-): Prepared[] {
+): PreparedUpstream[] {
   const problems: Problem[] = []
   const attempt = <Value>(read: () => Value): { value: Value } | undefined => {
     try {
@@ -158,13 +158,13 @@ interface Context {
 }
 
 export function createUpstream(
-  { name, config, tls, credentials }: Prepared,
+  { name, config, tls, credentials }: PreparedUpstream,
   context: Context,
 ): Upstream {
   const { metrics, now, userAgent } = context
   const url = new URL(config.url)
   const agents = createAgents(config, tls)
-  const subject: Subject = {
+  const subject: FailureSubject = {
     title: `the upstream ${name}`,
     at: `upstreams.${name}`,
     hasProxy: config.proxy !== undefined,
@@ -221,11 +221,11 @@ export function createUpstream(
   }
 }
 
-function isInsecure({ config }: Prepared): boolean {
+function isInsecure({ config }: PreparedUpstream): boolean {
   return !config.tls.verify
 }
 
-function warn(prepared: readonly Prepared[], log: Logger): void {
+function warn(prepared: readonly PreparedUpstream[], log: Logger): void {
   for (const one of prepared) {
     const { name: upstream, tls } = one
     if (isInsecure(one)) {

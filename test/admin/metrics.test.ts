@@ -1,14 +1,14 @@
 // What is counted comes out as the series that docs/reference/metrics.md names.
 import t from 'tap'
 import type { Expiry } from '../../src/rules/expiry.ts'
-import { createMetrics, type RequestSample } from '../../src/admin/metrics.ts'
+import { createMetrics, type CountedRequest } from '../../src/admin/metrics.ts'
 
 async function series(metrics: ReturnType<typeof createMetrics>): Promise<string[]> {
   const text = await metrics.registry.metrics()
   return text.split('\n').filter((line) => line.startsWith('portcullis_'))
 }
 
-const warm: RequestSample = {
+const warm: CountedRequest = {
   kind: 'blob',
   status: 200,
   source: 'disk',

@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import {
   addBlob,
   app,
@@ -25,7 +25,7 @@ function length(bytes: number): Record<string, string> {
   return { 'content-length': String(bytes) }
 }
 
-function empty(): Content {
+function empty(): SampleContent {
   return { blobs: new Map(), manifests: new Map(), tags: new Map() }
 }
 

@@ -1,6 +1,6 @@
 // Lists: all pages of the upstream's own, or what is known while it cannot be asked.
 import t from 'tap'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf, hexOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { app, minute, startSite } from '../helpers/cache.ts'
@@ -145,7 +145,7 @@ t.test('tags while the upstream cannot be asked: those that the cache holds', as
 })
 
 /** Of the index that the sample's SBOM refers to. */
-function subjectOf(image: Content): Digest {
+function subjectOf(image: SampleContent): Digest {
   return image.tags.get('latest') as Digest
 }
 
@@ -198,7 +198,7 @@ for (const [name, fault] of Object.entries({ ...noLists, ...brokenLists })) {
 }
 
 /** Puts a document under the fallback tag of `subject`. */
-function addFallback(image: Content, subject: Digest, document: unknown): void {
+function addFallback(image: SampleContent, subject: Digest, document: unknown): void {
   const bytes = Buffer.from(JSON.stringify(document))
   image.manifests.set(digestOf(bytes), { mediaType: mediaTypes.ociIndex, bytes })
   const tag = subject.replace(':', '-').slice(0, subject.indexOf(':') + 65)

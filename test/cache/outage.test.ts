@@ -1,6 +1,6 @@
 // One bad answer is no outage: who is left alone after which failure, and what is served meanwhile.
 import t, { type Test } from 'tap'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -22,14 +22,14 @@ async function startPulled(t: Test, options: SiteOptions = {}) {
   return { ...site, image: repositories.app }
 }
 
-function tiny(text: string): Content {
+function tiny(text: string): SampleContent {
   const content = { blobs: new Map(), manifests: new Map(), tags: new Map() }
   move(content, text)
   return content
 }
 
 /** Lets `latest` mean a manifest of its own. */
-function move(content: Content, text: string): Digest {
+function move(content: SampleContent, text: string): Digest {
   const mediaType = mediaTypes.ociIndex
   const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType, manifests: [], text }))
   const digest = digestOf(bytes)

@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { startFill, type FillOptions } from '../../src/cache/fill/fill.ts'
-import type { Draft } from '../../src/cache/store.ts'
+import type { BlobDraft } from '../../src/cache/store.ts'
 import type { Found, Large } from '../../src/cache/cache.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf } from '../../src/oci/digest.ts'
@@ -205,7 +205,7 @@ function fillUnstored({ patience = minute, size = 8_000_000, open = noFile } = {
   return { bytes, fill, follow, given: () => given, isPaused: () => isPaused, behind: () => behind }
 }
 
-function noFile(): Draft {
+function noFile(): BlobDraft {
   throw new Error('ENOSPC')
 }
 
@@ -285,7 +285,7 @@ function isOpen(fd: number): boolean {
 }
 
 /** A download into a file of the test's own. */
-async function fillWith(t: Test, draft: () => Draft) {
+async function fillWith(t: Test, draft: () => BlobDraft) {
   const image = buildSampleImage({ layerBytes: 2_000_000 })
   const upstream = await startUpstream(t, { repositories: { app: image } })
   const failures: unknown[] = []

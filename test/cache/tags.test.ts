@@ -1,6 +1,6 @@
 // What a tag means: as long as it is fresh, when it is asked again, and while nobody can be asked.
 import t from 'tap'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
 import { app, minute, startSite } from '../helpers/cache.ts'
@@ -12,7 +12,7 @@ const heads = /^HEAD .*manifests\/latest/
 const gets = /^GET .*manifests\/latest/
 
 /** Lets the tag mean a manifest of its own. */
-function move(image: Content, text: string): Digest {
+function move(image: SampleContent, text: string): Digest {
   const document = { schemaVersion: 2, mediaType: mediaTypes.ociIndex, manifests: [], text }
   const bytes = Buffer.from(JSON.stringify(document))
   const digest = digestOf(bytes)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import t from 'tap'
 import { programPrinting } from '../../src/demo/program.ts'
-import { buildSampleImage, printedLine, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, printedLine, type SampleContent } from '../../src/demo/sample-image.ts'
 import { tarOf } from '../../src/demo/tar.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { readManifest } from '../../src/oci/manifest.ts'
@@ -63,7 +63,7 @@ t.test('the program runs and prints its line', { skip: notAmd64Linux() }, async 
   t.equal(execFileSync(file).toString(), 'running main\n')
 })
 
-function imagesOf({ blobs, manifests }: Content) {
+function imagesOf({ blobs, manifests }: SampleContent) {
   return [...manifests.values()]
     .map(({ bytes }) => JSON.parse(bytes.toString()) as Manifest)
     .filter(({ artifactType, layers }) => layers !== undefined && artifactType === undefined)

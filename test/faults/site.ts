@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import tap, { type Test } from 'tap'
 import { startGateway, type Gateway } from '../../src/app.ts'
 import { loadConfig } from '../../src/config/load.ts'
-import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { largest, storedIn, until } from '../helpers/cache.ts'
 import { startTestGateway, type Files, type TestGateway } from '../helpers/gateway.ts'
@@ -16,7 +16,7 @@ import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
 import { startUpstream, type Fault, type Upstream } from '../helpers/upstream.ts'
 
-export const image: Content = buildSampleImage({ layerBytes: 2_000_000 })
+export const image: SampleContent = buildSampleImage({ layerBytes: 2_000_000 })
 const [layerDigest, layerBytes] = largest(image)
 export const layer = { digest: layerDigest, bytes: layerBytes }
 export const manifestPath = '/v2/app/manifests/latest'
@@ -196,7 +196,7 @@ function blobPath(digest: Digest): string {
   return `/v2/app/blobs/${digest}`
 }
 
-function smallest({ blobs }: Content): Digest {
+function smallest({ blobs }: SampleContent): Digest {
   const [found] = [...blobs].toSorted(([, a], [, b]) => a.length - b.length)
   if (found === undefined) throw new Error('the image has no blob')
   return found[0]

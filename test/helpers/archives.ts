@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { pack, type Header } from 'tar-stream'
-import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import { hexOf, type Digest } from '../../src/oci/digest.ts'
 
 /** Files of an archive by path; a text is a link to that path. */
@@ -30,11 +30,11 @@ export function sample(seed = 'archives') {
   return { content, index, manifest: { digest, config, layers } }
 }
 
-export function documentOf(content: Content, digest: Digest): unknown {
+export function documentOf(content: SampleContent, digest: Digest): unknown {
   return JSON.parse((content.manifests.get(digest)?.bytes ?? Buffer.alloc(0)).toString())
 }
 
-export function blobOf(content: Content, digest: Digest): Buffer {
+export function blobOf(content: SampleContent, digest: Digest): Buffer {
   const bytes = content.blobs.get(digest)
   if (bytes === undefined) throw new Error(`${digest} is no blob`)
   return bytes
@@ -42,7 +42,7 @@ export function blobOf(content: Content, digest: Digest): Buffer {
 
 /** An OCI layout with everything in `content`; entries of its index have only what is given. */
 export function layoutFiles(
-  content: Content,
+  content: SampleContent,
   entries: { digest: Digest; annotations?: Record<string, string> }[],
 ): Files {
   const blobs = [...content.blobs, ...[...content.manifests].map(([d, { bytes }]) => [d, bytes])]

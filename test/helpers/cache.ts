@@ -7,7 +7,7 @@ import type { Test } from 'tap'
 import type { GatewayError } from '../../src/errors.ts'
 import type { Found } from '../../src/cache/cache.ts'
 import { openCache, type CacheOptions } from '../../src/cache/open-cache.ts'
-import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import type { Place } from '../../src/oci/place.ts'
 import { createOrigin } from './origin.ts'
@@ -19,8 +19,8 @@ export const minute = 60_000
 
 export interface SiteOptions extends Partial<CacheOptions> {
   /** Of repository `app`. */
-  image?: Content
-  repositories?: Record<string, Content>
+  image?: SampleContent
+  repositories?: Record<string, SampleContent>
   faults?: Fault[]
   /** See `createOrigin`, ms. */
   stallTimeout?: number
@@ -74,14 +74,14 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
 }
 
 /** The blob with the most bytes. */
-export function largest({ blobs }: Content): [Digest, Buffer] {
+export function largest({ blobs }: SampleContent): [Digest, Buffer] {
   const [found] = [...blobs].sort(([, a], [, b]) => b.length - a.length)
   if (found === undefined) throw new Error('the image has no blobs')
   return found
 }
 
 /** Adds a blob of its own to the repository. */
-export function addBlob(content: Content, bytes: Buffer): Digest {
+export function addBlob(content: SampleContent, bytes: Buffer): Digest {
   const digest = digestOf(bytes)
   content.blobs.set(digest, bytes)
   return digest

@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { readCredentials } from '../../src/listener/tls-files.ts'
+import { readTlsFiles } from '../../src/listener/tls-files.ts'
 import { watchExpiry } from '../../src/listener/expiry.ts'
 import type { Expiry } from '../../src/rules/expiry.ts'
 import { makeCrl } from '../helpers/crl.ts'
@@ -15,7 +15,7 @@ t.test('everything that a listener uses has an end', async (t) => {
   const crl = join(folder, 'ca.crl')
   const nextUpdate = new Date('2051-01-01T00:00:00Z')
   writeFileSync(crl, (await makeCrl({ issuer: ca, nextUpdate })).pem)
-  const { expiries } = readCredentials({ ...tls, crl: [crl] }, 'listen.tls')
+  const { expiries } = readTlsFiles({ ...tls, crl: [crl] }, 'listen.tls')
   t.match(expiries, [
     {
       kind: 'certificate',

@@ -5,13 +5,13 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { UsageError, type Problem } from '../../src/errors.ts'
-import { readCredentials } from '../../src/listener/tls-files.ts'
+import { readTlsFiles } from '../../src/listener/tls-files.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { makeSite, type Site } from '../helpers/listener.ts'
 
 function problems(tls: ListenerTlsConfig): readonly Problem[] {
   try {
-    readCredentials(tls, 'listen.tls')
+    readTlsFiles(tls, 'listen.tls')
   } catch (error) {
     if (error instanceof UsageError) return error.problems
     throw error
@@ -32,11 +32,11 @@ const day = 86_400_000
 
 t.test('a sound set becomes TLS options', async (t) => {
   const { tls, ca } = await makeSite(t, { clientAuth: 'required' })
-  t.match(readCredentials(tls, 'listen.tls').context, {
+  t.match(readTlsFiles(tls, 'listen.tls').context, {
     ca: [ca.certificatePem],
     minVersion: 'TLSv1.2',
   })
-  t.notOk('ca' in readCredentials({ ...tls, clientAuth: 'none' }, 'listen.tls').context)
+  t.notOk('ca' in readTlsFiles({ ...tls, clientAuth: 'none' }, 'listen.tls').context)
 })
 
 t.test('missing files, all at once', async (t) => {
@@ -92,7 +92,7 @@ t.test('authorities that lead to no root', async (t) => {
   t.match(write(ofOld, oldRoot), [{ path, message: /CN=Old Root, .* has expired/ }])
   t.same(write(issuing, site.ca), [])
   t.same(write(issuing, site.ca, ofOld), [], 'the others still work')
-  t.match(readCredentials(site.tls, 'listen.tls').warnings, [
+  t.match(readTlsFiles(site.tls, 'listen.tls').warnings, [
     /^listen\.tls\.clientCa: is no use for CN=Sub: CN=Old Root, .* is missing/,
   ])
 })
@@ -111,7 +111,7 @@ t.test('OpenSSL gets every certificate that was read, however the file is writte
     ['one long line each', (one + two).replaceAll(/([^-])\n(?=[^-])/g, '$1')],
   ] as const) {
     writeFileSync(join(site.folder, 'ca.crt'), content)
-    t.same(readCredentials(site.tls, 'listen.tls').context.ca, [one + two], what)
+    t.same(readTlsFiles(site.tls, 'listen.tls').context.ca, [one + two], what)
   }
 })
 

@@ -1,7 +1,7 @@
 import t from 'tap'
 import {
   challengeHeader,
-  judge,
+  judgeAccess,
   type ChallengeSetting,
   type Shown,
 } from '../../src/policy/verdict.ts'
@@ -35,7 +35,7 @@ const afterDenial: typeof bare = {
   all: [403, 401, 403, 403, 401, 401],
 }
 
-function status(verdict: ReturnType<typeof judge>): number {
+function status(verdict: ReturnType<typeof judgeAccess>): number {
   return { allow: 200, challenge: 401, deny: 403 }[verdict.kind]
 }
 
@@ -44,15 +44,15 @@ for (const require of Object.keys(bare) as ChallengeSetting['require'][]) {
     // Where certificates alone decide, nothing of tokens is configured.
     const setting = { require, tokens: require !== 'certificate', tokensForCertificates: false }
     t.same(
-      everybody.map((shown) => status(judge(setting, shown))),
+      everybody.map((shown) => status(judgeAccess(setting, shown))),
       bare[require],
     )
     t.same(
-      everybody.map((shown) => status(judge(setting, shown, allowed))),
+      everybody.map((shown) => status(judgeAccess(setting, shown, allowed))),
       bare[require],
     )
     t.same(
-      everybody.map((shown) => status(judge(setting, shown, denied))),
+      everybody.map((shown) => status(judgeAccess(setting, shown, denied))),
       afterDenial[require],
     )
   })
@@ -60,15 +60,21 @@ for (const require of Object.keys(bare) as ChallengeSetting['require'][]) {
 
 t.test('no challenge where no token can be had', async (t) => {
   const setting = { require: 'any', tokens: false, tokensForCertificates: true } as const
-  t.match(judge(setting, no), { kind: 'deny', reason: 'no_token' })
-  t.match(judge({ ...setting, require: 'none' }, no, denied), { kind: 'deny', reason: 'policy' })
-  t.match(judge({ ...setting, require: 'all' }, cert), { kind: 'challenge', reason: 'no_token' })
+  t.match(judgeAccess(setting, no), { kind: 'deny', reason: 'no_token' })
+  t.match(judgeAccess({ ...setting, require: 'none' }, no, denied), {
+    kind: 'deny',
+    reason: 'policy',
+  })
+  t.match(judgeAccess({ ...setting, require: 'all' }, cert), {
+    kind: 'challenge',
+    reason: 'no_token',
+  })
 })
 
 t.test('a token without the scope may be changed for one with it', async (t) => {
   const setting = { require: 'token', tokens: true, tokensForCertificates: true } as const
-  t.match(judge(setting, token, unlisted), { kind: 'challenge', error: 'insufficient_scope' })
-  t.match(judge(setting, bad), { kind: 'challenge', error: 'invalid_token' })
+  t.match(judgeAccess(setting, token, unlisted), { kind: 'challenge', error: 'insufficient_scope' })
+  t.match(judgeAccess(setting, bad), { kind: 'challenge', error: 'invalid_token' })
 })
 
 t.test('the header', async (t) => {

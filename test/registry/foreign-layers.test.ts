@@ -1,6 +1,6 @@
 // Foreign layers: what the registry does not hold and a manifest has addresses of, over real TLS.
 import t, { type Test } from 'tap'
-import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf } from '../../src/oci/digest.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
@@ -31,7 +31,7 @@ const dockerType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'
 const ociType = 'application/vnd.oci.image.layer.nondistributable.v1.tar+gzip'
 
 /** An image of Windows: its base layer is elsewhere. */
-function imageAt(urls: unknown, mediaType = dockerType): Content {
+function imageAt(urls: unknown, mediaType = dockerType): SampleContent {
   const bytes = Buffer.from(
     JSON.stringify({
       schemaVersion: 2,
@@ -49,7 +49,7 @@ function imageAt(urls: unknown, mediaType = dockerType): Content {
   }
 }
 
-const holding: Content = {
+const holding: SampleContent = {
   blobs: new Map([[digest, layer]]),
   manifests: new Map(),
   tags: new Map(),
@@ -65,7 +65,7 @@ async function startDownloads(
 
 interface Site {
   /** By repository. */
-  images: Record<string, Content>
+  images: Record<string, SampleContent>
   /** Further keys of the upstream. */
   keys: string
   faults?: Fault[]
@@ -148,7 +148,7 @@ t.test('refused: 404 that names the key and the host', async (t) => {
 })
 
 /** By repository: `win0`, `win1` ... */
-function numbered(images: Content[]): Record<string, Content> {
+function numbered(images: SampleContent[]): Record<string, SampleContent> {
   return Object.fromEntries(images.map((image, position) => [`win${position}`, image]))
 }
 
@@ -173,7 +173,7 @@ t.test('nobody is asked but hosts that are allowed', async (t) => {
 
 t.test('not the registry itself either, unless it is allowed', async (t) => {
   const { cdn } = await startDownloads(t)
-  const images: Record<string, Content> = {}
+  const images: Record<string, SampleContent> = {}
   const { registry, pull } = await start(t, { images, keys: fetching(cdn) })
   images['win'] = imageAt([`https://localhost:${registry.port}/v2/secret/blobs/${digest}`])
   t.equal((await pull('win')).status, 502)
@@ -220,7 +220,10 @@ t.test('an address proves nothing of what others of the same registry hold', asy
     faults: [on(/^HEAD/, status(200, { 'content-length': String(layer.length) }))],
   })
   const url = `https://localhost:${cdn.port}/v2/files/blobs/${digest}`
-  const secret: Content = { ...imageAt([]), blobs: new Map([...sample.blobs, [digest, layer]]) }
+  const secret: SampleContent = {
+    ...imageAt([]),
+    blobs: new Map([...sample.blobs, [digest, layer]]),
+  }
   const images = { secret, evil: imageAt([url]) }
   const { pull } = await start(t, { images, keys: fetching(cdn) })
   t.equal((await pull('secret')).status, 200, 'the cache has it now')

@@ -2,7 +2,7 @@
 // leak, with its metrics, its log and raw TLS connections to it.
 import { connect, type ConnectionOptions } from 'node:tls'
 import tap, { type Test } from 'tap'
-import { buildSampleImage, type Content } from '../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import type { Digest } from '../../src/oci/digest.ts'
 import { startTestGateway, type Files, type TestGateway } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
@@ -13,7 +13,7 @@ export function threat(name: string, test: (t: Test) => Promise<void>): void {
   void tap.test(name, { timeout: 90_000 }, test)
 }
 
-export const image: Content = buildSampleImage({ layerBytes: 1_000_000 })
+export const image: SampleContent = buildSampleImage({ layerBytes: 1_000_000 })
 export const pki = await testPki()
 /** The largest blob of `image`. */
 export const layer = largestOf(image)
@@ -134,7 +134,7 @@ function sumOf(text: string, name: string, labels: Record<string, string>): numb
     .reduce((sum, line) => sum + Number(line.slice(line.lastIndexOf(' ') + 1)), 0)
 }
 
-function largestOf({ blobs }: Content): { digest: Digest; bytes: Buffer } {
+function largestOf({ blobs }: SampleContent): { digest: Digest; bytes: Buffer } {
   const [digest, bytes] = [...blobs].toSorted(([, a], [, b]) => b.length - a.length)[0] ?? []
   if (digest === undefined || bytes === undefined) throw new Error('the image has no blob')
   return { digest, bytes }

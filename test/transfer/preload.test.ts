@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openCache } from '../../src/cache/open-cache.ts'
-import type { Content } from '../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { UsageError } from '../../src/errors.ts'
 import { digestOf, hexOf, type Digest } from '../../src/oci/digest.ts'
 import { readImageList } from '../../src/transfer/image-list.ts'
@@ -19,7 +19,7 @@ const naming = { upstreams: ['up'], defaultUpstream: 'up' }
 const ignore = () => undefined
 
 /** An upstream, a client of it, and a way to preload from there into one cache folder. */
-async function setUp(t: Test, repositories: Record<string, Content>) {
+async function setUp(t: Test, repositories: Record<string, SampleContent>) {
   const dir = t.testdir({})
   const upstream = await startUpstream(t, { repositories })
   const client = startUpstreams(t, { url: upstream.url })
@@ -64,7 +64,7 @@ async function setUp(t: Test, repositories: Record<string, Content>) {
 const everything = ({ content }: ReturnType<typeof sample>) =>
   [...content.blobs.keys(), ...content.manifests.keys()].sort()
 
-const sum = (content: Content) =>
+const sum = (content: SampleContent) =>
   [...content.blobs.values()].reduce((bytes, blob) => bytes + blob.length, 0)
 
 t.test('all platforms and referrers; the second time costs no bytes', async (t) => {
@@ -261,7 +261,7 @@ t.test('platforms that are none', async (t) => {
 })
 
 /** Adds a manifest to the repository. */
-function add(content: Content, document: object): { digest: Digest; size: number } {
+function add(content: SampleContent, document: object): { digest: Digest; size: number } {
   const bytes = json(document)
   const { mediaType } = document as { mediaType: string }
   const digest = digestOf(bytes)

@@ -5,10 +5,10 @@ import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oc
 import type { Place } from '../../oci/place.ts'
 import { blobBudget } from '../../oci/attempts.ts'
 import { badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
-import { endedEarly, judge } from './resumption.ts'
+import { endedEarly, judgeResponse } from './resumption.ts'
 
 /** Told: `begin` once, `data` in order and each byte once, then `end` or `fail`. */
-export interface Target {
+export interface FillTarget {
   /** The upstream has it. Bytes; undefined where the upstream does not say. */
   begin: (size: number | undefined) => void
   data: (chunk: Buffer) => void
@@ -23,7 +23,7 @@ export interface DownloadOptions {
   openUpstream: OpenUpstream
   place: Place
   digest: Digest
-  target: Target
+  target: FillTarget
   /** See `createBackoff`, ms. */
   retryDelay: number
 }
@@ -56,7 +56,7 @@ export function startDownload(options: DownloadOptions): Flow {
   }
 
   function start(response: OriginResponse, from: number | undefined): Prefix | undefined {
-    const verdict = judge(response, { digest, from, ...state })
+    const verdict = judgeResponse(response, { digest, from, ...state })
     if (verdict.kind === 'fail') fail(verdict.error)
     if (verdict.kind === 'wrong') fail(mismatch())
     if (verdict.kind === 'retry') {

@@ -4,7 +4,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import { isEncoded } from '../ask.ts'
-import { judge } from './resumption.ts'
+import { judgeResponse } from './resumption.ts'
 
 export interface FarRead {
   /** Offset of what is taken next. */
@@ -53,7 +53,7 @@ export function openFarRead(options: FarReadOptions): FarRead {
   const request = { client, upstream, repository, resource, method: 'GET', from, to } as const
   const flow = openUpstream(request, {
     start(response) {
-      const verdict = judge(response, { digest, from, received: from, size })
+      const verdict = judgeResponse(response, { digest, from, received: from, size })
       const isPart = verdict.kind === 'body' && !verdict.startsOver && !isEncoded(response)
       if (!isPart) fail(true)
     },

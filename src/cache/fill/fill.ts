@@ -8,7 +8,7 @@ import { startDownload } from './download.ts'
 import { createFarReads } from './far-reads.ts'
 import { createReaders } from './readers.ts'
 import { createGrowingFile, type GrowingFile } from './growing-file.ts'
-import type { Draft, Stored } from '../store.ts'
+import type { BlobDraft, Stored } from '../store.ts'
 
 export interface Fill {
   /** Whose request started it. */
@@ -33,7 +33,7 @@ export interface FillOptions {
   digest: Digest
   retryDelay: number
   /** May throw what the file system says: then the content is passed on without being kept. */
-  draft: () => Draft
+  draft: () => BlobDraft
   /** The digest is right; `bytes` where all of it is in memory. */
   onVerified: (bytes: Buffer | undefined) => void
   onStored: (stored: Stored) => void

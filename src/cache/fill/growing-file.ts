@@ -2,7 +2,7 @@
 import { close } from 'node:fs'
 import { hasherFor, type Digest } from '../../oci/digest.ts'
 import { smallLimit } from '../memory.ts'
-import type { Draft, Stored } from '../store.ts'
+import type { BlobDraft, Stored } from '../store.ts'
 import { createTail, type Tail, type TailOptions } from './tail.ts'
 
 export interface GrowingFile {
@@ -24,7 +24,7 @@ export interface GrowingFileOptions extends Pick<
 > {
   digest: Digest
   /** May throw what the file system says: then there is no file, and readers have to keep up. */
-  draft: () => Draft
+  draft: () => BlobDraft
   onStoringFailed: (error: unknown) => void
 }
 
@@ -76,7 +76,7 @@ export function createGrowingFile(options: GrowingFileOptions): GrowingFile {
   }
 }
 
-function tried({ draft, onStoringFailed }: GrowingFileOptions): Draft | undefined {
+function tried({ draft, onStoringFailed }: GrowingFileOptions): BlobDraft | undefined {
   try {
     return draft()
   } catch (error) {

@@ -4,7 +4,7 @@ import { isDigestOfNothing, type Digest } from '../../oci/digest.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
 import { badResponse, digestMismatch, lengthOf } from '../ask.ts'
 
-export interface Progress {
+export interface FillProgress {
   digest: Digest
   /** The offset that was asked for; undefined: all of it was. */
   from: number | undefined
@@ -20,7 +20,7 @@ interface Body {
   startsOver: boolean
 }
 
-export type Verdict =
+export type ResponseVerdict =
   | ({ kind: 'body' } & Body)
   /** Worth another attempt, without asking for a part. */
   | { kind: 'retry'; error: GatewayError }
@@ -36,7 +36,7 @@ const largest = 2 ** 40
  * address may be good for no part, or no longer. A label such as `Content-Encoding: x-gzip` is no
  * reason to refuse: the digest says better what the bytes are.
  */
-export function judge(response: OriginResponse, progress: Progress): Verdict {
+export function judgeResponse(response: OriginResponse, progress: FillProgress): ResponseVerdict {
   const { digest, from, received, size } = progress
   if (response.status === 416 && from !== undefined && size === undefined) {
     return { kind: 'wrong' }
@@ -47,7 +47,7 @@ export function judge(response: OriginResponse, progress: Progress): Verdict {
   return { kind: received > 0 ? 'retry' : 'fail', error: found }
 }
 
-function read(response: OriginResponse, progress: Progress): Body | GatewayError {
+function read(response: OriginResponse, progress: FillProgress): Body | GatewayError {
   const { status } = response
   if (status === 200) return readWhole(response, progress)
   if (status === 206) return readPart(response, progress)
@@ -57,7 +57,10 @@ function read(response: OriginResponse, progress: Progress): Body | GatewayError
   return badResponse(`status ${status} to a blob`)
 }
 
-function readWhole(response: OriginResponse, { received, size }: Progress): Body | GatewayError {
+function readWhole(
+  response: OriginResponse,
+  { received, size }: FillProgress,
+): Body | GatewayError {
   const length = lengthOf(response)
   if (size !== undefined && length !== undefined && length !== size) {
     return badResponse(`a blob of ${length} bytes, which had ${size} before`)
@@ -68,7 +71,7 @@ function readWhole(response: OriginResponse, { received, size }: Progress): Body
 /** Also where nobody asked for a part: it may be the whole, and if not, the rest can be asked for. */
 function readPart(
   { headers }: OriginResponse,
-  { from, received, size }: Progress,
+  { from, received, size }: FillProgress,
 ): Body | GatewayError {
   const match = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(headers['content-range'] ?? '')
   if (match === null || Number(match[1]) !== (from ?? 0)) {

@@ -1,6 +1,6 @@
 // Asks for lists page by page: all of them, or an error; never a part.
 import type { Place } from '../../oci/place.ts'
-import { ask, badResponse, isOfRegistry, type Answer, type BadAnswer } from '../ask.ts'
+import { ask, badResponse, isOfRegistry, type CollectedAnswer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { nextQuery } from '../../oci/link.ts'
 
@@ -66,7 +66,7 @@ async function askPages(
     if (pages.length >= maxPages) throw badResponse('a list of too many pages')
     if (now() - begun > longest) throw badResponse('a list that takes too long')
     const target: string = next === '' ? resource : `${resource}?${next}`
-    const answer: Answer = await ask(
+    const answer: CollectedAnswer = await ask(
       openUpstream,
       { upstream, repository, client, method: 'GET', resource: target, accept },
       limit - bytes,
@@ -89,7 +89,7 @@ async function askPages(
   return { status: 200, pages, bytes, isOfRegistry: true }
 }
 
-function nextOf({ headers }: Answer): string | undefined {
+function nextOf({ headers }: CollectedAnswer): string | undefined {
   try {
     return nextQuery(headers['link'])
   } catch (cause) {

@@ -17,7 +17,7 @@ const limit = 4 * 2 ** 20
 /** Entries below a fallback tag whose manifests are looked at, at most. */
 const mostAsked = 50
 
-export interface Asked {
+export interface AskedReferrers {
   entries: Descriptor[]
   /** As long as it was on its way here. */
   bytes: number
@@ -28,8 +28,8 @@ export function createReferrersSource(
   { openUpstream, report }: Context,
   manifests: Manifests,
   askPages: AskPages,
-): (place: Place, digest: Digest) => Promise<Asked> {
-  async function askReferrers(place: Place, digest: Digest): Promise<Asked> {
+): (place: Place, digest: Digest) => Promise<AskedReferrers> {
+  async function askReferrers(place: Place, digest: Digest): Promise<AskedReferrers> {
     const answer = await askApi(place, digest)
     if (!(answer instanceof GatewayError)) return answer
     const fallback = await askFallbackTag(place, digest)
@@ -38,7 +38,7 @@ export function createReferrersSource(
   }
 
   /** What the API lists, or why it does not: the fallback tag may know. */
-  async function askApi(place: Place, digest: Digest): Promise<Asked | GatewayError> {
+  async function askApi(place: Place, digest: Digest): Promise<AskedReferrers | GatewayError> {
     const resource = `referrers/${digest}`
     const request = { resource, query: '', accept: mediaTypes.ociIndex, limit }
     try {
@@ -55,7 +55,7 @@ export function createReferrersSource(
   }
 
   /** Registries without the API: an index under the tag `sha256-<hex>` (distribution-spec). */
-  async function askFallbackTag(place: Place, digest: Digest): Promise<Asked> {
+  async function askFallbackTag(place: Place, digest: Digest): Promise<AskedReferrers> {
     const none = { entries: [], bytes: 0 }
     const tag = `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`
     const body = await askTag(place, tag)

@@ -4,24 +4,24 @@ import type { KeyObject, X509Certificate } from 'node:crypto'
 import type { ListenerTlsConfig } from '../../config/schema.ts'
 import type { Coverage } from './crl-coverage.ts'
 import type { KnownLists } from './crl-files.ts'
-import { isNewer, nameOf, parseCrls, type Crl } from './crl-parser.ts'
-import { childrenOf, elementAt, encodingOf, expect, hexOf, tags } from './der.ts'
+import { isNewer, nameText, parseCrls, type Crl } from './crl-parser.ts'
+import { childrenOf, elementAt, encodingOf, expect, integerHex, tags } from './der.ts'
 import { nameKey } from './issuer-name.ts'
 import type { SerialSet } from './serial-set.ts'
 import { hasWeakKey } from './weakness.ts'
 import { authorityDoubts, readAuthorities } from '../../rules/authority-files.ts'
 import { readBytes, type Tell } from '../../rules/pem-files.ts'
 
-export interface Authority {
+export interface TrustedAuthority {
   file: string
   certificate: X509Certificate
   key: KeyObject
   /** Its lists, if there are any. */
-  revocation?: Revocation
+  revocation?: RevocationLists
 }
 
 /** What the lists of an authority say together. */
-export interface Revocation {
+export interface RevocationLists {
   /** Milliseconds since the epoch, of the first that ends; Infinity where none of them says. */
   nextUpdate: number
   /** Serial numbers as `serialOf` writes them. */
@@ -44,7 +44,7 @@ export interface RevocationList {
 }
 
 export interface ClientTrust {
-  authorities: readonly Authority[]
+  authorities: readonly TrustedAuthority[]
   /** Whether there are revocation lists: then nobody is let in whose issuer is unknown. */
   checked: boolean
   /** How long a list serves after its `nextUpdate`, ms. */
@@ -65,7 +65,7 @@ export function readTrust(
   known: KnownLists = () => undefined,
 ): { trust: ClientTrust; ca: string[] } {
   const ca = readAuthorities(tls.clientCa, (index, message) => tell(`clientCa.${index}`, message))
-  const authorities = ca.authorities.map(({ file, certificate }): Authority => {
+  const authorities = ca.authorities.map(({ file, certificate }): TrustedAuthority => {
     return { file, certificate, key: certificate.publicKey }
   })
   const foreign = ca.authorities.find(({ certificate }) => !certificate.ca)
@@ -100,7 +100,7 @@ export function readTrust(
 /** The serial number of a certificate. */
 export function serialOf({ raw }: X509Certificate): string {
   const [serial] = fieldsOf(raw)
-  return hexOf(raw, expect(serial, tags.integer))
+  return integerHex(raw, expect(serial, tags.integer))
 }
 
 function subjectText({ subject }: X509Certificate): string {
@@ -123,13 +123,13 @@ function fieldsOf(raw: Buffer) {
 interface SignedList {
   crl: Crl
   list: RevocationList
-  signer: Authority
+  signer: TrustedAuthority
 }
 
 /** The lists in a file, with the authorities that each is for. */
 function readLists(
   file: string,
-  authorities: readonly Authority[],
+  authorities: readonly TrustedAuthority[],
   known: KnownLists,
   tell: Tell,
 ): SignedList[] {
@@ -140,7 +140,7 @@ function readLists(
       const { nextUpdate, coverage } = crl
       const list = {
         file,
-        issuer: nameOf(crl.issuer),
+        issuer: nameText(crl.issuer),
         thisUpdate: crl.thisUpdate,
         number: crl.number,
         nextUpdate,
@@ -160,8 +160,8 @@ function readAtOnce(file: string, tell: Tell): Crl[] {
   return content === undefined ? [] : parseCrls(content)
 }
 
-function signersOf(crl: Crl, authorities: readonly Authority[]): Authority[] {
-  const issuer = nameOf(crl.issuer)
+function signersOf(crl: Crl, authorities: readonly TrustedAuthority[]): TrustedAuthority[] {
+  const issuer = nameText(crl.issuer)
   if (crl.thisUpdate > Date.now() + clockSkew) {
     throw new Error(`the list of ${issuer} is not valid yet: check both clocks`)
   }
@@ -179,7 +179,7 @@ function signersOf(crl: Crl, authorities: readonly Authority[]): Authority[] {
 
 /** Gives each authority the newest of its lists: of each part, where they are published in parts. */
 function putInForce(lists: readonly SignedList[]): void {
-  const newest = new Map<Authority, Map<string, SignedList>>()
+  const newest = new Map<TrustedAuthority, Map<string, SignedList>>()
   for (const signed of lists) {
     const parts = newest.get(signed.signer) ?? new Map<string, SignedList>()
     newest.set(signed.signer, parts)
@@ -194,7 +194,7 @@ function putInForce(lists: readonly SignedList[]): void {
   }
 }
 
-function together(lists: readonly RevocationList[]): Revocation {
+function together(lists: readonly RevocationList[]): RevocationLists {
   return {
     lists,
     nextUpdate: Math.min(...lists.map(({ nextUpdate }) => nextUpdate)),
@@ -202,7 +202,7 @@ function together(lists: readonly RevocationList[]): Revocation {
   }
 }
 
-function doubts(authorities: readonly Authority[], maxStale: number): string[] {
+function doubts(authorities: readonly TrustedAuthority[], maxStale: number): string[] {
   return authorities.flatMap(({ certificate, revocation }) => {
     const name = subjectText(certificate)
     if (revocation === undefined) return [`crl: no revocation list is for ${name}`]

@@ -2,7 +2,12 @@
 // that is trusted, and that no list revokes a certificate on that way.
 import type { X509Certificate } from 'node:crypto'
 import { LRUCache } from 'lru-cache'
-import { serialOf, type Authority, type ClientTrust, type Revocation } from './authorities.ts'
+import {
+  serialOf,
+  type TrustedAuthority,
+  type ClientTrust,
+  type RevocationLists,
+} from './authorities.ts'
 
 /** What is wrong, in the words of OpenSSL; the first is what is told where several are true. */
 const errors = [
@@ -14,7 +19,7 @@ const errors = [
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
 ] as const
 
-export interface Verdict {
+export interface ChainVerdict {
   error?: (typeof errors)[number]
   /** When the first list or certificate that it rests on ends, ms since the epoch. */
   until: number
@@ -30,7 +35,7 @@ interface Issuer {
   certificate: X509Certificate
   /** Whether it is of `clientCa`, or its key and name are: then there may be a list of it. */
   known: boolean
-  revocation: Revocation | undefined
+  revocation: RevocationLists | undefined
 }
 
 /** Longer ways are followed no further, nor are more of them in all: a client chooses what it sends. */
@@ -59,12 +64,12 @@ export function createSignatureCheck(): IsIssuedBy {
  * held it to purposes, constraints and key sizes during the handshake, be it with other authorities.
  * One good way to a root is enough (RFC 5280, section 6), as it is for OpenSSL.
  */
-export function judge(
+export function judgeChain(
   trust: ClientTrust,
   chain: readonly X509Certificate[],
   isIssuedBy: IsIssuedBy,
   now: number,
-): Verdict {
+): ChainVerdict {
   const [leaf] = chain
   const issuers = issuersAmong(trust, chain)
   const roots = new Set(
@@ -74,7 +79,7 @@ export function judge(
   )
   let steps = 0
 
-  function follow(certificate: X509Certificate, below: readonly X509Certificate[]): Verdict {
+  function follow(certificate: X509Certificate, below: readonly X509Certificate[]): ChainVerdict {
     const ends = certificate.validToDate.getTime()
     if (now >= ends) return refused('CERT_HAS_EXPIRED')
     if (now < certificate.validFromDate.getTime()) return refused('CERT_NOT_YET_VALID')
@@ -94,7 +99,7 @@ export function judge(
     certificate: X509Certificate,
     issuer: Issuer,
     path: readonly X509Certificate[],
-  ): Verdict {
+  ): ChainVerdict {
     const { revocation } = issuer
     if (revocation?.serials.has(serialOf(certificate)) === true) return refused('CERT_REVOKED')
     const served = (revocation?.nextUpdate ?? Infinity) + trust.maxStale
@@ -127,18 +132,18 @@ function issuersAmong(
 }
 
 /** As where an authority was renewed: what either of them has signed, both have. */
-function hasItsKey(certificate: X509Certificate, authority: Authority): boolean {
+function hasItsKey(certificate: X509Certificate, authority: TrustedAuthority): boolean {
   return (
     certificate.subject === authority.certificate.subject &&
     certificate.publicKey.equals(authority.key)
   )
 }
 
-function refused(error: NonNullable<Verdict['error']>): Verdict {
+function refused(error: NonNullable<ChainVerdict['error']>): ChainVerdict {
   return { error, until: 0, certificatesEnd: 0 }
 }
 
-function ending(verdict: Verdict, ends: number): Verdict {
+function ending(verdict: ChainVerdict, ends: number): ChainVerdict {
   const { until, certificatesEnd } = verdict
   return {
     ...verdict,
@@ -147,7 +152,7 @@ function ending(verdict: Verdict, ends: number): Verdict {
   }
 }
 
-function better(one: Verdict, other: Verdict): Verdict {
+function better(one: ChainVerdict, other: ChainVerdict): ChainVerdict {
   if (one.error === undefined) {
     return other.error === undefined && other.until > one.until ? other : one
   }

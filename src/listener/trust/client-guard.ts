@@ -2,7 +2,7 @@
 // what it was worth at the handshake.
 import type { TLSSocket } from 'node:tls'
 import type { ClientTrust } from './authorities.ts'
-import { createSignatureCheck, judge, type Verdict } from './client-chain.ts'
+import { createSignatureCheck, judgeChain, type ChainVerdict } from './client-chain.ts'
 import { peerChainOf } from './peer-chain.ts'
 import { weaknessOf } from './weakness.ts'
 
@@ -14,7 +14,7 @@ const farewell = 5000
 
 const known = Symbol('verdict')
 
-interface Known extends Verdict {
+interface Known extends ChainVerdict {
   generation: number
   /** Whether there is a certificate, and OpenSSL accepted it; where it did not, nothing changes. */
   client: 'none' | 'refused' | 'accepted'
@@ -61,7 +61,7 @@ export function createClientGuard(initial: ClientTrust): ClientGuard {
     if (client === 'refused') explain(socket)
     const verdict =
       client === 'accepted'
-        ? judge(trust, chain, isIssuedBy, now)
+        ? judgeChain(trust, chain, isIssuedBy, now)
         : { until: Infinity, certificatesEnd: Infinity }
     return { ...verdict, client, generation }
   }

@@ -10,7 +10,7 @@ import {
   elementAt,
   encodingOf,
   expect,
-  hexOf,
+  integerHex,
   oidOf,
   tags,
   timeOf,
@@ -73,7 +73,7 @@ export function isNewer(one: Crl, other: Crl): boolean {
 }
 
 /** A DER name as text, for messages. */
-export function nameOf(der: Buffer): string {
+export function nameText(der: Buffer): string {
   return new Name(der).toString()
 }
 
@@ -178,7 +178,7 @@ function readExtensions(
     const { oid, critical, value } = extensionOf(der, extension)
     const content = () => elementAt(der, value.from, value.to)
     if (oid === deltaIndicator) throw new Error('is a delta list: use complete ones')
-    if (oid === crlNumber) read.number = BigInt(`0x${hexOf(der, content())}`)
+    if (oid === crlNumber) read.number = BigInt(`0x${integerHex(der, content())}`)
     else if (oid === issuingDistributionPoint) read.coverage = coverageOf(der, content())
     else if (critical && oid !== authorityKeyIdentifier) {
       throw new Error(

@@ -1,7 +1,7 @@
 // Knows the algorithms of signatures: verifies a revocation list's (ECDSA, RSA and RSA-PSS with SHA-2,
 // and Ed25519), and tells the weak ones.
 import { constants, verify, type KeyObject } from 'node:crypto'
-import { childrenOf, elementAt, expect, hexOf, oidOf, tags, type Element } from './der.ts'
+import { childrenOf, elementAt, expect, integerHex, oidOf, tags, type Element } from './der.ts'
 
 interface Algorithm {
   /** Null where the algorithm has its own. */
@@ -92,7 +92,7 @@ function pssOf(der: Buffer, parameters: Element | undefined): Algorithm | undefi
   if (oidOf(der, expect(generator, tags.objectIdentifier)) !== mgf1) return undefined
   const name = hashIn(der, hash)
   if (name === undefined || hashIn(der, maskHash) !== name) return undefined
-  return { hash: name, salt: salt === undefined ? 20 : Number(`0x${hexOf(der, salt)}`) }
+  return { hash: name, salt: salt === undefined ? 20 : Number(`0x${integerHex(der, salt)}`) }
 }
 
 function hashIn(der: Buffer, algorithm: Element | undefined): string | undefined {

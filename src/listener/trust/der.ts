@@ -67,7 +67,7 @@ export function expect(element: Element | undefined, tag: number): Element {
 }
 
 /** A positive integer in lower-case hex without leading zero bytes, as serial numbers are compared. */
-export function hexOf(der: Buffer, { from, to }: Element): string {
+export function integerHex(der: Buffer, { from, to }: Element): string {
   let start = from
   while (start < to - 1 && der[start] === 0) start += 1
   return der.toString('hex', start, to)

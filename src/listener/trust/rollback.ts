@@ -1,6 +1,6 @@
 // Notices revocation lists that would bring back who was revoked: older ones than those in force.
 import type { Problem } from '../../errors.ts'
-import type { Authority, ClientTrust, RevocationList } from './authorities.ts'
+import type { TrustedAuthority, ClientTrust, RevocationList } from './authorities.ts'
 
 /**
  * A problem for each authority of `next` whose list is older than the one that `now` has, or gone
@@ -29,7 +29,7 @@ export function rollbacks(
   return [...new Map(problems.map((problem) => [problem.message, problem])).values()]
 }
 
-function isSame(one: Authority, other: Authority): boolean {
+function isSame(one: TrustedAuthority, other: TrustedAuthority): boolean {
   return one.certificate.subject === other.certificate.subject && one.key.equals(other.key)
 }
 

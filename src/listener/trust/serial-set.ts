@@ -1,6 +1,6 @@
 // Looks serial numbers up in a revocation list as it lies in memory: some bytes for each of hundreds
 // of thousands, and no string.
-import { elementAt, expect, hexOf, tags, type Element } from './der.ts'
+import { elementAt, expect, integerHex, tags, type Element } from './der.ts'
 import type { Steps } from './steps.ts'
 
 /** Of `hexOf` or `serialOf`: lower-case hex without leading zero bytes. */
@@ -67,7 +67,7 @@ function* tableOf(der: Buffer, starts: readonly number[]): Steps<SerialSet> {
       const wanted = Buffer.from(serial, 'hex')
       let place = hashOf(wanted, 0, wanted.length) % size
       for (let start = table[place] ?? 0; start !== 0; start = table[place] ?? 0) {
-        if (hexOf(der, elementAt(der, start)) === serial) return true
+        if (integerHex(der, elementAt(der, start)) === serial) return true
         place = (place + 1) % size
       }
       return false

@@ -6,7 +6,7 @@ import type { Logger } from 'pino'
 import { GatewayError } from '../../errors.ts'
 import type { Caller } from '../../identity/certificate.ts'
 import { identityOfCaller, type Audit } from '../audit.ts'
-import { nameOf, type Exchange } from '../request-record.ts'
+import { callerName, type Exchange } from '../request-record.ts'
 import { certificateRefused } from '../authenticate.ts'
 import type { TokenRequest } from './login.ts'
 import type { TokenService } from './service.ts'
@@ -41,7 +41,7 @@ export function createTokenRoutes(options: TokenRoutesOptions): TokenRoutes {
         if (caller.kind === 'refused') throw certificateRefused(caller.reason)
         const given = await service.handle(request)
         exchange.identity = given.identity
-        const who = nameOf(given.identity)
+        const who = callerName(given.identity)
         log.debug({ client: request.source, who, granted: given.granted }, 'token given')
         return await reply.header('cache-control', 'no-store').send(given.body)
       } catch (error) {

@@ -1,6 +1,6 @@
 // An image as an archive holds it, and what becomes of it: the port between the formats and the store.
 import type { Digest } from '../../oci/digest.ts'
-import type { Descriptor } from '../documents.ts'
+import type { ImageDescriptor } from '../documents.ts'
 import type { GivenName } from '../image-name.ts'
 
 /** One image of an archive, of whichever format. */
@@ -27,7 +27,7 @@ export interface StoredImage {
   /** The root, what it lists, and what refers to them. */
   manifests: StoredManifest[]
   /** Configs and layers. */
-  blobs: Descriptor[]
+  blobs: ImageDescriptor[]
   /** Platforms that an index lists and the archive does not hold, such as `linux/arm64`. */
   absent: string[]
 }

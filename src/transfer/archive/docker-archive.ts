@@ -5,7 +5,12 @@ import { mediaTypes } from '../../oci/media-type.ts'
 import { readSmall, type Archive } from './archive.ts'
 import type { ArchiveImage, Sink, StoredImage } from './archive-image.ts'
 import { BadArchive } from '../bad-archive.ts'
-import { ConfigDocument, DockerDocument, parseDocument, type Descriptor } from '../documents.ts'
+import {
+  ConfigDocument,
+  DockerDocument,
+  parseDocument,
+  type ImageDescriptor,
+} from '../documents.ts'
 import { splitName } from '../image-name.ts'
 import { claimedDigest, keepLayer } from './docker-layer.ts'
 
@@ -32,7 +37,7 @@ export async function readDockerManifest(archive: Archive): Promise<Item[]> {
  */
 export async function dockerImages(archive: Archive): Promise<ArchiveImage[]> {
   const items = await readDockerManifest(archive)
-  const layers = new Map<string, Descriptor>()
+  const layers = new Map<string, ImageDescriptor>()
   return items.map((item) => ({
     entry: item.Config,
     names: (item.RepoTags ?? []).map(splitName),
@@ -54,12 +59,12 @@ async function storeItem(
   sink: Sink,
   archive: Archive,
   item: Item,
-  known: Map<string, Descriptor>,
+  known: Map<string, ImageDescriptor>,
 ): Promise<StoredImage> {
   const config = await readConfig(archive, item)
   const missing = item.Layers.find((entry) => archive.sizeOf(entry) === undefined)
   if (missing !== undefined) throw new BadArchive(missing, 'is missing')
-  const layers: Descriptor[] = []
+  const layers: ImageDescriptor[] = []
   for (const [index, entry] of item.Layers.entries()) {
     const diffId = config.diffIds[index]
     if (diffId === undefined) throw new BadArchive(entry, 'has no diff ID in the config')
@@ -96,9 +101,9 @@ async function readConfig(archive: Archive, item: Item) {
   return { bytes, diffIds }
 }
 
-function manifestOf(config: Descriptor, layers: readonly Descriptor[]) {
+function manifestOf(config: ImageDescriptor, layers: readonly ImageDescriptor[]) {
   const mediaType = mediaTypes.ociManifest
-  const plain = ({ mediaType, digest, size }: Descriptor) => ({ mediaType, digest, size })
+  const plain = ({ mediaType, digest, size }: ImageDescriptor) => ({ mediaType, digest, size })
   const document = {
     schemaVersion: 2,
     mediaType,

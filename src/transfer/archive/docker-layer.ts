@@ -6,7 +6,7 @@ import type { Digest } from '../../oci/digest.ts'
 import type { Archive } from './archive.ts'
 import type { Append, Sink } from './archive-image.ts'
 import { BadArchive, expansionGuard } from '../bad-archive.ts'
-import type { Descriptor } from '../documents.ts'
+import type { ImageDescriptor } from '../documents.ts'
 import { isZlibError } from './spool.ts'
 
 const layerType = 'application/vnd.oci.image.layer.v1.tar'
@@ -29,7 +29,7 @@ export async function keepLayer(
   archive: Archive,
   entry: string,
   diffId: Digest,
-): Promise<Descriptor> {
+): Promise<ImageDescriptor> {
   const compression = await compressionOf(archive, entry)
   const kept =
     compression === undefined

@@ -5,7 +5,12 @@ import { mediaTypes } from '../../oci/media-type.ts'
 import { readSmall, type Archive } from './archive.ts'
 import type { StoredImage } from './archive-image.ts'
 import { BadArchive } from '../bad-archive.ts'
-import { IndexDocument, ManifestDocument, parseDocument, type Descriptor } from '../documents.ts'
+import {
+  IndexDocument,
+  ManifestDocument,
+  parseDocument,
+  type ImageDescriptor,
+} from '../documents.ts'
 import { messageOf } from '../../errors.ts'
 
 /** Where a layout says what it holds. */
@@ -29,7 +34,7 @@ export function blobPath(digest: Digest): string {
  * Everything below one entry of `index.json`: the manifests are verified here, the rest when it is
  * read. Throws BadArchive where something is missing.
  */
-export async function graphOf(archive: Archive, descriptor: Descriptor): Promise<Graph> {
+export async function graphOf(archive: Archive, descriptor: ImageDescriptor): Promise<Graph> {
   const graph: Graph = {
     root: descriptor.digest,
     manifests: [],
@@ -44,7 +49,7 @@ export async function graphOf(archive: Archive, descriptor: Descriptor): Promise
 /** Adds the manifest or index that `descriptor`, which stands in `source`, means, and all below. */
 async function walk(
   archive: Archive,
-  descriptor: Descriptor,
+  descriptor: ImageDescriptor,
   source: string,
   graph: Graph,
   depth: number,
@@ -101,12 +106,12 @@ async function walkIndex(
 }
 
 /** `linux/arm64`, or the digest of what is for no platform. */
-export function platformOf({ platform, digest }: Descriptor): string {
+export function platformOf({ platform, digest }: ImageDescriptor): string {
   if (platform === undefined) return digest
   return [platform.os, platform.architecture, platform.variant].filter(Boolean).join('/')
 }
 
-function addBlob(archive: Archive, blob: Descriptor, source: string, graph: Graph): void {
+function addBlob(archive: Archive, blob: ImageDescriptor, source: string, graph: Graph): void {
   if (graph.blobs.some(({ digest }) => digest === blob.digest)) return
   const isForeign = /foreign|nondistributable/.test(blob.mediaType)
   if (isForeign && archive.sizeOf(blobPath(blob.digest)) === undefined) return
@@ -115,7 +120,7 @@ function addBlob(archive: Archive, blob: Descriptor, source: string, graph: Grap
 }
 
 /** The path of a blob that is there and has the size that `source` says. */
-function checkedSize(archive: Archive, { digest, size }: Descriptor, source: string): string {
+function checkedSize(archive: Archive, { digest, size }: ImageDescriptor, source: string): string {
   const path = blobPath(digest)
   const actual = archive.sizeOf(path)
   if (actual === undefined) throw new BadArchive(path, 'is missing')

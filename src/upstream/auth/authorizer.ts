@@ -1,9 +1,9 @@
 // The Authorization header for the repositories of one upstream: learnt from its challenges, shared
 // between requests, renewed before it runs out, forgotten when it is refused.
 import { LRUCache } from 'lru-cache'
-import { parseChallenges, realmProblem, trustedRealm, type Challenge } from './challenge.ts'
+import { parseChallenges, realmProblem, trustedRealm, type RegistryChallenge } from './challenge.ts'
 import { CredentialsUnavailable, type Credentials } from './credentials.ts'
-import { failureFor, type Failure, type Subject } from '../failure.ts'
+import { failureFor, type Failure, type FailureSubject } from '../failure.ts'
 import { grantToken, type GrantOptions } from './token-grant.ts'
 import { basicAuthorization, type Token } from './token-request.ts'
 
@@ -18,7 +18,7 @@ export interface Authorizer {
    * Answers the challenge of a 401. Requests that ask for the same token at once share one request
    * for it. Never rejects.
    */
-  answer(question: Challenged): Promise<Authorization | Failure>
+  answer(question: Challenged): Promise<UpstreamAuthorization | Failure>
 }
 
 export interface Challenged {
@@ -32,7 +32,7 @@ export interface Challenged {
   stranger?: URL
 }
 
-export interface Authorization {
+export interface UpstreamAuthorization {
   kind: 'authorization'
   header: string
   /** The credentials were refused, and this is what anybody gets. */
@@ -43,11 +43,11 @@ export interface AuthorizerOptions extends GrantOptions {
   upstream: URL
   /** Whether the hosts in `auth.realms` include that of a URL. */
   allowedRealm: (url: URL) => boolean
-  subject: Subject
+  subject: FailureSubject
   now: () => number
 }
 
-type Bearer = Challenge & { scheme: 'bearer' }
+type Bearer = RegistryChallenge & { scheme: 'bearer' }
 
 /** Repositories remembered; the one asked for least lately is forgotten first. */
 const remembered = 1000
@@ -55,13 +55,13 @@ const remembered = 1000
 export function createAuthorizer(options: AuthorizerOptions): Authorizer {
   const { upstream, credentials: source, allowedRealm, subject, now } = options
   const memory = createMemory(now)
-  const pending = new Map<string, Promise<Authorization | Failure>>()
+  const pending = new Map<string, Promise<UpstreamAuthorization | Failure>>()
 
   async function fetchToken(
     key: string,
     { repository, stranger }: Challenged,
     { realm, service, scope }: Bearer,
-  ): Promise<Authorization | Failure> {
+  ): Promise<UpstreamAuthorization | Failure> {
     const challenger = stranger ?? upstream
     const url = trustedRealm(realm, challenger, allowedRealm)
     if (url === undefined) {
@@ -78,7 +78,7 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
     )
     if (grant.kind === 'failure') return grant
     const { token, refusal } = grant
-    const authorization: Authorization = {
+    const authorization: UpstreamAuthorization = {
       kind: 'authorization',
       header: `Bearer ${token.value}`,
       ...(refusal === undefined ? {} : { refusal }),
@@ -137,15 +137,21 @@ export function createAuthorizer(options: AuthorizerOptions): Authorizer {
 }
 
 interface Memory {
-  get: (key: string) => Authorization | undefined
-  learn: (key: string, authorization: Authorization, expiresAt: number) => Authorization
+  get: (key: string) => UpstreamAuthorization | undefined
+  learn: (
+    key: string,
+    authorization: UpstreamAuthorization,
+    expiresAt: number,
+  ) => UpstreamAuthorization
   forget: (key: string, header: string) => void
 }
 
 function createMemory(now: () => number): Memory {
-  const entries = new LRUCache<string, { authorization: Authorization; expiresAt: number }>({
-    max: remembered,
-  })
+  const entries = new LRUCache<string, { authorization: UpstreamAuthorization; expiresAt: number }>(
+    {
+      max: remembered,
+    },
+  )
   return {
     get(key) {
       const entry = entries.get(key)
@@ -163,9 +169,9 @@ function createMemory(now: () => number): Memory {
 
 /** A helper that fails is an outage. */
 async function orUnavailable(
-  subject: Subject,
-  work: Promise<Authorization | Failure>,
-): Promise<Authorization | Failure> {
+  subject: FailureSubject,
+  work: Promise<UpstreamAuthorization | Failure>,
+): Promise<UpstreamAuthorization | Failure> {
   try {
     return await work
   } catch (error) {
@@ -174,12 +180,12 @@ async function orUnavailable(
   }
 }
 
-function noChallenge(subject: Subject): Failure {
+function noChallenge(subject: FailureSubject): Failure {
   const cause = new Error('status 401 without a challenge')
   return failureFor(subject, 'bad_response', { cause, status: 401 })
 }
 
-function denied(subject: Subject, why: string): Failure {
+function denied(subject: FailureSubject, why: string): Failure {
   return failureFor(subject, 'denied', { cause: new Error(why), status: 401 })
 }
 

@@ -4,7 +4,7 @@ import { parse } from 'tldts'
 /** Of a header this much is read, characters. */
 const longest = 8192
 
-export type Challenge =
+export type RegistryChallenge =
   | { scheme: 'basic' }
   | { scheme: 'bearer'; realm: string; service: string | undefined; scope: string | undefined }
 
@@ -12,9 +12,9 @@ export type Challenge =
  * The challenges that can be answered, of WWW-Authenticate headers (RFC 9110 section 11.6.1) with
  * the parameters of the distribution token specification; Bearer before Basic.
  */
-export function parseChallenges(header: string | undefined): Challenge[] {
+export function parseChallenges(header: string | undefined): RegistryChallenge[] {
   const schemes = schemesIn(header ?? '')
-  const bearers = schemes.flatMap(({ scheme, parameters }): Challenge[] => {
+  const bearers = schemes.flatMap(({ scheme, parameters }): RegistryChallenge[] => {
     const realm = parameters.get('realm')
     if (scheme !== 'bearer' || realm === undefined) return []
     return [{ scheme, realm, service: parameters.get('service'), scope: parameters.get('scope') }]

@@ -8,7 +8,7 @@ import {
   failureOfAnswer,
   failureOfError,
   type Failure,
-  type Subject,
+  type FailureSubject,
 } from '../failure.ts'
 
 export interface TokenQuestion {
@@ -30,7 +30,7 @@ export interface TokenContext {
   userAgent: string
   /** For the whole of it, ms. */
   timeout: number
-  subject: Subject
+  subject: FailureSubject
   now: () => number
 }
 

@@ -6,7 +6,7 @@ import type { Upstream } from '../exchange.ts'
 import { failureOfAnswer, type Answer, type Failure } from '../failure.ts'
 import type { Image } from './image.ts'
 import { inquire, type Question, type Reply } from './inquiry.ts'
-import { failed, passed, skipped, type Verdict } from './step.ts'
+import { failed, passed, skipped, type StepVerdict } from './step.ts'
 
 /**
  * Answers the challenge of `image`, or of the whole registry where there is none, and asks again with
@@ -16,7 +16,7 @@ export async function checkAccess(
   upstream: Upstream,
   image: Image | undefined,
   hasCredentials: boolean,
-): Promise<Verdict> {
+): Promise<StepVerdict> {
   const question: Question =
     image === undefined
       ? { method: 'GET', path: '' }

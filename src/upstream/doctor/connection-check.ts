@@ -6,15 +6,15 @@ import { request } from 'node:http'
 import { connect as connectTcp, isIP, type LookupFunction, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import { chainOf, type ChainCertificate } from './certificate-chain.ts'
-import { failureFor, failureOfError, type Subject } from '../failure.ts'
-import { failed, passed, skipped, type Stage, type Verdict } from './step.ts'
+import { failureFor, failureOfError, type FailureSubject } from '../failure.ts'
+import { failed, passed, skipped, type Stage, type StepVerdict } from './step.ts'
 import type { TlsOptions } from '../tls.ts'
 
 export interface LineOptions {
   url: URL
   proxy: URL | undefined
   tls: TlsOptions
-  subject: Subject
+  subject: FailureSubject
   /** For each part, ms. */
   timeout: number
   now: () => number
@@ -35,21 +35,21 @@ export function createLine({ url, proxy, tls, subject, timeout, now }: LineOptio
   let socket: Socket | undefined
   let certificates: ChainCertificate[] = []
 
-  const untilTunnel = (error: unknown): Verdict =>
+  const untilTunnel = (error: unknown): StepVerdict =>
     failed(
       proxy === undefined
         ? failureOfError(subject, error)
         : failureFor(subject, 'proxy', { cause: error }),
     )
 
-  const resolve = async (): Promise<Verdict> => {
+  const resolve = async (): Promise<StepVerdict> => {
     const host = hostOf(next)
     if (isIP(host) !== 0) return skipped(`${host} is an address`)
     addresses = await within(timeout, lookup(host, { all: true }))
     return passed(addresses.map(({ address }) => address).join(', '))
   }
 
-  const connect = async (): Promise<Verdict> => {
+  const connect = async (): Promise<StepVerdict> => {
     const given: LookupFunction = (_host, _options, callback) => callback(null, addresses)
     const to = { host: hostOf(next), port: portOf(next) }
     socket = connectTcp({ ...to, lookup: given, autoSelectFamily: true })
@@ -57,14 +57,14 @@ export function createLine({ url, proxy, tls, subject, timeout, now }: LineOptio
     return passed(`${socket.remoteAddress} port ${socket.remotePort}`)
   }
 
-  const tunnel = async (): Promise<Verdict> => {
+  const tunnel = async (): Promise<StepVerdict> => {
     if (!isSecure) return skipped('plain HTTP needs no tunnel')
     const target = `${url.hostname}:${portOf(url)}`
     socket = await openTunnel(next, socket, target, timeout)
     return passed(`tunnel to ${target}`)
   }
 
-  const handshake = async (): Promise<Verdict> => {
+  const handshake = async (): Promise<StepVerdict> => {
     if (!isSecure) return skipped('its URL says http')
     const secured = secure(url, { ...tls, rejectUnauthorized: false }, socket)
     socket = secured
@@ -78,8 +78,8 @@ export function createLine({ url, proxy, tls, subject, timeout, now }: LineOptio
   }
 
   const guarded = (
-    run: () => Promise<Verdict>,
-    judge: (error: unknown) => Verdict,
+    run: () => Promise<StepVerdict>,
+    judge: (error: unknown) => StepVerdict,
   ): Stage['run'] => {
     return () => run().catch(judge)
   }

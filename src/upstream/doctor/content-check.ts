@@ -8,17 +8,17 @@ import { failureFor } from '../failure.ts'
 import type { Image } from './image.ts'
 import { isReason, type Reason } from '../reason.ts'
 import { retrieve } from './retrieval.ts'
-import { failed, passed, skipped, type Verdict } from './step.ts'
+import { failed, passed, skipped, type StepVerdict } from './step.ts'
 
 /** A manifest, or how it went wrong. */
-type Manifest = { facts: ManifestFacts; digest: Digest } | Verdict
+type Manifest = { facts: ManifestFacts; digest: Digest } | StepVerdict
 
 /** `onFound` is told what the manifest refers to. */
 export async function checkManifest(
   upstream: Upstream,
   image: Image,
   onFound: (facts: ManifestFacts, digest: Digest) => void,
-): Promise<Verdict> {
+): Promise<StepVerdict> {
   const begun = performance.now()
   const manifest = await fetchManifest(upstream, image)
   const ms = performance.now() - begun
@@ -32,7 +32,7 @@ export async function checkRange(
   upstream: Upstream,
   repository: string,
   facts: ManifestFacts,
-): Promise<Verdict> {
+): Promise<StepVerdict> {
   const image = await firstImage(upstream, repository, facts)
   if ('outcome' in image) return image
   const [digest] = image.children
@@ -58,7 +58,7 @@ async function firstImage(
   upstream: Upstream,
   repository: string,
   facts: ManifestFacts,
-): Promise<ManifestFacts | Verdict> {
+): Promise<ManifestFacts | StepVerdict> {
   const [reference] = facts.children
   if (!/index|list/.test(facts.mediaType) || reference === undefined) return facts
   const child = await fetchManifest(upstream, { repository, reference })
@@ -90,7 +90,7 @@ async function fetchManifest(upstream: Upstream, image: Image): Promise<Manifest
   }
 }
 
-function missing({ subject }: Upstream, image: Image): Verdict {
+function missing({ subject }: Upstream, image: Image): StepVerdict {
   return {
     outcome: 'failed',
     detail: 'status 404',
@@ -99,7 +99,7 @@ function missing({ subject }: Upstream, image: Image): Verdict {
   }
 }
 
-function failedWith(error: GatewayError): Verdict {
+function failedWith(error: GatewayError): StepVerdict {
   return failed({ error, reason: reasonIn(error) })
 }
 

@@ -20,9 +20,9 @@ import {
   type Stage,
   type Step,
   type StepName,
-  type Verdict,
+  type StepVerdict,
 } from './step.ts'
-import { createUpstream, userAgent, type Prepared } from '../upstreams.ts'
+import { createUpstream, userAgent, type PreparedUpstream } from '../upstreams.ts'
 
 export interface Diagnosis {
   upstream: string
@@ -46,7 +46,7 @@ export interface Diagnosis {
  * them: over connections whose certificate passes the check, unless `verify` is false in the config.
  * @param image what to ask for; where there is none, the upstream's catalog is searched
  */
-export async function diagnose(prepared: Prepared, image?: Image): Promise<Diagnosis> {
+export async function diagnose(prepared: PreparedUpstream, image?: Image): Promise<Diagnosis> {
   const { name, config, tls } = prepared
   const { credentials, guard, redact } = createRedaction(prepared.credentials)
   const client = createUpstream(
@@ -105,7 +105,7 @@ function registryStages(
   let image = given
   let found: { image: Image; facts: ManifestFacts; digest: Digest } | undefined
   const withManifest =
-    (check: (manifest: NonNullable<typeof found>) => Promise<Verdict>) => async () =>
+    (check: (manifest: NonNullable<typeof found>) => Promise<StepVerdict>) => async () =>
       found === undefined ? skipped('without a manifest') : check(found)
   return [
     {
@@ -151,7 +151,10 @@ function registryStages(
   ]
 }
 
-function warningsOf({ name, config, tls }: Prepared, modes: readonly ModeResult[]): string[] {
+function warningsOf(
+  { name, config, tls }: PreparedUpstream,
+  modes: readonly ModeResult[],
+): string[] {
   const secure = modeOf(tls.hasClientCertificate, true)
   const isNeedless =
     !config.tls.verify && modes.some(({ mode, outcome }) => mode === secure && outcome === 'works')

@@ -1,6 +1,6 @@
 // An image that an upstream has, for a diagnosis that was given none.
 import type { Upstream } from '../exchange.ts'
-import { parseImage, type Image } from './image.ts'
+import { parseUpstreamImage, type Image } from './image.ts'
 import { inquireWithAccess } from './access-check.ts'
 import { retrieve } from './retrieval.ts'
 
@@ -35,7 +35,7 @@ async function tagIn(upstream: Upstream, repository: string): Promise<Image | un
 /** Undefined where an upstream names what must not become a part of a URL. */
 function imageOf(text: string): Image | undefined {
   try {
-    return parseImage(text)
+    return parseUpstreamImage(text)
   } catch {
     return undefined
   }

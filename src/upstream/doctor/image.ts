@@ -12,7 +12,7 @@ export interface Image {
  * `library/alpine`, `library/alpine:3.20` or `library/alpine@sha256:…`; without either it means
  * `latest`. Throws GatewayError where a name breaks the grammar of the distribution specification.
  */
-export function parseImage(text: string): Image {
+export function parseUpstreamImage(text: string): Image {
   const [, repository = '', tag = 'latest', digest] =
     /^([^:@]*)(?::([^:@]*))?(?:@(.*))?$/s.exec(text) ?? []
   const reference = digest ?? tag

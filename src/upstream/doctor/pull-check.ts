@@ -8,7 +8,7 @@ import type { OriginResponse } from '../../oci/origin.ts'
 import type { Upstream } from '../exchange.ts'
 import type { Image } from './image.ts'
 import { retrieve } from './retrieval.ts'
-import { passed, type Verdict } from './step.ts'
+import { passed, type StepVerdict } from './step.ts'
 
 const largestList = 1024 * 1024
 
@@ -17,7 +17,7 @@ export async function checkHead(
   upstream: Upstream,
   { repository, reference }: Image,
   digest: Digest,
-): Promise<Verdict> {
+): Promise<StepVerdict> {
   const resource = `manifests/${reference}`
   const request = { method: 'HEAD', repository, resource, accept: manifestAccept } as const
   const answer = await retrieve(upstream, request, 1)
@@ -37,7 +37,7 @@ export async function checkHead(
 }
 
 /** The first page of the tags, and that its Link leads to another one. */
-export async function checkTags(upstream: Upstream, repository: string): Promise<Verdict> {
+export async function checkTags(upstream: Upstream, repository: string): Promise<StepVerdict> {
   const first = await tagsAt(upstream, repository, 'tags/list?n=1')
   if (typeof first === 'string') return doubtful(`tags/list ${first}`)
   const query = nextOf(first)
@@ -52,7 +52,7 @@ export async function checkReferrers(
   upstream: Upstream,
   repository: string,
   digest: Digest,
-): Promise<Verdict> {
+): Promise<StepVerdict> {
   const request = { method: 'GET', repository, resource: `referrers/${digest}` } as const
   const answer = await retrieve(upstream, request, largestList)
   const instead = 'the fallback tag is asked for instead'
@@ -105,6 +105,6 @@ function listIn(body: Buffer, key: string): unknown[] | undefined {
   }
 }
 
-function doubtful(detail: string): Verdict {
+function doubtful(detail: string): StepVerdict {
   return { outcome: 'warning', detail }
 }

@@ -15,7 +15,7 @@ export type StepName =
   | 'referrers'
 
 /** How a step went. `ms` is left to whoever measures the step as a whole. */
-export interface Verdict {
+export interface StepVerdict {
   /** `warning`: it works, and not as it should. */
   outcome: 'ok' | 'warning' | 'failed' | 'skipped'
   /** What was found, or what went wrong underneath. */
@@ -28,14 +28,14 @@ export interface Verdict {
   ms?: number
 }
 
-export interface Step extends Verdict {
+export interface Step extends StepVerdict {
   step: StepName
 }
 
 export interface Stage {
   step: StepName
   /** Never rejects. */
-  run: () => Promise<Verdict>
+  run: () => Promise<StepVerdict>
 }
 
 /** Runs one stage after the other; what comes after a failed one is skipped. */
@@ -57,15 +57,18 @@ export async function walk(stages: readonly Stage[]): Promise<Step[]> {
   return steps
 }
 
-export function passed(detail: string, ms?: number): Verdict {
+export function passed(detail: string, ms?: number): StepVerdict {
   return { outcome: 'ok', detail, ...(ms === undefined ? {} : { ms }) }
 }
 
-export function skipped(detail: string): Verdict {
+export function skipped(detail: string): StepVerdict {
   return { outcome: 'skipped', detail }
 }
 
-export function failed({ reason, error }: Pick<Failure, 'reason' | 'error'>, ms?: number): Verdict {
+export function failed(
+  { reason, error }: Pick<Failure, 'reason' | 'error'>,
+  ms?: number,
+): StepVerdict {
   return {
     outcome: 'failed',
     detail: detailOf(error.cause),

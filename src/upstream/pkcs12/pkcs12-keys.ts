@@ -49,19 +49,19 @@ export async function isMacRight(mac: Asn1, content: Buffer, passphrase: string)
   const [info, salt, rounds] = children(mac)
   const [algorithm, digest] = children(info)
   const [oid, parameters] = children(algorithm)
-  if (oidOf(oid) === pbmac1) {
+  if (oidText(oid) === pbmac1) {
     const [derivation, scheme] = children(parameters)
     const [, derived] = children(derivation)
-    const name = known(hmacs, oidOf(children(scheme)[0]))
+    const name = known(hmacs, oidText(children(scheme)[0]))
     const key = await deriveByPbkdf2(derived, passphrase, undefined)
     return createHmac(name, key).update(content).digest().equals(bytesOf(digest))
   }
-  const { name, size } = known(hashes, oidOf(oid))
+  const { name, size } = known(hashes, oidText(oid))
   const key = await derivePkcs12({
     passphrase,
     salt: bytesOf(salt),
     iterations: rounds === undefined ? 1 : numberOf(rounds),
-    hash: oidOf(oid),
+    hash: oidText(oid),
     purpose: purposes.mac,
     size,
   })
@@ -75,7 +75,7 @@ export async function decrypt(
   passphrase: string,
 ): Promise<Buffer> {
   const [oid, parameters] = children(algorithm)
-  const name = oidOf(oid)
+  const name = oidText(oid)
   if (name === pbes2) return decryptPbes2(parameters, locked, passphrase)
   if (name !== tripleDes && name !== rc2) throw new Error(`the cipher ${name} is not supported`)
   const [salt, rounds] = children(parameters)
@@ -94,9 +94,9 @@ export async function decrypt(
 async function decryptPbes2(parameters: Asn1 | undefined, locked: Buffer, passphrase: string) {
   const [derivation, scheme] = children(parameters)
   const [derivationOid, derived] = children(derivation)
-  if (oidOf(derivationOid) !== pbkdf2Oid) throw new Error('the key derivation is not supported')
+  if (oidText(derivationOid) !== pbkdf2Oid) throw new Error('the key derivation is not supported')
   const [cipherOid, iv] = children(scheme)
-  const { name, size } = known(ciphers, oidOf(cipherOid))
+  const { name, size } = known(ciphers, oidText(cipherOid))
   return unlock(name, await deriveByPbkdf2(derived, passphrase, size), bytesOf(iv), locked)
 }
 
@@ -109,7 +109,7 @@ async function deriveByPbkdf2(
   const [salt, rounds, ...rest] = children(parameters)
   const length = rest.find(({ type }) => type === forge.asn1.Type.INTEGER)
   const prf = rest.find(({ type }) => type === forge.asn1.Type.SEQUENCE)
-  const name = prf === undefined ? 'sha1' : known(hmacs, oidOf(children(prf)[0]))
+  const name = prf === undefined ? 'sha1' : known(hmacs, oidText(children(prf)[0]))
   const size = wanted ?? (length === undefined ? 32 : numberOf(length))
   return derive(passphrase, bytesOf(salt), bounded(numberOf(rounds)), size, name)
 }
@@ -190,7 +190,7 @@ export function bytesOf(node: Asn1 | undefined): Buffer {
   return Buffer.from(node.value, 'latin1')
 }
 
-export function oidOf(node: Asn1 | undefined): string {
+export function oidText(node: Asn1 | undefined): string {
   return forge.asn1.derToOid(bytesOf(node).toString('latin1'))
 }
 

@@ -3,7 +3,7 @@
 import { createPrivateKey, X509Certificate, type KeyObject } from 'node:crypto'
 import forge from 'node-forge'
 import { pemOfAll } from '../../rules/pem-files.ts'
-import { bytesOf, children, decrypt, isMacRight, oidOf } from './pkcs12-keys.ts'
+import { bytesOf, children, decrypt, isMacRight, oidText } from './pkcs12-keys.ts'
 
 type Asn1 = forge.asn1.Asn1
 
@@ -75,8 +75,8 @@ function partsOf(bytes: Buffer): { safe: Buffer; mac: Asn1 | undefined } {
 async function openSafe(info: Asn1, passphrase: string): Promise<Buffer> {
   const [type, content] = children(info)
   const [inner] = children(content)
-  if (oidOf(type) === oids.data) return bytesOf(inner)
-  if (oidOf(type) !== oids.encryptedData) throw new Error('it is locked by a public key')
+  if (oidText(type) === oids.data) return bytesOf(inner)
+  if (oidText(type) !== oids.encryptedData) throw new Error('it is locked by a public key')
   const [, encrypted] = children(inner)
   const [, algorithm, locked] = children(encrypted)
   return decrypt(algorithm, bytesOf(locked), passphrase)
@@ -87,7 +87,7 @@ async function readSafe(safe: Buffer, passphrase: string, contents: Contents): P
   for (const bag of children(parse(safe))) {
     const [type, value] = children(bag)
     const [content] = children(value)
-    switch (oidOf(type)) {
+    switch (oidText(type)) {
       case oids.keyBag:
         contents.keys.push(keyOf(derOf(content)))
         break

@@ -1,24 +1,28 @@
 // What each kind of answer means for a download that begins, or that has begun.
 import t from 'tap'
-import { judge, type Progress, type Verdict } from '../../../src/cache/fill/resumption.ts'
+import {
+  judgeResponse,
+  type FillProgress,
+  type ResponseVerdict,
+} from '../../../src/cache/fill/resumption.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 
 type Headers = Record<string, string>
 
 const digest = digestOf('a blob')
 const nothing = digestOf('', 'sha512')
-const cold: Progress = { digest, from: undefined, received: 0, size: undefined }
+const cold: FillProgress = { digest, from: undefined, received: 0, size: undefined }
 /** 300 of 900 bytes are there, and the rest was asked for; or all of it was. */
-const resumed: Progress = { digest, from: 300, received: 300, size: 900 }
-const again: Progress = { ...resumed, from: undefined }
-const ofUnknown: Progress = { ...resumed, size: undefined }
+const resumed: FillProgress = { digest, from: 300, received: 300, size: 900 }
+const again: FillProgress = { ...resumed, from: undefined }
+const ofUnknown: FillProgress = { ...resumed, size: undefined }
 
 const length = (bytes: number): Headers => ({ 'content-length': String(bytes) })
 const range = (text: string): Headers => ({ 'content-range': text })
 const tebibyte = 2 ** 40
 
 /** Of `body`: the size, and `over` where it begins at the beginning once more. */
-const cases: [what: string, status: number, headers: Headers, Progress, expected: string][] = [
+const cases: [what: string, status: number, headers: Headers, FillProgress, expected: string][] = [
   ['the blob', 200, length(900), cold, 'body 900'],
   ['the blob without a length', 200, {}, cold, 'body ?'],
   ['a length that is none', 200, { 'content-length': '9e2' }, cold, 'body ?'],
@@ -64,10 +68,14 @@ const cases: [what: string, status: number, headers: Headers, Progress, expected
 
 for (const [what, status, headers, progress, expected] of cases) {
   const { from, received } = progress
-  t.equal(textOf(judge({ status, headers }, progress)), expected, `${what} (${from}, ${received})`)
+  t.equal(
+    textOf(judgeResponse({ status, headers }, progress)),
+    expected,
+    `${what} (${from}, ${received})`,
+  )
 }
 
-function textOf(verdict: Verdict): string {
+function textOf(verdict: ResponseVerdict): string {
   if (verdict.kind === 'wrong') return verdict.kind
   if (verdict.kind !== 'body') {
     return `${verdict.kind} ${verdict.error.reason ?? verdict.error.code}`

@@ -1,6 +1,6 @@
 // The upstream side of every end-to-end test: nginx with two-way TLS, docker-registry and an image.
 import type { Test } from 'tap'
-import { buildSampleImage, type Content } from '../../../src/demo/sample-image.ts'
+import { buildSampleImage, type SampleContent } from '../../../src/demo/sample-image.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { makeCertificates, type Certificates } from './certificates.ts'
 import { makeFolder, subfolder } from './folder.ts'
@@ -13,7 +13,7 @@ export interface Lab {
   registry: DockerRegistry
   nginx: Nginx
   /** What the repository `sample/app` holds. */
-  image: Content
+  image: SampleContent
   /** The digest of its index, tagged `1.0` and `latest`. */
   index: Digest
   /** The digest of its large layer, and the bytes. */

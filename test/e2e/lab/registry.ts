@@ -2,7 +2,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import type { Content } from '../../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
 import { subfolder } from './folder.ts'
@@ -12,7 +12,7 @@ export interface DockerRegistry {
   /** `host:port`; plain HTTP. */
   address: string
   /** Pushes everything in `content` to the repository `name`. */
-  push: (name: string, content: Content) => Promise<void>
+  push: (name: string, content: SampleContent) => Promise<void>
 }
 
 /** Starts docker-registry with its content below `folder`, at `at` or at any free port. */
@@ -46,7 +46,7 @@ export async function startDockerRegistry(
 }
 
 /** Pushes everything in `content` to the repository at `base`, such as `http://host/v2/name`. */
-export async function pushContent(base: string, content: Content): Promise<void> {
+export async function pushContent(base: string, content: SampleContent): Promise<void> {
   for (const [digest, bytes] of content.blobs) await pushBlob(base, digest, bytes)
   // Context come before what refers to them, as they do in the map.
   for (const [digest, { mediaType, bytes }] of content.manifests) {
@@ -71,7 +71,7 @@ async function pushManifest(base: string, reference: string, type: string, bytes
 }
 
 /** The tags of distribution-spec's "referrers tag schema": this registry has no referrers API. */
-async function pushReferrers(base: string, { manifests }: Content): Promise<void> {
+async function pushReferrers(base: string, { manifests }: SampleContent): Promise<void> {
   for (const [digest, { mediaType, bytes }] of manifests) {
     const { subject, artifactType } = JSON.parse(bytes.toString()) as {
       subject?: { digest: string }

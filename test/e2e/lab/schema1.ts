@@ -3,10 +3,10 @@ import { createHash, generateKeyPairSync, sign, type KeyObject } from 'node:cryp
 import { gzipSync } from 'node:zlib'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { schema1Types } from '../../../src/oci/media-type.ts'
-import type { Content } from '../../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../../src/demo/sample-image.ts'
 
 /** An image of one empty layer, its manifest signed, tagged `v1`. */
-export function buildSchema1Image(name: string): Content {
+export function buildSchema1Image(name: string): SampleContent {
   const layer = gzipSync(Buffer.alloc(1024))
   const blobSum = digestOf(layer)
   const id = createHash('sha256').update('one layer').digest('hex')

@@ -2,7 +2,7 @@
 import { Agent, request, type AgentOptions } from 'node:https'
 import { buffer } from 'node:stream/consumers'
 import type { TLSSocket } from 'node:tls'
-import type { Content } from '../../../src/demo/sample-image.ts'
+import type { SampleContent } from '../../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 
 export interface SteadyPuller {
@@ -25,7 +25,7 @@ export interface SteadyOptions {
   tls: Pick<AgentOptions, 'ca' | 'cert' | 'key'>
   /** Path of the repository, such as `/v2/registry.local/app`. */
   path: string
-  image: Content
+  image: SampleContent
   /** Images after which it connects anew. */
   renewEvery: number
 }

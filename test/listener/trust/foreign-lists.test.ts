@@ -11,7 +11,7 @@ import { callerOf } from '../../../src/identity/certificate.ts'
 import { parseCrls } from '../../../src/listener/trust/crl-parser.ts'
 import { nameKey } from '../../../src/listener/trust/issuer-name.ts'
 import { securedBy } from '../../../src/listener/server.ts'
-import { readCredentials } from '../../../src/listener/tls-files.ts'
+import { readTlsFiles } from '../../../src/listener/tls-files.ts'
 import type { TestCertificate } from '../../helpers/certificates.ts'
 import { exchange, makeSite, startListener, type Site } from '../../helpers/listener.ts'
 import { der, rawCrl, type RawCrl } from '../../helpers/raw-crl.ts'
@@ -50,7 +50,7 @@ function withLists(site: Site, ...lists: readonly Buffer[]): ListenerTlsConfig {
 
 function problemOf(tls: ListenerTlsConfig): string {
   try {
-    readCredentials(tls, 'listen.tls')
+    readTlsFiles(tls, 'listen.tls')
     return ''
   } catch (error) {
     if (error instanceof UsageError) return error.message
@@ -122,7 +122,7 @@ t.test('lists in parts are in force together', async (t) => {
   ]) {
     t.equal(await (await asker(t, withLists(site, ...lists), site))(site.client), 'revoked')
   }
-  const { warnings } = readCredentials(withLists(site, part([onlyAuthorities])), 'listen.tls')
+  const { warnings } = readTlsFiles(withLists(site, part([onlyAuthorities])), 'listen.tls')
   t.match(warnings, [/^listen\.tls\.crl: no revocation list is for the clients of CN=Test CA/])
 })
 

@@ -5,7 +5,7 @@ import t, { type Test } from 'tap'
 import type { ListenerTlsConfig } from '../../../src/config/schema.ts'
 import { UsageError } from '../../../src/errors.ts'
 import { callerOf } from '../../../src/identity/certificate.ts'
-import { readCredentials } from '../../../src/listener/tls-files.ts'
+import { readTlsFiles } from '../../../src/listener/tls-files.ts'
 import { securedBy } from '../../../src/listener/server.ts'
 import { makeCertificate, type TestCertificate } from '../../helpers/certificates.ts'
 import { makeCrl, type TestCrlOptions } from '../../helpers/crl.ts'
@@ -168,7 +168,7 @@ t.test('lists that cannot be trusted are refused when they are read', async (t) 
   const other = await makeCertificate({ subject: 'CN=Other', ca: true })
   const problemOf = async (...lists: TestCrlOptions[]) => {
     try {
-      readCredentials(await withLists(site, ...lists), 'listen.tls')
+      readTlsFiles(await withLists(site, ...lists), 'listen.tls')
     } catch (error) {
       if (error instanceof UsageError) return error.message
     }

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { callerOf } from '../../../src/identity/certificate.ts'
-import { readCredentials } from '../../../src/listener/tls-files.ts'
+import { readTlsFiles } from '../../../src/listener/tls-files.ts'
 import { makeCertificate, makeRsaKeys, type TestCertificate } from '../../helpers/certificates.ts'
 import { exchange, makeSite, startListener, type Site } from '../../helpers/listener.ts'
 
@@ -67,7 +67,7 @@ for (const clientAuth of ['required', 'optional'] as const) {
     const file = join(site.folder, 'old-ca.crt')
     writeFileSync(file, weakCa.certificatePem)
     const tls = { ...site.tls, clientCa: [...site.tls.clientCa, file] }
-    t.match(readCredentials(tls, 'listen.tls').warnings, [
+    t.match(readTlsFiles(tls, 'listen.tls').warnings, [
       /^listen\.tls\.clientCa: the key of CN=Old CA in .*old-ca\.crt is too weak/,
     ])
     const listener = await startListener(t, { tls }, (req, res) => {
