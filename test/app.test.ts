@@ -12,7 +12,7 @@ import { startTestGateway, type TestGateway } from './helpers/gateway.ts'
 import { testPki } from './helpers/tls.ts'
 import * as faults from './helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1_000_000 })
+const image = await buildSampleImage({ layerBytes: 1_000_000 })
 const [large] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [Digest, Buffer]
 const pki = await testPki()
 const path = '/v2/app/manifests/1.0'

@@ -1,10 +1,11 @@
 // A small multi-platform image with real OCI bytes, the same every time: what the demo pulls.
 import { createCipheriv, createHash } from 'node:crypto'
+import { buffer } from 'node:stream/consumers'
 import { gzipSync } from 'node:zlib'
+import { pack } from 'tar-stream'
 import { digestOf, type Digest } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import { programPrinting, type Architecture } from './program.ts'
-import { tarOf, type TarEntry } from './tar.ts'
 
 /** What one repository of a registry holds. */
 export interface SampleContent {
@@ -35,16 +36,19 @@ const created = '1970-01-01T00:00:00Z'
  * @param options.layerBytes size of the large layer's content, 8 MiB unless told otherwise
  * @param options.seed another seed gives other digests
  */
-export function buildSampleImage(
+export async function buildSampleImage(
   options: { layerBytes?: number; seed?: string } = {},
-): SampleContent {
+): Promise<SampleContent> {
   const { layerBytes = 8 * 2 ** 20, seed = 'portcullis' } = options
   const content: SampleContent = { blobs: new Map(), manifests: new Map(), tags: new Map() }
-  const large = addLayer(content, [{ path: 'data/random', bytes: randomBytes(layerBytes, seed) }])
-  const images = (['amd64', 'arm64'] as const).map((architecture) => ({
-    ...addImage(content, architecture, large, seed),
-    platform: { architecture, os: 'linux' },
-  }))
+  const large = await addLayer(content, [
+    { path: 'data/random', bytes: randomBytes(layerBytes, seed) },
+  ])
+  const images = []
+  for (const architecture of ['amd64', 'arm64'] as const) {
+    const image = await addImage(content, architecture, large, seed)
+    images.push({ ...image, platform: { architecture, os: 'linux' } })
+  }
   const index = addManifest(content, {
     schemaVersion: 2,
     mediaType: mediaTypes.ociIndex,
@@ -56,18 +60,31 @@ export function buildSampleImage(
   return content
 }
 
+interface TarEntry {
+  /** Relative path. */
+  path: string
+  bytes: Buffer
+  /** Permission bits; 0o644 when absent. */
+  mode?: number
+}
+
 interface Layer {
   descriptor: Descriptor
   /** Digest of the uncompressed tar. */
   diffId: Digest
 }
 
-function addImage(content: SampleContent, architecture: Architecture, large: Layer, seed: string) {
+async function addImage(
+  content: SampleContent,
+  architecture: Architecture,
+  large: Layer,
+  seed: string,
+) {
   const program = programPrinting(`${printedLine}\n`, architecture)
   const release = `NAME=Sample\nVERSION_ID=1.0\nARCHITECTURE=${architecture}\nSEED=${seed}\n`
   const layers = [
-    addLayer(content, [{ path: 'main', bytes: program, mode: 0o755 }]),
-    addLayer(content, [{ path: 'etc/os-release', bytes: Buffer.from(release) }]),
+    await addLayer(content, [{ path: 'main', bytes: program, mode: 0o755 }]),
+    await addLayer(content, [{ path: 'etc/os-release', bytes: Buffer.from(release) }]),
     large,
   ]
   const config = addBlob(
@@ -111,12 +128,23 @@ function addSbom(content: SampleContent, subject: Descriptor): Descriptor {
   })
 }
 
-function addLayer(content: SampleContent, entries: readonly TarEntry[]): Layer {
-  const tar = tarOf(entries)
+async function addLayer(content: SampleContent, entries: readonly TarEntry[]): Promise<Layer> {
+  const tar = await tarOf(entries)
   return {
     descriptor: addBlob(content, layerType, gzipSync(tar, { level: 1 })),
     diffId: digestOf(tar),
   }
+}
+
+/** An archive of regular files owned by root and dated 1970: the same bytes for the same entries. */
+function tarOf(entries: readonly TarEntry[]): Promise<Buffer> {
+  const tar = pack()
+  const owner = { uid: 0, gid: 0, uname: 'root', gname: 'root' }
+  for (const { path, bytes, mode = 0o644 } of entries) {
+    tar.entry({ name: path, mode, mtime: new Date(0), ...owner }, bytes)
+  }
+  tar.finalize()
+  return buffer(tar)
 }
 
 function addBlob(content: SampleContent, mediaType: string, bytes: Buffer): Descriptor {

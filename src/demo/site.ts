@@ -41,7 +41,7 @@ export async function createSite(folder: string): Promise<Site> {
   writePair(certs, 'edge-1', node)
   writePair(certs, 'gateway', gatewayClient)
   const upstream = await startRegistry({
-    repositories: { [demoRepository]: buildSampleImage() },
+    repositories: { [demoRepository]: await buildSampleImage() },
     tls: {
       cert: registry.certificatePem,
       key: registry.keyPem,

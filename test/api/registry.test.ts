@@ -9,7 +9,7 @@ import { testPki } from '../helpers/tls.ts'
 import { createIssuer } from '../helpers/tokens.ts'
 import { stallBeforeHeaders, startUpstream, status } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 200_000 })
+const image = await buildSampleImage({ layerBytes: 200_000 })
 const index = image.tags.get('1.0') ?? ''
 const [layer = ''] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] ?? []
 const unknownDigest = `sha256:${'0'.repeat(64)}`

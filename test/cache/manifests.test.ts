@@ -81,7 +81,7 @@ t.test('a tag whose upstream names another digest than its bytes have', async (t
 })
 
 t.test('one whose upstream names none, and a sha512 one', async (t) => {
-  const image = buildSampleImage({ layerBytes: 1000 })
+  const image = await buildSampleImage({ layerBytes: 1000 })
   const latest = image.tags.get('latest')
   const { bytes = Buffer.alloc(0) } = image.manifests.get(latest as Digest) ?? {}
   const sha512 = digestOf(bytes, 'sha512')

@@ -37,7 +37,7 @@ interface Part {
 
 type Command = fc.AsyncCommand<Model, Real>
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 for (const size of [1, 70_000, 300_000, 1_200_000]) {
   addBlob(image, Buffer.alloc(size, `blob of ${size}`))
 }

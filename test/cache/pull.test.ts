@@ -121,7 +121,7 @@ t.test('what no upstream may be asked for', async (t) => {
 })
 
 t.test('one repository does not get what only another one has', async (t) => {
-  const image = buildSampleImage({ layerBytes: 2_000_000 })
+  const image = await buildSampleImage({ layerBytes: 2_000_000 })
   const empty = { blobs: new Map(), manifests: new Map(), tags: new Map() }
   const { cache, upstream, site } = await startSite(t, {
     image,

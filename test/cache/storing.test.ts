@@ -29,7 +29,7 @@ const blobGet = /^GET .*blobs/
 const layerBytes = 8_000_000
 
 t.test('the disk takes no more in the middle of a blob', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const { cache, upstream, dir, lines, counts } = await startSite(t, { image })
   const [digest, bytes] = largest(image)
   const heal = limitFiles(1_000_000)
@@ -53,7 +53,7 @@ t.test('the disk takes no more in the middle of a blob', optionsFor('storing'), 
 })
 
 t.test('a Range far ahead, of what cannot be stored', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const { cache, counts, upstream } = await startSite(t, { image })
   const [digest, bytes] = largest(image)
   const heal = limitFiles(1_000_000)
@@ -65,7 +65,7 @@ t.test('a Range far ahead, of what cannot be stored', optionsFor('storing'), asy
 })
 
 t.test('who comes late, where nothing can be stored', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const valve = valveAfter(4_000_000)
   const { cache, counts, upstream } = await startSite(t, {
     image,
@@ -86,7 +86,7 @@ t.test('who comes late, where nothing can be stored', optionsFor('storing'), asy
 })
 
 t.test('who stays behind, where nothing can be stored', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const { cache, counts, upstream } = await startSite(t, { image })
   const [digest, bytes] = largest(image)
   const heal = limitFiles(1_000_000)
@@ -104,7 +104,7 @@ t.test('who stays behind, where nothing can be stored', optionsFor('storing'), a
 })
 
 t.test('nobody reads any more what cannot be stored', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const { cache, counts, dir } = await startSite(t, { image })
   const [digest] = largest(image)
   const heal = limitFiles(1_000_000)
@@ -117,7 +117,7 @@ t.test('nobody reads any more what cannot be stored', optionsFor('storing'), asy
 })
 
 t.test('the disk fails when nobody reads any more', optionsFor('storing'), async (t) => {
-  const image = buildSampleImage({ layerBytes })
+  const image = await buildSampleImage({ layerBytes })
   const valve = valveAfter(500_000)
   const { cache, counts, dir } = await startSite(t, {
     image,
@@ -286,7 +286,7 @@ function isOpen(fd: number): boolean {
 
 /** A download into a file of the test's own. */
 async function fillWith(t: Test, draft: () => BlobDraft) {
-  const image = buildSampleImage({ layerBytes: 2_000_000 })
+  const image = await buildSampleImage({ layerBytes: 2_000_000 })
   const upstream = await startUpstream(t, { repositories: { app: image } })
   const failures: unknown[] = []
   let stored = 0

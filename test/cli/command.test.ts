@@ -88,7 +88,10 @@ cache: { dir: cache }
 upstreams: { docker.io: { tls: { verify: false } } }
 `,
   )
-  writeFileSync(join(folder, 'app.tar'), await tarWith(craneFiles(sample(), ['docker.io/app:1'])))
+  writeFileSync(
+    join(folder, 'app.tar'),
+    await tarWith(craneFiles(await sample(), ['docker.io/app:1'])),
+  )
   const config = ['--config', 'gateway.yaml']
   const gone = async (...args: string[]) => unread(t, args, folder, 'stdout')
   const quiet = { code: 0, output: '' }
@@ -102,10 +105,10 @@ upstreams: { docker.io: { tls: { verify: false } } }
 
 t.test('what an archive calls its content does not steer the terminal', async (t) => {
   const evil = 'docker.io/app\u001b]0;owned\u0007\u009b2J\u202e\nforged line:1'
-  const { content, index } = sample()
+  const { content, index } = await sample()
   const folder = t.testdir({
     'gateway.yaml': 'listen: { insecureHttp: true }\ncache: { dir: cache }\n',
-    'named.tar': await tarWith(craneFiles(sample(), [evil])),
+    'named.tar': await tarWith(craneFiles(await sample(), [evil])),
     'entry.tar': await tarWith({ [`a\u001b[2J/../b`]: 'x' }),
     'layout.tar': await tarWith(
       layoutFiles(content, [{ digest: index, annotations: refName(evil) }]),

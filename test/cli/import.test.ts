@@ -14,7 +14,7 @@ cache: { dir: cache }
 upstreams: { docker.io: {}, registry.local: {} }
 defaultUpstream: docker.io
 `,
-    'good.tar': await tarWith(craneFiles(sample(), ['app:1'])),
+    'good.tar': await tarWith(craneFiles(await sample(), ['app:1'])),
     'bad.tar': await tarWith({ 'manifest.json': Buffer.from('[') }),
   })
   const run = (...args: string[]) =>

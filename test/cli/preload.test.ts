@@ -8,7 +8,7 @@ import { startTestGateway } from '../helpers/gateway.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
-const image = sample('preload')
+const image = await sample('preload')
 
 async function setUp(t: Test) {
   const upstream = await startUpstream(t, { repositories: { app: image.content } })

@@ -7,7 +7,7 @@ import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 
-const image = buildSampleImage({ layerBytes: 300_000 })
+const image = await buildSampleImage({ layerBytes: 300_000 })
 const index = image.tags.get('latest') as Digest
 const [large, largeBytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,

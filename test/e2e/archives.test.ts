@@ -137,7 +137,7 @@ async function eventually<T extends { code: number }>(attempt: () => Promise<T>)
 t.test('every tool’s archives, in and out', options, async (t) => {
   const folder = makeFolder(t)
   const registry = await startDockerRegistry(t, folder)
-  const image = buildSampleImage({ layerBytes: 500_000 })
+  const image = await buildSampleImage({ layerBytes: 500_000 })
   await registry.push('sample/app', image)
   const index = image.tags.get('1.0') as Digest
   const source = `docker://${registry.address}/sample/app:1.0`

@@ -25,7 +25,7 @@ import { startPuller, type SteadyPuller } from './lab/steady-puller.ts'
 t.setTimeout(9 * 60_000)
 
 const clients = Array.from({ length: 8 }, (_, index) => `edge-${index + 1}`)
-const image = buildSampleImage({ layerBytes: 100_000 })
+const image = await buildSampleImage({ layerBytes: 100_000 })
 
 const kinds: Record<'openssl' | 'easy-rsa' | 'step-ca', MakeAuthority> = {
   openssl: makeOpensslAuthority,

@@ -9,7 +9,7 @@ import { testPki } from '../helpers/tls.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { optionsFor } from '../requirements.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const digest = image.tags.get('1.0') ?? ''
 
 async function start(t: Test, auth: string, clientAuth: string) {

@@ -14,7 +14,7 @@ import { makePodman } from './lab/podman.ts'
 import { succeed } from './lab/program.ts'
 
 const scripts = join(import.meta.dirname, '../../scripts')
-const image = buildSampleImage()
+const image = await buildSampleImage()
 
 interface Node {
   /** Where the node's files are unpacked. */

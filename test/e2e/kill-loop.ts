@@ -35,7 +35,7 @@ const repository = '/v2/app'
 
 /** After `rounds` kills, one more gateway has to serve everything, the last time without upstream. */
 export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promise<KillOutcome> {
-  const image = buildSampleImage({ layerBytes: 3_000_000 })
+  const image = await buildSampleImage({ layerBytes: 3_000_000 })
   for (let seed = 1; seed < layers; seed += 1) {
     const bytes = createHash('shake256', { outputLength: 3_000_000 }).update(`${seed}`).digest()
     image.blobs.set(digestOf(bytes), bytes)

@@ -17,7 +17,7 @@ import { startPuller, type SteadyPuller } from './lab/steady-puller.ts'
 const main = join(import.meta.dirname, '../../src/main.ts')
 const clients = Array.from({ length: 8 }, (_, index) => `edge-${index + 1}`)
 const swaps = 20
-const image = buildSampleImage({ layerBytes: 100_000 })
+const image = await buildSampleImage({ layerBytes: 100_000 })
 
 t.test('swaps and a revocation under load', optionsFor('revocation'), async (t) => {
   const { dir, at, gateway, pairs } = await startSite(t)

@@ -47,7 +47,7 @@ if (import.meta.main) {
 export async function silentConnections(count: number): Promise<SilentOutcome> {
   spawnSync('prlimit', [`--pid=${process.pid}`, `--nofile=${count + 4000}:${count + 4000}`])
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-silent-'))
-  const image = buildSampleImage()
+  const image = await buildSampleImage()
   const registry = await startRegistry({ repositories: { app: image } })
   const { child, port } = await startGateway(folder, registry.url)
   const silent: Socket[] = []

@@ -16,7 +16,7 @@ import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
 import { startUpstream, type Fault, type Upstream } from '../helpers/upstream.ts'
 
-export const image: SampleContent = buildSampleImage({ layerBytes: 2_000_000 })
+export const image: SampleContent = await buildSampleImage({ layerBytes: 2_000_000 })
 const [layerDigest, layerBytes] = largest(image)
 export const layer = { digest: layerDigest, bytes: layerBytes }
 export const manifestPath = '/v2/app/manifests/latest'

@@ -21,8 +21,8 @@ interface Manifest {
 }
 
 /** The sample image, the parts of its linux/amd64 image, and the digest of its index. */
-export function sample(seed = 'archives') {
-  const content = buildSampleImage({ layerBytes: 200_000, seed })
+export async function sample(seed = 'archives') {
+  const content = await buildSampleImage({ layerBytes: 200_000, seed })
   const index = content.tags.get('latest') as Digest
   const { manifests } = documentOf(content, index) as { manifests: Descriptor[] }
   const digest = (manifests[0] as Descriptor).digest
@@ -66,7 +66,7 @@ export function refName(name: string): Record<string, string> {
 
 /** What `crane pull` writes: gzipped layers and the config, each named by its digest. */
 export function craneFiles(
-  { content, manifest }: ReturnType<typeof sample>,
+  { content, manifest }: Awaited<ReturnType<typeof sample>>,
   tags: string[],
 ): Files {
   const layers = manifest.layers.map(({ digest }) => ({
@@ -85,7 +85,7 @@ export function craneFiles(
 
 /** What `docker save` wrote before its version 25: bare layers, each in a folder of its own. */
 export function dockerFiles(
-  { content, manifest }: ReturnType<typeof sample>,
+  { content, manifest }: Awaited<ReturnType<typeof sample>>,
   tags: string[],
 ): Files {
   const config = `${hexOf(manifest.config.digest)}.json`

@@ -28,7 +28,11 @@ export interface SiteOptions extends Partial<CacheOptions> {
 
 /** An upstream, and what opens caches in front of it; all closed with the test. */
 export async function startSite(t: Test, options: SiteOptions = {}) {
-  const { image = buildSampleImage({ layerBytes: 2_000_000 }), faults = [], ...others } = options
+  const {
+    image = await buildSampleImage({ layerBytes: 2_000_000 }),
+    faults = [],
+    ...others
+  } = options
   const { repositories = { app: image }, stallTimeout, ...cacheOptions } = others
   const upstream = await startUpstream(t, { repositories, faults })
   const clock = { time: Date.now() }

@@ -13,7 +13,7 @@ import { upstreamConfig, type Overrides } from './ask.ts'
 import { testPki } from './tls.ts'
 import { startUpstream, type Fault, type Upstream } from './upstream.ts'
 
-export const sample = buildSampleImage({ layerBytes: 1000 })
+export const sample = await buildSampleImage({ layerBytes: 1000 })
 
 export interface Diagnosed {
   diagnosis: Diagnosis

@@ -10,7 +10,7 @@ import { makeCertificate } from './certificates.ts'
 import { tokenAuth } from './token-auth.ts'
 import * as faults from './upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 200_000 })
+const image = await buildSampleImage({ layerBytes: 200_000 })
 const [large, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,
   Buffer,

@@ -94,7 +94,7 @@ async function pull(places: Places, mode: Mode, situation: Situation): Promise<s
   const { gateway } = mode
   const upstream = upstreamName(mode, situation)
   const repository = repositoryOf(mode, situation)
-  const image = buildSampleImage({ layerBytes: 65_536, seed: repository })
+  const image = await buildSampleImage({ layerBytes: 65_536, seed: repository })
   await pushContent(`http://${places.registry}/v2/${repository}`, image)
   const before = await readMetrics(places, gateway)
   const warned = before.get(`portcullis_insecure_upstreams{upstream="${upstream}"}`) === 1

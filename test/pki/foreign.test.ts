@@ -32,7 +32,7 @@ async function makeSite(t: Test, algorithm: KeyAlgorithm, intermediate: boolean)
   const client = await issue({ dir }, { ...common, name: 'edge-1', profile: 'client' })
   const caPem = readFileSync(join(dir, 'ca.crt'), 'utf8')
   const registry = await startRegistry({
-    repositories: { 'docker.io/library/sample': buildSampleImage() },
+    repositories: { 'docker.io/library/sample': await buildSampleImage() },
     tls: {
       cert: server.chainPem,
       key: server.keyPem ?? '',

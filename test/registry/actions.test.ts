@@ -6,7 +6,7 @@ import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const digest = image.tags.get('1.0') ?? ''
 const names = ['b/app', 'a/app', 'c/app']
 

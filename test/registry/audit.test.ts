@@ -13,7 +13,7 @@ import { startUpstream, status } from '../helpers/upstream.ts'
 
 const pki = await testPki()
 const idp = await createIssuer()
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const edge = await issueCertificate(pki.ca, { profile: 'client', commonName: 'edge' })
 
 async function start(t: Test, auth: string, more = '', files: Files = {}) {

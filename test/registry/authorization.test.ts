@@ -12,7 +12,7 @@ import { startUpstream } from '../helpers/upstream.ts'
 
 const pki = await testPki()
 const idp = await createIssuer()
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const client = (commonName: string) =>
   issueCertificate(pki.ca, { profile: 'client', commonName, dnsNames: [`${commonName}.example`] })
 const [edgeA, edgeB] = await Promise.all([client('edge-a'), client('edge-b')])

@@ -11,7 +11,7 @@ import { countDescriptors } from '../helpers/limits.ts'
 import * as faults from '../helpers/upstream.ts'
 import { optionsFor } from '../requirements.ts'
 
-const image = buildSampleImage({ layerBytes: 1_500_000 })
+const image = await buildSampleImage({ layerBytes: 1_500_000 })
 const [large, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,
   Buffer,

@@ -24,7 +24,7 @@ const server = {
 }
 const layer = Buffer.alloc(300_000, 'a foreign layer ')
 const digest = digestOf(layer)
-const sample = buildSampleImage({ layerBytes: 100_000 })
+const sample = await buildSampleImage({ layerBytes: 100_000 })
 const [own] = sample.blobs.keys()
 
 const dockerType = 'application/vnd.docker.image.rootfs.foreign.diff.tar.gzip'

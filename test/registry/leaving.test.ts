@@ -13,7 +13,7 @@ import { startTestGateway } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
 import { gate, startUpstream, valveAfter, type Fault } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 12_000_000 })
+const image = await buildSampleImage({ layerBytes: 12_000_000 })
 const manifest = [...image.manifests.keys()][0] ?? ''
 const blobs = [...image.blobs].sort(([, a], [, b]) => a.length - b.length).map(([digest]) => digest)
 const [small = '', large = ''] = [blobs[0], blobs.at(-1)]

@@ -9,7 +9,7 @@ import { startTestGateway, type Files } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
 import * as faults from '../helpers/upstream.ts'
 
-const image = buildSampleImage()
+const image = await buildSampleImage()
 const pki = await testPki()
 const path = '/v2/app/manifests/1.0'
 

@@ -5,7 +5,7 @@ import type { Digest } from '../../src/oci/digest.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1_500_000 })
+const image = await buildSampleImage({ layerBytes: 1_500_000 })
 const bySize = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)
 const small = bySize.find(([, { length }]) => length > 100 && length < 1000)
 const blobs = [bySize[0], small] as [Digest, Buffer][]

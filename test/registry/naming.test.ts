@@ -6,7 +6,7 @@ import { contentHeaders } from '../../src/registry/answer.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 300_000 })
+const image = await buildSampleImage({ layerBytes: 300_000 })
 const digest = image.tags.get('1.0') as Digest
 const [large, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,

@@ -8,7 +8,7 @@ import { testPki } from '../helpers/tls.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
 const pki = await testPki()
-const secret = buildSampleImage({ layerBytes: 300_000 })
+const secret = await buildSampleImage({ layerBytes: 300_000 })
 const owner = await issueCertificate(pki.ca, { profile: 'client', commonName: 'owner' })
 const curious = await issueCertificate(pki.ca, { profile: 'client', commonName: 'curious' })
 

@@ -6,7 +6,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import * as faults from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1_500_000 })
+const image = await buildSampleImage({ layerBytes: 1_500_000 })
 const index = image.tags.get('1.0') ?? ''
 const [large, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,

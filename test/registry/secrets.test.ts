@@ -7,7 +7,7 @@ import { tokenAuth } from '../helpers/token-auth.ts'
 import { createIssuer } from '../helpers/tokens.ts'
 import { startUpstream, type Fault } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const idp = await createIssuer()
 
 /** Whether `output` holds any eight characters in a row of the canary, in the case of no matter which. */

@@ -10,7 +10,7 @@ import { startUpstream } from '../helpers/upstream.ts'
 
 const pki = await testPki()
 const idp = await createIssuer()
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const nodeA = await issueCertificate(pki.ca, { profile: 'client', commonName: 'node-a' })
 const nodeB = await issueCertificate(pki.ca, { profile: 'client', commonName: 'node-b' })
 const path = '/v2/team/app/manifests/1.0'

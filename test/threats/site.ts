@@ -13,7 +13,7 @@ export function threat(name: string, test: (t: Test) => Promise<void>): void {
   void tap.test(name, { timeout: 90_000 }, test)
 }
 
-export const image: SampleContent = buildSampleImage({ layerBytes: 1_000_000 })
+export const image: SampleContent = await buildSampleImage({ layerBytes: 1_000_000 })
 export const pki = await testPki()
 /** The largest blob of `image`. */
 export const layer = largestOf(image)

@@ -18,7 +18,7 @@ cache: { dir: cache, import: [app.tar, nowhere.tar] }
 upstreams: { registry.local: {} }
 defaultUpstream: registry.local
 `,
-    'app.tar': await tarWith(craneFiles(sample(), ['app:1'])),
+    'app.tar': await tarWith(craneFiles(await sample(), ['app:1'])),
   })
   const lines: object[] = []
   const log = pino({}, { write: (line: string) => void lines.push(JSON.parse(line) as object) })
@@ -43,7 +43,7 @@ cache: { dir: cache, import: [app.tar] }
 upstreams: { registry.local: {} }
 defaultUpstream: registry.local
 `,
-    'app.tar': await tarWith(craneFiles(sample(), ['app:1'])),
+    'app.tar': await tarWith(craneFiles(await sample(), ['app:1'])),
   })
   const config = await loadConfig(join(folder, 'gateway.yaml'))
   const started = startImport(config, pino({ level: 'silent' }))

@@ -20,7 +20,7 @@ import {
 } from '../helpers/archives.ts'
 import { inspectCache } from '../helpers/cache-folder.ts'
 
-const image = sample('bad input')
+const image = await sample('bad input')
 const { content, index, manifest } = image
 const large = manifest.layers.at(-1)?.digest as Digest
 const largeHex = hexOf(large)
@@ -281,7 +281,7 @@ async function compressedZeros(size: number): Promise<Buffer> {
 }
 
 t.test('one bad image of an archive does not keep the others out', async (t) => {
-  const other = sample('good')
+  const other = await sample('good')
   const both = [
     ['manifest.json', Buffer.concat([])],
     ...Object.entries(withoutEntry(crane, `${largeHex}.tar.gz`)),

@@ -23,7 +23,7 @@ import {
 } from '../helpers/archives.ts'
 import { inspectCache } from '../helpers/cache-folder.ts'
 
-const image = sample('export')
+const image = await sample('export')
 const { content, index, manifest } = image
 const everyDigest = [...content.blobs.keys(), ...content.manifests.keys()].sort()
 const large = manifest.layers.at(-1)?.digest as Digest
@@ -121,7 +121,7 @@ t.test('docker’s manifest has the platform that was asked for', async (t) => {
 })
 
 t.test('by digest, several at once, and tags that are the same', async (t) => {
-  const other = craneFiles(sample('other'), ['other:1'])
+  const other = craneFiles(await sample('other'), ['other:1'])
   const { folder, file, intoCache, fromCache } = await setUp(t, withSbom, other)
   await fromCache([`app@${index}`, 'other:1'])
   const again = join(folder, 'again')

@@ -21,7 +21,7 @@ import {
 } from '../helpers/archives.ts'
 import { inspectCache } from '../helpers/cache-folder.ts'
 
-const image = sample()
+const image = await sample()
 const { content, index, manifest } = image
 const everyDigest = [...content.blobs.keys(), ...content.manifests.keys()].sort()
 const imageDigests = [manifest.config, ...manifest.layers].map(({ digest }) => digest).sort()
@@ -106,7 +106,7 @@ t.test('a crane tar: layer and config digests are the registry’s own', async (
 t.test('the extracted tree is named by its folders', async (t) => {
   const { put, run, dir } = setUp(t)
   put('images/appzygy/smallgo/v1.0.0', craneFiles(image, ['elsewhere:5000/x:y']))
-  put('images/team/other/2', dockerFiles(sample('another'), []))
+  put('images/team/other/2', dockerFiles(await sample('another'), []))
   put('images/team/empty/1/README', Buffer.from('not an image'))
   const tree = join(t.testdirName, 'images')
   const { imported, failed } = await run(tree)
@@ -258,7 +258,7 @@ t.test('progress: what is read, and one end', async (t) => {
 t.test('two images of one name: the second is refused', async (t) => {
   const { put, run, dir } = setUp(t)
   const one = put('1.tar', await tarWith(craneFiles(image, ['app:1'])))
-  const two = put('2.tar', await tarWith(craneFiles(sample('two'), ['app:1'])))
+  const two = put('2.tar', await tarWith(craneFiles(await sample('two'), ['app:1'])))
   const { imported, failed } = await run([one, two])
   t.match(failed, [{ path: two, message: /would be docker\.io\/library\/app:1/ }])
   t.same(inspectCache(dir).tags, { 'docker.io/library/app:1': imported[0]?.digest })

@@ -61,14 +61,14 @@ async function setUp(t: Test, repositories: Record<string, SampleContent>) {
   return { dir, upstream, preload }
 }
 
-const everything = ({ content }: ReturnType<typeof sample>) =>
+const everything = ({ content }: Awaited<ReturnType<typeof sample>>) =>
   [...content.blobs.keys(), ...content.manifests.keys()].sort()
 
 const sum = (content: SampleContent) =>
   [...content.blobs.values()].reduce((bytes, blob) => bytes + blob.length, 0)
 
 t.test('all platforms and referrers; the second time costs no bytes', async (t) => {
-  const image = sample('preload')
+  const image = await sample('preload')
   const { dir, upstream, preload } = await setUp(t, { app: image.content })
 
   const first = await preload(['app:1.0'])
@@ -108,7 +108,7 @@ t.test('all platforms and referrers; the second time costs no bytes', async (t) 
 })
 
 t.test('chosen platforms, and what such an image lacks', async (t) => {
-  const image = sample('platforms')
+  const image = await sample('platforms')
   const { dir, preload } = await setUp(t, { app: image.content })
   const platforms = parsePlatforms('linux/amd64')
   t.match(await preload(['app:1.0'], { platforms }), { failed: [], preloaded: [{}] })
@@ -133,7 +133,7 @@ t.test('chosen platforms, and what such an image lacks', async (t) => {
 t.test(
   'an attestation comes with the image that it is about, a signature by its tag',
   async (t) => {
-    const image = sample('attested')
+    const image = await sample('attested')
     const { content } = image
     const index = documentOf(content, image.index) as {
       manifests: { digest: Digest; size: number; mediaType: string }[]
@@ -172,7 +172,7 @@ t.test(
 )
 
 t.test('what fails is named with its reason, the rest is preloaded', async (t) => {
-  const [good, bad] = [sample('good'), sample('bad')]
+  const [good, bad] = [await sample('good'), await sample('bad')]
   const { dir, upstream, preload } = await setUp(t, { good: good.content, bad: bad.content })
   const layer = bad.manifest.layers.at(-1)?.digest as Digest
   upstream.fail(on(new RegExp(`^GET .*/blobs/${layer}`), flipByte(1000)))
@@ -199,7 +199,7 @@ t.test('what fails is named with its reason, the rest is preloaded', async (t) =
 })
 
 t.test('images that share layers fetch them once, by tag and by digest', async (t) => {
-  const image = sample('shared')
+  const image = await sample('shared')
   const { upstream, preload } = await setUp(t, { app: image.content, copy: image.content })
   const names = ['app:1.0', 'app:latest', `app@${image.index}`]
   const { preloaded, failed } = await preload(names, { jobs: 3 })
@@ -213,7 +213,7 @@ t.test('images that share layers fetch them once, by tag and by digest', async (
 })
 
 t.test('a registry that lists neither tags nor referrers', async (t) => {
-  const image = sample('no lists')
+  const image = await sample('no lists')
   const { upstream, preload } = await setUp(t, { app: image.content })
   upstream.fail(on(/tags\/list/, status(401)), on(/referrers/, status(404)))
   const { preloaded, failed } = await preload(['app:1.0'])
@@ -270,7 +270,7 @@ function add(content: SampleContent, document: object): { digest: Digest; size: 
 }
 
 t.test('artifacts are taken along, and referrers that cannot be had hide no image', async (t) => {
-  const image = sample('preload')
+  const image = await sample('preload')
   const { upstream, preload } = await setUp(t, { app: image.content })
   const subject = image.content.tags.get('1.0') as Digest
   const payload = Buffer.from('signature')

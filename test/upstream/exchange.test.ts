@@ -9,7 +9,7 @@ import { ask, startUpstreams } from '../helpers/ask.ts'
 import { tokenAuth } from '../helpers/token-auth.ts'
 import * as faults from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 3_000_000 })
+const image = await buildSampleImage({ layerBytes: 3_000_000 })
 const [digest, bytes] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [
   Digest,
   Buffer,

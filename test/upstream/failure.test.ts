@@ -15,7 +15,7 @@ import {
   type Fault,
 } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 200_000 })
+const image = await buildSampleImage({ layerBytes: 200_000 })
 const [digest] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] ?? []
 
 /** What the error of one request says. */

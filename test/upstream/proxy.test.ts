@@ -8,7 +8,7 @@ import { ask, startUpstreams } from '../helpers/ask.ts'
 import { testPki } from '../helpers/tls.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const pki = await testPki()
 
 type OnConnect = (req: IncomingMessage, socket: Socket) => void

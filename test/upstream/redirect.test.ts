@@ -9,7 +9,7 @@ import { testPki } from '../helpers/tls.ts'
 import { tokenAuth } from '../helpers/token-auth.ts'
 import { on, startUpstream, status, type Fault, type Upstream } from '../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 100_000 })
+const image = await buildSampleImage({ layerBytes: 100_000 })
 const pki = await testPki()
 const server = {
   cert: pki.server.certificatePem,

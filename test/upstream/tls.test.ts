@@ -20,7 +20,7 @@ import { startUpstream, status } from '../helpers/upstream.ts'
 import { optionsFor } from '../requirements.ts'
 
 const pki = await testPki()
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 
 type Files = Record<string, string | Buffer>
 

@@ -20,7 +20,7 @@ const blobGet = /^GET .*blobs/
 t.test('no descriptors left', optionsFor('storing'), async (t) => {
   const hold = gate()
   // More than sockets buffer: the upstream's end stays open until the download has begun.
-  const image = buildSampleImage({ layerBytes: 32_000_000 })
+  const image = await buildSampleImage({ layerBytes: 32_000_000 })
   const { cache, dir, upstream, counts } = await startSite(t, { image })
   const before = countDescriptors()
   const [digest, bytes] = largest(image)

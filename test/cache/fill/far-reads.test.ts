@@ -29,7 +29,7 @@ function onPart(fault: Fault): Fault {
 /** A download of the blob that stands still after 600,000 bytes, until the valve is opened. */
 async function startSlow(t: Test, ...faults: Fault[]) {
   const valve = valveAfter(600_000)
-  const image = buildSampleImage({ layerBytes: 1000 })
+  const image = await buildSampleImage({ layerBytes: 1000 })
   const digest = addBlob(image, bytes)
   const site = await startSite(t, {
     image,
@@ -206,7 +206,7 @@ t.test('where the download turns out to be wrong, what was passed on is broken o
 
 t.test('over HTTP: one range, several, and the log says where they came from', async (t) => {
   const valve = valveAfter(600_000)
-  const image = buildSampleImage({ layerBytes: 1000 })
+  const image = await buildSampleImage({ layerBytes: 1000 })
   const digest = addBlob(image, bytes)
   const upstream = await startUpstream(t, {
     repositories: { app: image },

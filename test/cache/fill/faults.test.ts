@@ -16,7 +16,7 @@ import {
 } from '../../helpers/cache.ts'
 import * as faults from '../../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 2_000_000 })
+const image = await buildSampleImage({ layerBytes: 2_000_000 })
 const encoded = gzipSync(largest(image)[1])
 
 const onGet = (...list: faults.Fault[]) => faults.on(/^GET .*blobs/, ...list)

@@ -28,7 +28,9 @@ t.test('50 clients on one cold blob: one GET, and memory that stays flat', async
   const bytes = randomBytes(64 * 2 ** 20)
   const digest = addBlob(image, bytes)
   // What is needed once, whatever is pulled.
-  await hashAll(await cache.blob(app, largest(buildSampleImage({ layerBytes: 2_000_000 }))[0]))
+  await hashAll(
+    await cache.blob(app, largest(await buildSampleImage({ layerBytes: 2_000_000 }))[0]),
+  )
   const before = liveBytes()
   const seen: number[] = []
   const look = (position: number) => {
@@ -165,7 +167,7 @@ t.test('a Range of what has come is served, one far ahead waits for its bytes', 
 })
 
 t.test('the last byte waits until the digest is verified', async (t) => {
-  const image = buildSampleImage({ layerBytes: 2_000_000 })
+  const image = await buildSampleImage({ layerBytes: 2_000_000 })
   const [digest, bytes] = largest(image)
   const valve = valveAfter(bytes.length - 1)
   const { cache } = await startSite(t, {

@@ -119,7 +119,7 @@ t.test('the index and the journal are lost: the files tell what they are', async
 t.test(
   'made anew, what lies there is asked for by HEAD, and hashed before it is sent',
   async (t) => {
-    const image = buildSampleImage({ layerBytes: 2_000_000 })
+    const image = await buildSampleImage({ layerBytes: 2_000_000 })
     const site = await startSite(t, { image, repositories: { app: image, other: image } })
     const { upstream, dir } = site
     await pullAll(site, site.cache)

@@ -38,7 +38,7 @@ export async function startLab(
     clientCa: certificates.ca.upstream,
     client: certificates.gatewayClient,
   })
-  const image = buildSampleImage(options)
+  const image = await buildSampleImage(options)
   await registry.push(repository, image)
   const index = image.tags.get('1.0')
   const [large] = [...image.blobs].toSorted(([, a], [, b]) => b.length - a.length)

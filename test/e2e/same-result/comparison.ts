@@ -25,7 +25,7 @@ export interface Site {
 /** docker-registry with an index that has a referrer and a signed manifest of schema 1; a gateway. */
 export async function startSite(t: Pick<Test, 'teardown'>): Promise<Site> {
   const registry = await startDockerRegistry(t, makeFolder(t))
-  await registry.push('sample/app', buildSampleImage({ layerBytes: 2 ** 20 }))
+  await registry.push('sample/app', await buildSampleImage({ layerBytes: 2 ** 20 }))
   await registry.push('sample/old', buildSchema1Image('sample/old'))
   const gateway = await startGateway(t, {
     listen: { host: '127.0.0.1', port: 0, insecureHttp: true },

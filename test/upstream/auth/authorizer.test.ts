@@ -14,7 +14,7 @@ import { testPki } from '../../helpers/tls.ts'
 import { tokenAuth, type TokenAuth, type TokenAuthOptions } from '../../helpers/token-auth.ts'
 import { startUpstream, status, times, type Fault } from '../../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const pki = await testPki()
 const credentials = { username: 'robot', password: 's3cret:with=signs' }
 const basic = `Basic ${Buffer.from(`robot:${credentials.password}`).toString('base64')}`

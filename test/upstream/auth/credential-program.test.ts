@@ -10,7 +10,7 @@ import { ask, startUpstreams } from '../../helpers/ask.ts'
 import { tokenAuth } from '../../helpers/token-auth.ts'
 import { startUpstream, status } from '../../helpers/upstream.ts'
 
-const image = buildSampleImage({ layerBytes: 1000 })
+const image = await buildSampleImage({ layerBytes: 1000 })
 const limits = { timeLimit: 10_000, now: Date.now }
 
 /** Puts `docker-credential-test` in PATH; it appends what it is given to `asked`. */

@@ -5,7 +5,7 @@ import { startTestGateway } from '../../helpers/gateway.ts'
 import { startUpstream, status } from '../../helpers/upstream.ts'
 
 t.test('a login page with 401 in the place of a registry', async (t) => {
-  const image = buildSampleImage({ layerBytes: 1000 })
+  const image = await buildSampleImage({ layerBytes: 1000 })
   const upstream = await startUpstream(t, { repositories: { app: image } })
   const { send, lines } = await startTestGateway(
     t,
