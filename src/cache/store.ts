@@ -6,11 +6,11 @@ import {
   openSync,
   write as writeCallback,
 } from 'node:fs'
-import { mkdir, open, opendir, readdir, rename, rm, stat, type FileHandle } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { GatewayError, systemCode } from '../errors.ts'
-import { algorithmOf, hasherFor, hexOf, isDigest, type Digest } from '../oci/digest.ts'
+import { algorithmOf, hasherFor, hexOf, type Digest } from '../oci/digest.ts'
 import {
   newTemporary,
   prepareFolder,
@@ -19,6 +19,8 @@ import {
   type Folder,
 } from './disk/folder.ts'
 import { modes } from './disk/private.ts'
+import { moveAside, trimQuarantine } from './verification/quarantine.ts'
+import { digestsBelow, prefixes, type Prefix } from './verification/stored-digests.ts'
 
 const closeFile = promisify(closeCallback)
 const fstat = promisify(fstatCallback)
@@ -64,8 +66,8 @@ export interface Store {
   remove: (digest: Digest) => Promise<void>
   /** Takes wrong content out of the way, and keeps it for whoever wants to know. */
   quarantine: (digest: Digest) => Promise<void>
-  /** All that is stored, in no order. */
-  digests: () => AsyncIterable<Digest>
+  /** All that is stored, sorted; without what lies in folders that cannot be read. */
+  digests: (onUnreadable?: (prefix: Prefix, error: unknown) => void) => AsyncIterable<Digest>
   /** Why nothing can be stored, such as `ENOSPC`; undefined where it can. */
   problem: () => Promise<string | undefined>
   /** The folder is in use no more: the next process that is alone in it cleans up. */
@@ -75,6 +77,7 @@ export interface Store {
 /** Opens the store in the cache folder `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openStore(dir: string): Store {
   const { folder, presence } = prepareFolder(dir)
+  void trimQuarantine(folder.quarantine)
   const pathOf = (digest: Digest) => pathIn(folder, digest)
 
   const draft = (digest: Digest) => createDraft(newTemporary(folder), pathOf(digest))
@@ -91,39 +94,12 @@ export function openStore(dir: string): Store {
         folder.quarantine,
         `${algorithmOf(digest)}-${hexOf(digest)}-${Date.now()}`,
       )
-      await present(setAside(pathOf(digest), target))
+      await present(moveAside(pathOf(digest), target))
+      await trimQuarantine(folder.quarantine)
     },
-    digests: () => digestsIn(folder),
+    digests: (onUnreadable = () => undefined) => digestsIn(folder, onUnreadable),
     problem: async () => writeProblem(folder),
     close: () => presence?.leave(),
-  }
-}
-
-/**
- * What is not ours to move into another folder may still get another name where it is; and if it
- * cannot be reached at all, the folder around it may.
- */
-async function setAside(path: string, target: string): Promise<void> {
-  const suffix = `.set-aside-${Date.now()}`
-  const parent = dirname(path)
-  try {
-    await rename(path, target)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') throw error
-    await rename(path, `${path}${suffix}`).catch(async () => {
-      if (await isUsable(parent)) throw error
-      await rename(parent, `${parent}${suffix}`)
-    })
-  }
-}
-
-/** It is a folder, and this process may look into it. */
-async function isUsable(path: string): Promise<boolean> {
-  try {
-    await (await opendir(path)).close()
-    return true
-  } catch {
-    return false
   }
 }
 
@@ -197,14 +173,15 @@ async function syncNewFolders(first: string, last: string): Promise<void> {
   }
 }
 
-async function* digestsIn({ blobs }: Folder): AsyncIterable<Digest> {
-  for (const algorithm of (await present(readdir(blobs))) ?? []) {
-    for (const prefix of await readdir(join(blobs, algorithm))) {
-      if (!/^[0-9a-f]{2}$/.test(prefix)) continue
-      for (const hex of await readdir(join(blobs, algorithm, prefix))) {
-        const digest = `${algorithm}:${hex}`
-        if (isDigest(digest)) yield digest
-      }
+async function* digestsIn(
+  { blobs }: Folder,
+  onUnreadable: (prefix: Prefix, error: unknown) => void,
+): AsyncIterable<Digest> {
+  for (const prefix of prefixes) {
+    try {
+      yield* await digestsBelow(blobs, prefix)
+    } catch (error) {
+      onUnreadable(prefix, error)
     }
   }
 }

@@ -1,4 +1,4 @@
-// Sizes (`50GiB`) and durations (`5m`) as people write them.
+// Sizes (`50GiB`), durations (`5m`) and rates (`8MiB/s`, `20Mbit/s`) as people write them.
 
 const sizeUnits: Record<string, number> = {
   B: 1,
@@ -10,6 +10,14 @@ const sizeUnits: Record<string, number> = {
   MB: 1e6,
   GB: 1e9,
   TB: 1e12,
+}
+
+/** Links are sold in bits. */
+const rateUnits: Record<string, number> = {
+  ...Object.fromEntries(Object.entries(sizeUnits).map(([name, bytes]) => [`${name}/s`, bytes])),
+  'kbit/s': 1e3 / 8,
+  'Mbit/s': 1e6 / 8,
+  'Gbit/s': 1e9 / 8,
 }
 
 const durationUnits: Record<string, number> = {
@@ -28,6 +36,11 @@ export function parseSize(text: string): number | undefined {
 /** Milliseconds, or `undefined` where `text` is no duration. */
 export function parseDuration(text: string): number | undefined {
   return parseQuantity(text, durationUnits)
+}
+
+/** Bytes a second, or `undefined` where `text` is no rate. */
+export function parseRate(text: string): number | undefined {
+  return parseQuantity(text, rateUnits)
 }
 
 /** `50GiB`: bytes in the largest unit that keeps them whole; `parseSize` reads it back. */
@@ -49,6 +62,11 @@ export function formatDuration(ms: number): string {
   return formatQuantity(ms, durationUnits, ['d', 'h', 'm', 's', 'ms'])
 }
 
+/** `8MiB/s`: bytes a second in the largest unit that keeps them whole. */
+export function formatRate(bytes: number): string {
+  return `${formatSize(bytes)}/s`
+}
+
 function formatQuantity(amount: number, units: Record<string, number>, names: string[]): string {
   const fits = (name: string) => amount % (units[name] ?? 1) === 0
   const name = amount === 0 ? names.at(-1) : names.find(fits)
@@ -56,7 +74,7 @@ function formatQuantity(amount: number, units: Record<string, number>, names: st
 }
 
 function parseQuantity(text: string, units: Record<string, number>): number | undefined {
-  const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]+)$/.exec(text)
+  const match = /^(\d+(?:\.\d+)?) ?([A-Za-z]+(?:\/s)?)$/.exec(text)
   const factor = match?.[2] === undefined ? undefined : units[match[2]]
   return factor === undefined ? undefined : Math.round(Number(match?.[1]) * factor)
 }

@@ -200,3 +200,18 @@ t.test('folders that cannot be used', async (t) => {
   writeFileSync(join(dir, 'held', 'tmp', 'x'), '')
   t.equal(await openStore(join(dir, 'held')).problem(), undefined)
 })
+
+t.test('a folder of content that cannot be read hides no other', async (t) => {
+  const store = openStore(t.testdir())
+  const writer = await store.create(digest)
+  await writer.append(bytes)
+  await writer.commit()
+  const sha256 = join(store.folder.blobs, 'sha256')
+  writeFileSync(join(sha256, '00'), 'no folder')
+  symlinkSync('ff', join(sha256, 'ff'))
+  const all: string[] = []
+  const unreadable: string[] = []
+  for await (const found of store.digests((prefix) => unreadable.push(prefix))) all.push(found)
+  t.same(all, [digest])
+  t.same(unreadable, ['sha256:00', 'sha256:ff'])
+})

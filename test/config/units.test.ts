@@ -1,5 +1,12 @@
 import t from 'tap'
-import { formatDuration, formatSize, parseDuration, parseSize } from '../../src/config/units.ts'
+import {
+  formatDuration,
+  formatRate,
+  formatSize,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from '../../src/config/units.ts'
 
 t.test('sizes', async (t) => {
   t.equal(parseSize('50GiB'), 50 * 2 ** 30)
@@ -21,4 +28,15 @@ t.test('durations', async (t) => {
   t.equal(formatDuration(90_000), '90s')
   t.equal(formatDuration(86_400_000), '1d')
   t.equal(formatDuration(0), '0ms')
+})
+
+t.test('rates', async (t) => {
+  t.equal(parseRate('8MiB/s'), 8 * 2 ** 20)
+  t.equal(parseRate('20Mbit/s'), 2_500_000)
+  t.equal(parseRate('1.5 MB/s'), 1_500_000)
+  for (const text of ['8MiB', '20Mbit', '20', '/s', '20Mbit/m', '20mbit/s']) {
+    t.equal(parseRate(text), undefined, text)
+  }
+  t.equal(parseSize('8MiB/s'), undefined)
+  t.equal(parseRate(formatRate(3 * 2 ** 20)), 3 * 2 ** 20)
 })
