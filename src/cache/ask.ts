@@ -1,6 +1,7 @@
 // Short exchanges with an upstream: answers that are wanted as a whole, or for their headers alone.
 import { setTimeout as wait } from 'node:timers/promises'
 import { GatewayError } from '../errors.ts'
+import { collectBody } from '../oci/body-collector.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
 import { isErrorBody } from '../oci/error-body.ts'
 import { answerBudget } from '../oci/attempts.ts'
@@ -50,26 +51,23 @@ async function askOnce(
   limit: number,
 ): Promise<CollectedAnswer | Failed> {
   const { promise, resolve } = Promise.withResolvers<CollectedAnswer | Failed>()
-  const chunks: Buffer[] = []
-  let length = 0
+  let body = collectBody(0)
   let answer: OriginResponse | undefined
 
   const flow = openUpstream(request, {
     start(response) {
       answer = response
+      body = collectBody(keptOf(response.status, limit))
       if (request.method === 'HEAD' || response.status !== 200) return
       if (isEncoded(response)) refuse(badResponse('an encoded body'))
       else if ((lengthOf(response) ?? 0) > limit) refuse(tooLong(limit))
     },
     data(chunk) {
-      length += chunk.length
-      if (answer?.status === 404) keepBeginning(chunk)
-      else if (length > limit) refuse(tooLong(limit))
-      else if (answer?.status === 200) chunks.push(Buffer.from(chunk))
+      if (body.add(chunk) > limit && answer?.status !== 404) refuse(tooLong(limit))
     },
     end() {
       if (answer === undefined) resolve(new Failed(badResponse('nothing'), false))
-      else resolve({ ...answer, body: Buffer.concat(chunks) })
+      else resolve({ ...answer, body: body.bytes() })
     },
     // What failed before there was content has been asked for again already, but for a 500. Where
     // HEAD does not work, GET is asked instead.
@@ -80,14 +78,15 @@ async function askOnce(
   })
   return promise
 
-  function keepBeginning(chunk: Buffer): void {
-    if (length - chunk.length < errorLimit) chunks.push(Buffer.from(chunk.subarray(0, errorLimit)))
-  }
-
   function refuse(error: GatewayError): void {
     flow.abort()
     resolve(new Failed(error, false))
   }
+}
+
+function keptOf(status: number, limit: number): number {
+  if (status === 200) return limit
+  return status === 404 ? errorLimit : 0
 }
 
 /** The headers of a GET whose body nobody wants: for upstreams that refuse HEAD. */

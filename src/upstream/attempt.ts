@@ -1,6 +1,7 @@
 // One HTTP request. What is content goes from the socket to the receiver at once, without a stream
 // or a promise in between; anything else is collected for the exchange to judge.
 import type { Dispatcher } from 'undici'
+import { collectBody } from '../oci/body-collector.ts'
 import type { Receiver } from '../oci/origin.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
@@ -24,13 +25,12 @@ export function attempt(
   { flow, receiver }: { flow: ExchangeFlow; receiver: Receiver },
 ): Promise<Outcome> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
+    const body = collectBody(largestAnswer)
     let answer: Answer | undefined
-    let collected = 0
     let deliveredStatus: number | undefined
 
     const finish = (): void => {
-      if (answer !== undefined) resolve({ ...answer, body: Buffer.concat(chunks).toString('utf8') })
+      if (answer !== undefined) resolve({ ...answer, body: body.bytes().toString('utf8') })
     }
 
     dispatcher.dispatch(request, {
@@ -52,9 +52,7 @@ export function attempt(
           receiver.data(chunk)
           return
         }
-        chunks.push(Buffer.from(chunk))
-        collected += chunk.length
-        if (collected < largestAnswer) return
+        if (body.add(chunk) < largestAnswer) return
         finish()
         controller.abort(new Error('the rest is of no interest'))
       },

@@ -2,6 +2,7 @@
 // those of ECR, GCR and ACR speak (docker/docker-credential-helpers, command `get`).
 import { spawn } from 'node:child_process'
 import { isDockerHub } from '../../config/registries.ts'
+import { collectBody } from '../../oci/body-collector.ts'
 import { CredentialsUnavailable, type Credentials, type CredentialSource } from './credentials.ts'
 
 /** For one run, ms. */
@@ -73,8 +74,7 @@ function run(program: string, server: string, limit: number): Promise<string> {
   const unavailable = (what: string, cause?: unknown) =>
     reject(new CredentialsUnavailable(`${program} ${what}`, cause === undefined ? {} : { cause }))
   const child = spawn(program, ['get'], { stdio: ['pipe', 'pipe', 'ignore'], detached: true })
-  const chunks: Buffer[] = []
-  let size = 0
+  const output = collectBody(largestOutput)
   const end = () => {
     // What it has started holds the output open, and goes with it.
     if (child.pid !== undefined) killGroup(child.pid)
@@ -85,9 +85,7 @@ function run(program: string, server: string, limit: number): Promise<string> {
     end()
   }, limit)
   child.stdout.on('data', (chunk: Buffer) => {
-    chunks.push(chunk)
-    size += chunk.length
-    if (size <= largestOutput) return
+    if (output.add(chunk) <= largestOutput) return
     unavailable('prints too much')
     end()
   })
@@ -97,7 +95,7 @@ function run(program: string, server: string, limit: number): Promise<string> {
   })
   child.once('close', (code, signal) => {
     clearTimeout(timer)
-    if (code === 0) resolve(Buffer.concat(chunks).toString('utf8'))
+    if (code === 0) resolve(output.bytes().toString('utf8'))
     else unavailable(`ended with ${signal ?? `exit code ${code}`}`)
   })
   // One that does not read what it is given has closed its end: how it exits tells.

@@ -1,5 +1,6 @@
 // One request to an upstream and its whole answer, without a retry, a redirect or an authorization
 // that the caller has not given: what a diagnosis asks with.
+import { collectBody } from '../../oci/body-collector.ts'
 import type { Receiver } from '../../oci/origin.ts'
 import { apiAddress } from '../api-address.ts'
 import { attempt, type Outcome } from '../attempt.ts'
@@ -71,8 +72,7 @@ function collector(enough: () => void): {
   receiver: Receiver
   collected: () => Answer | undefined
 } {
-  const chunks: Buffer[] = []
-  let size = 0
+  const body = collectBody(largest)
   let head: Pick<Answer, 'status' | 'headers'> | undefined
   return {
     receiver: {
@@ -80,14 +80,11 @@ function collector(enough: () => void): {
         head = response
       },
       data: (chunk) => {
-        chunks.push(Buffer.from(chunk))
-        size += chunk.length
-        if (size > largest) enough()
+        if (body.add(chunk) > largest) enough()
       },
       end() {},
       fail() {},
     },
-    collected: () =>
-      head && { kind: 'answer', ...head, body: Buffer.concat(chunks).toString('utf8') },
+    collected: () => head && { kind: 'answer', ...head, body: body.bytes().toString('utf8') },
   }
 }

@@ -1,5 +1,6 @@
 // Content as the gateway's own client gets it, collected: with authorization, redirects and retries.
 import type { GatewayError } from '../../errors.ts'
+import { collectBody } from '../../oci/body-collector.ts'
 import type { OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import { openExchange, type Upstream } from '../exchange.ts'
 
@@ -15,11 +16,9 @@ export function retrieve(
   limit: number,
 ): Promise<Retrieved | GatewayError> {
   return new Promise((resolve) => {
-    const chunks: Buffer[] = []
-    let size = 0
+    const body = collectBody(limit)
     let response: OriginResponse = { status: 0, headers: {} }
-    const finish = () =>
-      resolve({ kind: 'retrieved', ...response, body: Buffer.concat(chunks).subarray(0, limit) })
+    const finish = () => resolve({ kind: 'retrieved', ...response, body: body.bytes() })
     const { flow } = openExchange(
       upstream,
       { ...request, upstream: upstream.name },
@@ -28,9 +27,7 @@ export function retrieve(
           response = given
         },
         data(chunk) {
-          chunks.push(Buffer.from(chunk))
-          size += chunk.length
-          if (size < limit) return
+          if (body.add(chunk) < limit) return
           finish()
           flow.abort()
         },
