@@ -65,6 +65,7 @@ export async function startGateway(
     log,
     metrics,
   })
+  metrics.condition(cache.condition)
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const wiring = { current, cache, log, metrics, origins: () => urls.admin }

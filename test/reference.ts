@@ -124,7 +124,7 @@ async function metricsReference(): Promise<string> {
 \`process_*\` and \`nodejs_*\` of the process. Label values come from small sets: a client cannot make
 new series.
 
-<!-- Generated from src/admin/metrics.ts by \`node test/reference.ts\`. -->
+<!-- Generated from src/admin by \`node test/reference.ts\`. -->
 
 | metric | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -135,9 +135,11 @@ ${rows.join('\n')}
 - \`kind\`: what was asked: \`manifest\`, \`blob\`, \`tags\`, \`referrers\`, \`catalog\`, \`base\` (\`/v2/\`), \`other\`.
 - \`source\`: where the answer came from: \`memory\` and \`disk\` are the cache, \`fill\` is a download that
   other clients may be following, \`upstream\` was passed through, \`none\` has no content (errors, \`/v2/\`).
-- \`part\`: what is reloaded together: \`listen\`, \`admin\`, and whatever else has files.
+- \`part\`: what is reloaded together: \`listen\`, \`admin\`, and whatever else has files; or what of the
+  cache: \`folder\`, \`index\`, \`storing\`.
 - \`use\`: the key of the config that names the file.
-- \`reason\`, \`cause\`: see [errors](errors.md).
+- \`reason\`, \`cause\`: see [errors](errors.md); of storage failures the code of the system, such as
+  \`ENOSPC\` or \`EIO\`, and \`damaged\` for the index.
 
 ## Worth an alert
 
@@ -145,6 +147,7 @@ ${rows.join('\n')}
   served stale meanwhile.
 - \`increase(portcullis_handshake_failures_total{reason="expired"}[1h]) > 0\`: a node's certificate needs
   renewal.
+- \`portcullis_cache_degraded > 0\`: what is pulled is served, but not all of it is kept.
 - \`portcullis_insecure_upstreams > 0\`: an upstream's certificate is not checked.
 - \`portcullis_certificate_expiry_seconds - time() < 14 * 86400\`: a certificate needs renewal.
 - \`portcullis_crl_next_update_seconds < time()\`: a revocation list is outdated, and serves only as long as

@@ -1,9 +1,11 @@
 // What the gateway counts. Counters are plain numbers that are turned into series only when
 // somebody asks (15 ns each, where a labelled counter of prom-client takes 250).
-import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from 'prom-client'
+import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { Expiry } from '../rules/expiry.ts'
 import type { ReloadResult } from '../listener/reload.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
+import { cacheMetrics, type CachePart } from './cache-metrics.ts'
+import { memoize, tally } from './tally.ts'
 
 /** One request that is over. */
 export interface CountedRequest {
@@ -19,19 +21,12 @@ export interface CountedRequest {
 }
 
 /** Every function may be passed on its own. */
-export interface Metrics {
+export interface Metrics extends CachePart {
   registry: Registry
   request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
   /** What an upstream sent as content is of no use; the attempt itself went well. */
   badAnswer: (upstream: string, reason: string) => void
-  lookup: (result: 'hit' | 'miss') => void
-  /** Something happened in the cache that should be rare. */
-  event: (event: string) => void
-  /** A client was served by a download that another one had started. */
-  coalesced: () => void
-  /** The number of downloads under way changed. */
-  fills: (change: number) => void
   handshakeFailure: (reason: string) => void
   refusedCaller: (reason: string) => void
   /** The upstreams whose certificate is not checked; replaces what was told before. */
@@ -133,39 +128,6 @@ function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswe
   }
 }
 
-function cacheMetrics(
-  registry: Registry,
-): Pick<Metrics, 'event' | 'lookup' | 'coalesced' | 'fills'> {
-  const lookups = tally(registry, {
-    name: 'portcullis_cache_lookups_total',
-    help: 'Look-ups of manifests and blobs in the cache: hit or miss.',
-    labelNames: ['result'],
-  })
-  const coalesced = tally(registry, {
-    name: 'portcullis_coalesced_clients_total',
-    help: 'Clients that were served by a download that another client had started.',
-    labelNames: [],
-  })
-  const fills = new Gauge({
-    name: 'portcullis_fills_in_flight',
-    help: 'Downloads into the cache that are under way.',
-    registers: [registry],
-  })
-  const events = tally(registry, {
-    name: 'portcullis_cache_events_total',
-    help: 'What should be rare in the cache: files that are wrong or cannot be read, readers that hold others up, parts fetched past a download, an index made anew.',
-    labelNames: ['event'],
-  })
-  const results = { hit: lookups('hit'), miss: lookups('miss') }
-  const clients = coalesced()
-  return {
-    event: (event) => void (events(event).total += 1),
-    lookup: (result) => void (results[result].total += 1),
-    coalesced: () => void (clients.total += 1),
-    fills: (change) => fills.inc(change),
-  }
-}
-
 function securityMetrics(
   registry: Registry,
 ): Pick<Metrics, 'handshakeFailure' | 'refusedCaller' | 'insecureUpstreams'> {
@@ -234,43 +196,5 @@ function certificateMetrics(registry: Registry): Pick<Metrics, 'reload' | 'expir
   return {
     reload: ({ part, result }) => void (reloads(part, result).total += 1),
     expiries: (ask) => void (inUse = ask),
-  }
-}
-
-interface Total {
-  total: number
-}
-
-/** A counter; the function returned gives the number behind a set of label values. */
-function tally(
-  registry: Registry,
-  options: { name: string; help: string; labelNames: string[] },
-): (...values: string[]) => Total {
-  const totals: { labels: Record<string, string>; total: number }[] = []
-  const totalOf = memoize((_key: string, values: string[]) => {
-    const pairs = options.labelNames.map((name, index) => [name, values[index] ?? ''] as const)
-    const entry = { labels: Object.fromEntries(pairs), total: 0 }
-    totals.push(entry)
-    return entry
-  })
-  const counter: Counter = new Counter({
-    ...options,
-    registers: [registry],
-    collect() {
-      counter.reset()
-      for (const { labels, total } of totals) counter.inc(labels, total)
-    },
-  })
-  return (...values) => totalOf(values.join('\n'), values)
-}
-
-function memoize<Detail, Value>(make: (key: string, detail: Detail) => Value) {
-  const made = new Map<string, Value>()
-  return (key: string, detail: Detail): Value => {
-    const known = made.get(key)
-    if (known !== undefined) return known
-    const value = make(key, detail)
-    made.set(key, value)
-    return value
   }
 }

@@ -83,6 +83,14 @@ export interface Listed<T> {
   stale: boolean
 }
 
+/** How the cache is, for whoever watches the site. */
+export interface Condition {
+  /** Bytes of its file system that are free for it; undefined where that cannot be told. */
+  freeBytes: number | undefined
+  /** Its folder cannot be written; its index is in memory; something was not stored in the last minute. */
+  degraded: Record<'folder' | 'index' | 'storing', boolean>
+}
+
 /** Methods that may answer at once do so where memory has the answer. All reject with GatewayError. */
 export interface Cache {
   /** MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT, UNAVAILABLE. */
@@ -97,10 +105,14 @@ export interface Cache {
   tags: (place: Place) => Promise<Listed<string>>
   /** All manifests whose subject is `digest`, whatever their artifact type. */
   referrers: (place: Place, digest: Digest) => Promise<Listed<Descriptor>>
-  /** Every repository that the cache holds a tag or a manifest of, sorted. */
-  repositories: () => Place[]
+  /**
+   * Every repository that the cache holds a tag or a manifest of, sorted by `upstream/repository`, in
+   * pieces; only those behind the name `after` where it is given.
+   */
+  repositories: (after?: string) => AsyncIterable<Place[]>
   /** What keeps the cache from storing, one sentence each; nothing when it is well. */
   problems: () => Promise<string[]>
+  condition: () => Promise<Condition>
   /** Ends downloads, writes what is batched, closes the files. */
   close: () => Promise<void>
 }

@@ -19,6 +19,8 @@ export interface CacheMetrics {
   coalesced: () => void
   /** The number of downloads under way changed. */
   fills: (change: number) => void
+  /** Something could not be stored: the system's code, such as `ENOSPC`, or `damaged`. */
+  storageFailure: (cause: string) => void
 }
 
 export interface Context {

@@ -1,6 +1,6 @@
 // Asks by HEAD where that works, and by GET where an upstream does HEAD wrongly, which is remembered.
 import { GatewayError } from '../errors.ts'
-import type { LinkKind } from './index/content-index.ts'
+import type { LinkKind } from './index/links.ts'
 
 export interface Heads {
   /**

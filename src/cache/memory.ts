@@ -3,7 +3,8 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { ContentFacts, LinkKind, TagFacts } from './index/content-index.ts'
+import type { ContentFacts, TagFacts } from './index/content-index.ts'
+import type { LinkKind } from './index/links.ts'
 import type { Small } from './cache.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
 

@@ -1,9 +1,10 @@
 // Opens the cache: puts its parts together.
+import { statfs } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
-import type { Cache, Small } from './cache.ts'
+import type { Cache, Condition, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
 import { keepIndex } from './index/kept-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
@@ -15,6 +16,7 @@ import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { createOutages, type Freshness } from './outage.ts'
 import type { CacheMetrics, Context } from './context.ts'
+import { listRepositories } from './lists/catalog.ts'
 import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore, type SmallStore } from './disk/small-store.ts'
@@ -53,7 +55,7 @@ const lookEvery = 1000
 export function openCache(options: CacheOptions): Cache {
   const { dir, log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
   const store = openStore(dir)
-  const storageProblems = createStorageProblems(log)
+  const storageProblems = createStorageProblems(log, metrics.storageFailure)
   const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
   const { index } = kept
   const memory = createMemory({ index, bytes: options.memoryBytes, now })
@@ -111,8 +113,9 @@ export function openCache(options: CacheOptions): Cache {
     ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
     tags: createTagList(context, askPages),
     referrers: createReferrers(context, manifests, askPages),
-    repositories: index.repositories,
+    repositories: (after) => listRepositories(index, after),
     problems: async () => problemsOf(context),
+    condition: async () => conditionOf(context),
     async close() {
       stopTimers()
       await fills.close()
@@ -145,12 +148,26 @@ function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStor
 
 async function problemsOf({ store, index, storageProblems }: Context): Promise<string[]> {
   const code = await store.problem()
-  const failed = storageProblems.recent()
   return [
     ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
     ...(index.isVolatile()
       ? ['the index of the cache cannot be written: it is in memory only']
       : []),
-    ...(failed === undefined ? [] : [failed]),
+    ...storageProblems.recent(),
   ]
+}
+
+async function conditionOf({ store, index, storageProblems }: Context): Promise<Condition> {
+  const [disk, code] = await Promise.all([
+    statfs(store.folder.blobs).catch(() => undefined),
+    store.problem(),
+  ])
+  return {
+    freeBytes: disk === undefined ? undefined : disk.bavail * disk.bsize,
+    degraded: {
+      folder: code !== undefined,
+      index: index.isVolatile(),
+      storing: storageProblems.recent().length > 0,
+    },
+  }
 }

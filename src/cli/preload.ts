@@ -96,7 +96,13 @@ async function open(config: Config, log: ReturnType<typeof createLog>['logger'])
     offline: () => config.offline,
     report: (upstream, error) => upstreams.report(upstream, error),
     log,
-    metrics: { event: ignore, lookup: ignore, coalesced: ignore, fills: ignore },
+    metrics: {
+      event: ignore,
+      lookup: ignore,
+      coalesced: ignore,
+      fills: ignore,
+      storageFailure: ignore,
+    },
   })
   return { upstreams, cache }
 }

@@ -9,12 +9,12 @@ import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
-import { nameOfPlace, type Access, type Wanted } from './access.ts'
+import type { Access, Wanted } from './access.ts'
 import { contentHeaders, partHeaders, requestHeaders, wantedPart, type Answers } from './answer.ts'
 import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
-import { nextLink, pageOf, referrersIndex } from './listing.ts'
+import { catalogPage, nextLink, pageOf, referrersIndex } from './listing.ts'
 import type { TakeShare } from './shares.ts'
 import { readTarget, type Chooser, type Target } from './target.ts'
 
@@ -106,10 +106,7 @@ function createServing(options: PullOptions): Serve {
       answers.json(exchange, '{}')
       return undefined
     }
-    if (resource.kind === 'catalog') {
-      answerCatalog(options, exchange, target, identity)
-      return undefined
-    }
+    if (resource.kind === 'catalog') return answerCatalog(options, exchange, target, identity)
     const place = placeOf(target)
     switch (resource.kind) {
       case 'manifest':
@@ -258,21 +255,19 @@ async function answerReferrers(
 }
 
 /** Only what the cache holds and the caller may see; by whole names unless an upstream is named. */
-function answerCatalog(
+async function answerCatalog(
   { cache, live, answers }: PullOptions,
   exchange: Exchange,
   target: Target,
   identity: Identity,
-): void {
+): Promise<void> {
   const { upstream } = target
-  const names = cache
-    .repositories()
-    .filter((place) => upstream === undefined || place.upstream === upstream)
-    .filter((place) => live().access.mayList(identity, place))
-    .map((place) => (upstream === undefined ? nameOfPlace(place) : place.repository))
-    .sort()
   exchange.source = 'memory'
-  const page = pageOf(names, target.query)
+  const page = await catalogPage(cache.repositories, {
+    query: target.query,
+    upstream,
+    isVisible: (place) => live().access.mayList(identity, place),
+  })
   const body = JSON.stringify({ repositories: page.entries })
   answers.json(exchange, body, listHeaders(target, 'application/json', false, page.next))
 }

@@ -49,6 +49,11 @@ t.test('upstreams, cache and security', async (t) => {
   metrics.fills(1)
   metrics.fills(1)
   metrics.fills(-1)
+  metrics.storageFailure('ENOSPC')
+  metrics.condition(async () => ({
+    freeBytes: 5,
+    degraded: { folder: false, index: true, storing: true },
+  }))
   metrics.handshakeFailure('expired')
   metrics.refusedCaller('no_purpose')
   metrics.insecureUpstreams(['a', 'b'])
@@ -63,6 +68,10 @@ t.test('upstreams, cache and security', async (t) => {
     'portcullis_cache_lookups_total{result="hit"} 1',
     'portcullis_cache_lookups_total{result="miss"} 2',
     'portcullis_coalesced_clients_total 1',
+    'portcullis_cache_storage_failures_total{cause="ENOSPC"} 1',
+    'portcullis_cache_free_bytes 5',
+    'portcullis_cache_degraded{part="folder"} 0',
+    'portcullis_cache_degraded{part="index"} 1',
     'portcullis_fills_in_flight 1',
     'portcullis_handshake_failures_total{reason="expired"} 1',
     'portcullis_refused_callers_total{reason="no_purpose"} 1',

@@ -5,7 +5,7 @@ import { mediaTypes, schema1Types } from '../../src/oci/media-type.ts'
 import { manifestLimit } from '../../src/oci/manifest.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { openIndex } from '../../src/cache/index/content-index.ts'
-import { app, readAll, startSite, storedIn, until } from '../helpers/cache.ts'
+import { app, listed, readAll, startSite, storedIn, until } from '../helpers/cache.ts'
 import * as faults from '../helpers/upstream.ts'
 
 const manifest = /manifests/
@@ -37,7 +37,7 @@ for (const [name, { list, reason }] of Object.entries(wrong)) {
     const expected = { code: 'UPSTREAM_FAILED', reason }
     await t.rejects(async () => cache.manifest(app, digest), expected)
     await t.rejects(async () => cache.tag(app, 'latest'), expected)
-    t.same(cache.repositories(), [])
+    t.same(await listed(cache), [])
     t.same(storedIn(dir), [])
     upstream.fail()
     t.match(await cache.tag(app, 'latest'), { content: { digest } }, 'the next pull works')

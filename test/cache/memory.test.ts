@@ -12,7 +12,7 @@ function open(t: Test, bytes = 1_000_000) {
   const dir = t.testdir()
   const index = createTolerantIndex(
     openIndex(dir, 100),
-    createStorageProblems(pino({ level: 'silent' })),
+    createStorageProblems(pino({ level: 'silent' }), () => undefined),
   )
   t.teardown(() => index.close())
   return { dir, index, memory: createMemory({ index, bytes, now: () => 1 }) }

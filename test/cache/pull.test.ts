@@ -10,6 +10,7 @@ import {
   app,
   hashAll,
   largest,
+  listed,
   other,
   readAll,
   startSite,
@@ -103,7 +104,7 @@ t.test('what the upstream does not have', async (t) => {
   await t.rejects(async () => cache.blob(app, digest), { code: 'BLOB_UNKNOWN' })
   await t.rejects(async () => cache.blobSize(app, digest), { code: 'BLOB_UNKNOWN' })
   await t.rejects(cache.tags(other), { code: 'NAME_UNKNOWN' })
-  t.same(cache.repositories(), [])
+  t.same(await listed(cache), [])
 })
 
 t.test('what no upstream may be asked for', async (t) => {
@@ -149,7 +150,7 @@ t.test('one repository does not get what only another one has', async (t) => {
   const heads = upstream.count(/^HEAD/)
   t.equal(await hashAll(await cache.blob(other, digest)), digest)
   t.equal(upstream.count(/^HEAD/), heads, 'and remembered')
-  t.match(cache.repositories(), [app])
+  t.match(await listed(cache), [app])
 })
 
 function atOnce<T extends object>(answer: T | Promise<T>): T {

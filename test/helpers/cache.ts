@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import type { Test } from 'tap'
 import type { GatewayError } from '../../src/errors.ts'
-import type { Found } from '../../src/cache/cache.ts'
+import type { Cache, Found } from '../../src/cache/cache.ts'
 import { openCache, type CacheOptions } from '../../src/cache/open-cache.ts'
 import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
@@ -38,6 +38,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const clock = { time: Date.now() }
   const site = { offline: false }
   const events: string[] = []
+  const causes: string[] = []
   const counts = { hit: 0, miss: 0, coalesced: 0, fills: 0 }
   const lines: Record<string, unknown>[] = []
   const reports: [upstream: string, error: GatewayError][] = []
@@ -60,6 +61,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
         lookup: (result) => void (counts[result] += 1),
         coalesced: () => void (counts.coalesced += 1),
         fills: (change) => void (counts.fills += change),
+        storageFailure: (cause) => void causes.push(cause),
       },
       now: () => clock.time,
       retryDelay: 10,
@@ -74,7 +76,8 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     t.teardown(close)
     return { ...cache, close }
   }
-  return { dir, image, upstream, clock, site, counts, events, lines, reports, open, cache: open() }
+  const told = { counts, events, causes, lines, reports }
+  return { dir, image, upstream, clock, site, ...told, open, cache: open() }
 }
 
 /** The blob with the most bytes. */
@@ -89,6 +92,13 @@ export function addBlob(content: SampleContent, bytes: Buffer): Digest {
   const digest = digestOf(bytes)
   content.blobs.set(digest, bytes)
   return digest
+}
+
+/** Every repository that it holds something of, behind `after` where it is given. */
+export async function listed({ repositories }: Cache, after?: string): Promise<Place[]> {
+  const found: Place[] = []
+  for await (const places of repositories(after)) found.push(...places)
+  return found
 }
 
 /** Reads all of it, closes it. */

@@ -39,7 +39,13 @@ async function setUp(t: Test, repositories: Record<string, SampleContent>) {
       offline: () => offline,
       report: ignore,
       log: recordingLog().log,
-      metrics: { event: ignore, lookup: ignore, coalesced: ignore, fills: ignore },
+      metrics: {
+        event: ignore,
+        lookup: ignore,
+        coalesced: ignore,
+        fills: ignore,
+        storageFailure: ignore,
+      },
       retryDelay: 10,
     })
     const bars = new Map<string, { total: number; done: number; ended: number }>()

@@ -3,6 +3,7 @@ import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import { lacksFacts, openDatabase, type Database, type Made } from './database.ts'
+import { linkQueries, type Links } from './links.ts'
 import { createJournal } from './journal.ts'
 import { entriesIn } from './journal-rows.ts'
 import { withJournal } from './journaled-index.ts'
@@ -20,18 +21,10 @@ export interface ContentFacts {
   accessed: number
 }
 
-/** As what a repository holds a digest. */
-export type LinkKind = 'manifest' | 'blob'
-
 export interface TagFacts {
   digest: Digest
   /** When the upstream last said so, milliseconds since 1970. */
   checkedAt: number
-}
-
-export interface Link extends Place {
-  digest: Digest
-  kind: LinkKind
 }
 
 /** How a manifest refers to another digest. */
@@ -42,7 +35,7 @@ export type EdgeKind =
   | 'signed'
 
 /** All calls are synchronous and throw what SQLite says, such as a full disk. */
-export interface Index {
+export interface Index extends Links {
   /** It lives in memory only, because the folder cannot be written. */
   isVolatile: boolean
   /** It has just been made, from nothing or from the journal. */
@@ -63,15 +56,6 @@ export interface Index {
   /** Its file is gone; links, tags and edges stay, as the upstream still has it. */
   dropContent: (digest: Digest) => void
   touchContents: (accessed: ReadonlyMap<Digest, number>) => void
-
-  linkKinds: (place: Place, digest: Digest) => LinkKind[]
-  /** Whether some repository of the upstream holds it. */
-  isLinkedBy: (upstream: string, digest: Digest) => boolean
-  links: (filter?: { place?: Place; digest?: Digest }) => Link[]
-  addLink: (place: Place, digest: Digest, kind: LinkKind) => void
-  dropLink: (place: Place, digest: Digest) => void
-  /** Every repository with a manifest or a tag, sorted. */
-  repositories: () => Place[]
 
   tag: (place: Place, name: string) => TagFacts | undefined
   tags: () => (Place & TagFacts & { name: string })[]
@@ -196,45 +180,6 @@ function contentQueries(sqlite: DatabaseSync): ContentQueries {
     pins: () => pins.all().map((row) => row['digest'] as Digest),
     pin: (digest) => void pin.run(digest),
     unpin: (digest) => void unpin.run(digest),
-  }
-}
-
-type LinkQueries = Pick<
-  Index,
-  'linkKinds' | 'isLinkedBy' | 'links' | 'addLink' | 'dropLink' | 'repositories'
->
-
-function linkQueries(sqlite: DatabaseSync): LinkQueries {
-  const kinds = sqlite.prepare(
-    'SELECT kind FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
-  )
-  const anyOf = sqlite.prepare('SELECT 1 FROM link WHERE digest = ? AND upstream = ? LIMIT 1')
-  const put = sqlite.prepare('INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)')
-  const drop = sqlite.prepare(
-    'DELETE FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
-  )
-  const find = sqlite.prepare(
-    `SELECT upstream, repository, digest, kind FROM link
-     WHERE (?1 IS NULL OR (upstream = ?1 AND repository = ?2)) AND (?3 IS NULL OR digest = ?3)`,
-  )
-  const repositories = sqlite.prepare(
-    `SELECT upstream, repository FROM link WHERE kind = 'manifest'
-     UNION SELECT upstream, repository FROM tag ORDER BY upstream, repository`,
-  )
-  return {
-    linkKinds: ({ upstream, repository }, digest) =>
-      kinds.all(upstream, repository, digest).map((row) => row['kind'] as LinkKind),
-    isLinkedBy: (upstream, digest) => anyOf.get(digest, upstream) !== undefined,
-    links: ({ place, digest } = {}) =>
-      find.all(
-        place?.upstream ?? null,
-        place?.repository ?? null,
-        digest ?? null,
-      ) as unknown as Link[],
-    addLink: ({ upstream, repository }, digest, kind) =>
-      void put.run(upstream, repository, digest, kind),
-    dropLink: ({ upstream, repository }, digest) => void drop.run(upstream, repository, digest),
-    repositories: () => repositories.all() as unknown as Place[],
   }
 }
 

@@ -1,5 +1,5 @@
 // The SQLite database behind the index: its tables, and how it is opened where it cannot be written.
-import { renameSync, statSync } from 'node:fs'
+import { readdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../../errors.ts'
@@ -109,7 +109,7 @@ function openFile(folder: Folder): { sqlite: DatabaseSync; entries: number | und
       const message = `${path} was written by a newer version: update, or use another folder`
       throw new UsageError([{ path: 'cache.dir', message }])
     }
-    if (version < schemaVersion) return { sqlite, entries: createFrom(folder.journal, sqlite) }
+    if (version < schemaVersion) return { sqlite, entries: createFrom(folder, sqlite) }
     if (statSync(path).size <= checkedAtOnce) assertSound(sqlite)
     return { sqlite, entries: undefined }
   } catch (error) {
@@ -125,10 +125,12 @@ function assertSound(sqlite: DatabaseSync): void {
 }
 
 /** All or nothing: an index that is there is complete. Returns the number of entries of the journal. */
-function createFrom(journal: string, sqlite: DatabaseSync): number {
+function createFrom({ journal, blobs }: Folder, sqlite: DatabaseSync): number {
   // Pages are touched in no order: with the usual 2 MiB most would be written many times.
   sqlite.exec('PRAGMA cache_size = -262144; BEGIN IMMEDIATE')
   const entries = createTables(sqlite, () => restore(sqlite, journal))
+  // Of an empty cache there is nothing to read.
+  if (readdirSync(blobs).length > 0) sqlite.exec(`PRAGMA application_id = ${lacksFacts}`)
   sqlite.exec('COMMIT; PRAGMA cache_size = -2000')
   return entries
 }
@@ -141,8 +143,7 @@ function createTables<Result>(sqlite: DatabaseSync, fill: () => Result): Result 
   sqlite.exec(created.join('\n'))
   const filled = fill()
   const indexed = indexes.map((index) => `CREATE INDEX IF NOT EXISTS ${index};`)
-  const state = `PRAGMA application_id = ${lacksFacts}; PRAGMA user_version = ${schemaVersion}`
-  sqlite.exec([...indexed, state].join('\n'))
+  sqlite.exec([...indexed, `PRAGMA user_version = ${schemaVersion}`].join('\n'))
   return filled
 }
 

@@ -12,6 +12,7 @@ type Reads =
   | 'childrenOf'
   | 'parentsOf'
   | 'referrers'
+  | 'upstreams'
   | 'repositories'
   | 'lacksFacts'
 type Writes =
@@ -101,7 +102,8 @@ export function createTolerantIndex(
     childrenOf: read((parent, kind) => current().childrenOf(parent, kind), []),
     parentsOf: read((child, kind) => current().parentsOf(child, kind), []),
     referrers: read((place, digest) => current().referrers(place, digest), undefined),
-    repositories: read(() => current().repositories(), []),
+    upstreams: read(() => current().upstreams(), []),
+    repositories: read((...part) => current().repositories(...part), { held: [], last: undefined }),
     lacksFacts: read(() => current().lacksFacts(), false),
     hasChanged: read(() => current().hasChanged(), false),
     hasFacts: write(() => current().hasFacts()),

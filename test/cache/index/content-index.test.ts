@@ -2,7 +2,7 @@ import { writeFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
-import { openIndex } from '../../../src/cache/index/content-index.ts'
+import { openIndex, type Index } from '../../../src/cache/index/content-index.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { asNobody } from '../../helpers/nobody.ts'
@@ -23,6 +23,8 @@ function open(t: Test, dir = t.testdir()) {
   })
   return { dir, index }
 }
+
+const held = ({ repositories }: Index) => repositories(place.upstream, '', 100).held
 
 t.test('content', async (t) => {
   const { index } = open(t)
@@ -65,14 +67,15 @@ t.test('links, tags and repositories', async (t) => {
   t.equal(index.links().length, 3)
   t.match(index.links({ place: other }), [{ ...other, digest: two, kind: 'blob' }])
   t.equal(index.links({ digest: one }).length, 2)
-  t.match(index.repositories(), [place])
+  t.same(index.upstreams(), [place.upstream])
+  t.same(held(index), [place.repository])
   index.setTag(other, 'latest', two, 5)
   index.setTag(other, '1.0', two, 5)
   index.setTag(other, 'latest', three, 6)
   t.match(index.tag(other, 'latest'), { digest: three, checkedAt: 6 })
   t.same(index.tagsOf(other), ['1.0', 'latest'])
   t.equal(index.tags().length, 2)
-  t.match(index.repositories(), [place, other])
+  t.same(held(index), [place.repository, other.repository].sort())
   index.dropTag(other, 'latest')
   t.equal(index.tag(other, 'latest'), undefined)
   index.dropLink(place, one)
@@ -129,7 +132,7 @@ t.test('a damaged index is put aside, a newer one refused', async (t) => {
   index.close()
   writeFileSync(join(dir, 'index.db'), Buffer.alloc(5000, 'x'))
   const fresh = openIndex(dir)
-  t.same(fresh.repositories(), [])
+  t.same(fresh.upstreams(), [])
   fresh.close()
   t.match(readdirSync(join(dir, 'quarantine')), [/^index-/])
   const sqlite = new DatabaseSync(join(dir, 'index.db'))

@@ -9,7 +9,16 @@ import { openIndex } from '../../../src/cache/index/content-index.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { mediaTypes } from '../../../src/oci/media-type.ts'
-import { app, hashAll, largest, other, startSite, storedIn, until } from '../../helpers/cache.ts'
+import {
+  app,
+  hashAll,
+  largest,
+  listed,
+  other,
+  startSite,
+  storedIn,
+  until,
+} from '../../helpers/cache.ts'
 
 t.test('another process imports: links and tags are taken into use', async (t) => {
   const { cache, dir, image, site, counts } = await startSite(t)
@@ -97,7 +106,7 @@ t.test('it is damaged while it is open: what is known is served, the rest is ask
   t.match((await cache.tags(app)).entries, ['1.0', 'latest'])
   await t.resolves(cache.referrers(app, content.digest))
   await t.rejects(async () => cache.blob(other, digest), { code: 'BLOB_UNKNOWN' })
-  t.type(cache.repositories(), Array)
+  t.type(await listed(cache), Array)
   t.match(await cache.problems(), [/the index of the cache failed/])
   t.ok(lines.some(({ msg }) => /the index of the cache failed/.test(String(msg))))
   await cache.close()

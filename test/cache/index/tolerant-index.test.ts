@@ -13,7 +13,7 @@ import { app } from '../../helpers/cache.ts'
 t.test('writes that wait for somebody else are bounded: the oldest go first', async (t) => {
   const dir = t.testdir()
   openStore(dir)
-  const problems = createStorageProblems(pino({ enabled: false }))
+  const problems = createStorageProblems(pino({ enabled: false }), () => undefined)
   const index = createTolerantIndex(openIndex(dir, 1), problems)
   t.teardown(() => index.close())
   const lock = new DatabaseSync(join(dir, 'index.db'))
