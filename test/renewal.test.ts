@@ -1,4 +1,5 @@
 // A reload that names other files: what is in force is what the config and its files say now.
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -6,6 +7,8 @@ import { setTimeout } from 'node:timers/promises'
 import { connect } from 'node:tls'
 import t from 'tap'
 import { issueCertificate } from '../src/pki/authority.ts'
+import { signCrl } from '../src/pki/crl.ts'
+import type { LedgerRecord } from '../src/pki/state/ledger.ts'
 import { startTestGateway, type TestGateway } from './helpers/gateway.ts'
 import { testPki } from './helpers/tls.ts'
 
@@ -96,6 +99,48 @@ t.test('the admin listener as well', limit, async (t) => {
   t.equal(await other.reload(), true)
   t.equal(await presented(other.adminPort), 'next')
   t.equal(await presented(other.port), 'localhost')
+})
+
+t.test('another list is in force when the reload says so', limit, async (t) => {
+  const { serialNumber: serial } = new X509Certificate(pki.client.certificatePem)
+  const at = new Date().toISOString()
+  const revoked = {
+    serial,
+    issuer: pki.ca.keyId,
+    revoked: { at, reason: 'superseded' },
+  } as LedgerRecord
+  const lists = {
+    'empty.crl': await signCrl(pki.ca, [], { days: 1, previous: [] }),
+    'next.crl': await signCrl(pki.ca, [revoked], { days: 1, previous: [] }),
+  }
+  const gateway = await startTestGateway(t, 'upstreams: {}\n', { files: lists })
+  edit(gateway, (yaml) =>
+    yaml.replace('clientCa: [ca.crt]', 'clientCa: [ca.crt], crl: [empty.crl]'),
+  )
+  t.equal(await gateway.reload(), true)
+  t.equal(await statusFor(gateway.port, pki.client), '200')
+  edit(gateway, (yaml) => yaml.replace('empty.crl', 'next.crl'))
+  t.equal(await gateway.reload(), true)
+  t.equal(await statusFor(gateway.port, pki.client), '403')
+})
+
+t.test('the problems of every issuer are told', limit, async (t) => {
+  const gateway = await startTestGateway(t, 'upstreams: {}\n', { files })
+  const issuer = (name: string, keys: string) =>
+    `{ issuer: 'https://${name}.test', audience: portcullis, ${keys} }`
+  edit(gateway, (yaml) =>
+    yaml.replace(
+      'upstreams: {}',
+      `upstreams: {}
+auth: { require: token, issuers: [${issuer('a', 'jwks: https://a.test/keys')},
+  ${issuer('b', 'jwks: missing.json')}, ${issuer('c', 'jwks: gone.json')}] }`,
+    ),
+  )
+  t.equal(await gateway.reload(), false)
+  t.match(
+    gateway.lines.find(({ msg }) => String(msg).startsWith('reload refused')),
+    { problems: [{ path: 'auth.issuers.1.jwks' }, { path: 'auth.issuers.2.jwks' }] },
+  )
 })
 
 t.test('a refused reload is told whole, and changes nothing', limit, async (t) => {

@@ -1,6 +1,8 @@
 // Who may do what, put together from the config: credentials, tokens, policy and challenges.
 import type { Logger } from 'pino'
+import type { IssuerConfig } from '../config/access-schema.ts'
 import type { Config } from '../config/schema.ts'
+import { UsageError, type Problem } from '../errors.ts'
 import { createBearerVerifier, type TrustedIssuer } from '../identity/bearer.ts'
 import { callerOf } from '../identity/certificate.ts'
 import { createKeySource } from '../identity/jwks.ts'
@@ -63,10 +65,7 @@ export function createAuthorization(
             return place !== undefined && access.mayHaveToken(identity, place)
           },
         })
-  const issuers: TrustedIssuer[] = auth.issuers.map((issuer, index) => ({
-    ...issuer,
-    keys: createKeySource(issuer, { at: `auth.issuers.${index}`, log }),
-  }))
+  const issuers = openIssuers(auth.issuers, log)
   const trusted = service === undefined ? issuers : [...issuers, service.issuer]
   const verifier = createBearerVerifier(trusted)
   const access = createAccess({
@@ -106,4 +105,24 @@ export function createAuthorization(
       await Promise.all(trusted.map(async ({ keys }) => keys.close()))
     },
   }
+}
+
+/** Throws UsageError with the problems of all of them, and keeps none open then. */
+function openIssuers(issuers: readonly IssuerConfig[], log: Logger): TrustedIssuer[] {
+  const opened: TrustedIssuer[] = []
+  const problems: Problem[] = []
+  for (const [index, issuer] of issuers.entries()) {
+    try {
+      opened.push({
+        ...issuer,
+        keys: createKeySource(issuer, { at: `auth.issuers.${index}`, log }),
+      })
+    } catch (error) {
+      if (!(error instanceof UsageError)) throw error
+      problems.push(...error.problems)
+    }
+  }
+  if (problems.length === 0) return opened
+  for (const { keys } of opened) void keys.close()
+  throw new UsageError(problems)
 }
