@@ -60,7 +60,7 @@ export async function startGateway(
       onRefusal: metrics.refusedCaller,
     }),
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
-    offline: () => current.live.config.offline,
+    offline: (upstream) => isOffline(current.live.config, upstream),
     report: (upstream, error) => current.live.upstreams.report(upstream, error),
     log,
     metrics,
@@ -132,6 +132,10 @@ const lastMs = 2000
 
 /** An upstream that a reload took away, while something of it is under way. */
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
+
+function isOffline({ offline, upstreams }: Config, upstream: string): boolean {
+  return offline || upstreams[upstream]?.offline === true
+}
 
 /** The limits in force, for whoever asks later. */
 function limitsOf(current: Current) {

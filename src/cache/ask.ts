@@ -144,6 +144,13 @@ export function isOutage(error: unknown): error is GatewayError {
   )
 }
 
+/** The upstream answers 404 to a blob; `blame` has that where it is a registry's own. */
+export function blobUnknown({ headers }: OriginResponse): GatewayError {
+  const blame = 'docker-distribution-api-version' in headers ? { status: 404 } : {}
+  const message = 'the upstream has no such blob in this repository'
+  return new GatewayError('BLOB_UNKNOWN', message, { blame })
+}
+
 export function isEncoded({ headers }: OriginResponse): boolean {
   return !['', 'identity'].includes((headers['content-encoding'] ?? '').trim().toLowerCase())
 }

@@ -14,7 +14,7 @@ const blobType = 'application/octet-stream'
 type Blobs = Pick<Cache, 'blob' | 'blobSize'>
 
 export function createBlobs(context: Context, fills: Fills, confirmation: Confirmation): Blobs {
-  const { memory, disk, index, metrics, outages } = context
+  const { memory, disk, index, metrics, outages, negatives } = context
   const asBlob = createBlobView()
 
   function hit(digest: Digest, content: Content, source: Source): Found {
@@ -24,12 +24,8 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
   }
 
   function stored(place: Place, digest: Digest, content: Content): Found {
-    if (content.kind === 'small') return hit(digest, content, 'disk')
-    return hit(
-      digest,
-      withRefill(content, async () => filled(place, digest)),
-      'disk',
-    )
+    const refill = async () => filled(place, digest)
+    return hit(digest, content.kind === 'small' ? content : withRefill(content, refill), 'disk')
   }
 
   function isLinked(place: Place, digest: Digest): boolean {
@@ -37,8 +33,12 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
   }
 
   async function missed(place: Place, digest: Digest): Promise<Found> {
+    return negatives.orAsk(place, `blobs/${digest}`, async () => asked(place, digest))
+  }
+
+  async function asked(place: Place, digest: Digest): Promise<Found> {
     if (!isLinked(place, digest) && isElsewhere(context, fills, place, digest)) {
-      outages.assertOnline()
+      outages.assertOnline(place)
       if (!(await isProven(place, digest))) return delivered(place, digest)
       const content = await disk.content(digest)
       if (content !== undefined) return stored(place, digest, content)
@@ -48,9 +48,7 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
   }
 
   async function isProven(place: Place, digest: Digest): Promise<boolean> {
-    const { upstream } = place
-    const isItsOwn =
-      fills.running(digest)?.place.upstream === upstream || index.isLinkedBy(upstream, digest)
+    const isItsOwn = isBroughtBy(context, fills, place, digest)
     return isItsOwn && confirmation.holds(place, digest, index.content(digest)?.size)
   }
 
@@ -72,13 +70,15 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
         if (isOf(running, place)) throw error
       }
     }
-    outages.assertOnline()
+    outages.assertOnline(place)
     return followed(fills.running(digest) ?? fills.start(place, digest), place)
   }
 
   async function size(place: Place, digest: Digest): Promise<{ size: number; source: Source }> {
-    outages.assertOnline()
-    const told = await confirmation.size(place, digest)
+    outages.assertOnline(place)
+    const told = await negatives.orAsk(place, `blobs/${digest}`, async () =>
+      confirmation.size(place, digest),
+    )
     if (told !== undefined) return { size: told, source: 'upstream' }
     const { content } = await missed(place, digest)
     return { size: await lengthOfAll(content), source: 'fill' }
@@ -123,6 +123,12 @@ function createBlobView(): (content: Content) => Content {
 function isElsewhere({ index }: Context, fills: Fills, place: Place, digest: Digest): boolean {
   if (fills.running(digest, place) !== undefined) return false
   return fills.running(digest) !== undefined || index.content(digest) !== undefined
+}
+
+/** Its upstream has brought it once, or is bringing it. */
+function isBroughtBy({ index }: Context, fills: Fills, place: Place, digest: Digest): boolean {
+  const { upstream } = place
+  return fills.running(digest)?.place.upstream === upstream || index.isLinkedBy(upstream, digest)
 }
 
 /** At once where it is there already. */

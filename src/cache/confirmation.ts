@@ -1,11 +1,10 @@
 // Asks an upstream about a blob without its bytes: how large it is, and whether a repository that has
 // not brought it may have what the cache holds.
-import { GatewayError } from '../errors.ts'
 import { isDigestOfNothing, type Digest } from '../oci/digest.ts'
 import { bareMediaType, isWebPage } from '../oci/media-type.ts'
 import type { OriginResponse } from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
-import { ask, askHeaders, badResponse, isEncoded, lengthOf } from './ask.ts'
+import { ask, askHeaders, badResponse, blobUnknown, isEncoded, lengthOf } from './ask.ts'
 import type { Context } from './context.ts'
 import type { ForeignLayers } from './foreign-layers.ts'
 import { linkKey } from './memory.ts'
@@ -42,9 +41,7 @@ export function createConfirmation(
       },
       async get() {
         const answer = await askHeaders(openUpstream, { ...request, method: 'GET' })
-        if (answer.status === 404) {
-          throw new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob in this repository')
-        }
+        if (answer.status === 404) throw blobUnknown(answer)
         if (answer.status !== 200) throw badResponse(`status ${answer.status} to a blob`)
         if (!isPlausible(answer, digest)) throw badResponse('what is no blob')
         return answer

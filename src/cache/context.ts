@@ -6,6 +6,8 @@ import type { OpenUpstream } from '../oci/origin.ts'
 import type { Disk } from './disk/open-files.ts'
 import type { Heads } from './heads.ts'
 import type { Memory } from './memory.ts'
+import type { NegativeAnswers } from './freshness/negative-answers.ts'
+import type { createTagTtls } from './freshness/tag-ttl.ts'
 import type { Freshness, Outages } from './outage.ts'
 import type { SmallStore } from './disk/small-store.ts'
 import type { Store } from './store.ts'
@@ -38,6 +40,8 @@ export interface Context {
   metrics: CacheMetrics
   openUpstream: OpenUpstream
   freshnessOf: (upstream: string) => Freshness
+  tagTtls: ReturnType<typeof createTagTtls>
+  negatives: NegativeAnswers
   /** See `createOutages`. */
   report: (upstream: string, error: GatewayError) => void
   now: () => number

@@ -32,7 +32,7 @@ export interface Manifests {
 }
 
 export function createManifests(context: Context, source: ManifestSource): Manifests {
-  const { memory, disk, index, metrics, outages, typed } = context
+  const { memory, disk, index, metrics, outages, negatives, typed } = context
 
   /** What the repository is known to hold, and the cache too. */
   function held(place: Place, digest: Digest): Sync<FoundManifest | undefined> {
@@ -81,8 +81,10 @@ export function createManifests(context: Context, source: ManifestSource): Manif
     known?: FoundManifest,
   ): Promise<FoundManifest> {
     if (known === undefined) metrics.lookup('miss')
-    outages.assertOnline()
-    const content = await source.fetch(place, reference, known?.content)
+    outages.assertOnline(place)
+    const content = await negatives.orAsk(place, `manifests/${reference}`, async () =>
+      source.fetch(place, reference, known?.content),
+    )
     if (content === known?.content) return counted(known)
     if (known !== undefined) metrics.lookup('miss')
     return { content, source: 'upstream' }
@@ -209,6 +211,6 @@ function manifestUnknown(answer: CollectedAnswer): GatewayError {
   return new GatewayError(
     'MANIFEST_UNKNOWN',
     'the upstream has no such manifest in this repository',
-    isOfRegistry(answer) ? {} : { reason: notOfRegistry },
+    isOfRegistry(answer) ? { blame: { status: 404 } } : { reason: notOfRegistry },
   )
 }

@@ -14,6 +14,8 @@ import { createFills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
+import { createNegativeAnswers } from './freshness/negative-answers.ts'
+import { createTagTtls } from './freshness/tag-ttl.ts'
 import { createOutages, type Freshness } from './outage.ts'
 import type { CacheMetrics, Context } from './context.ts'
 import { listRepositories } from './lists/catalog.ts'
@@ -34,8 +36,8 @@ export interface CacheOptions {
   verifyEvery?: number
   openUpstream: OpenUpstream
   freshnessOf: (upstream: string) => Freshness
-  /** Whether upstreams are never to be asked. */
-  offline: () => boolean
+  /** See `createOutages`. */
+  offline: (upstream: string) => boolean
   /** See `createOutages`. */
   report: (upstream: string, error: GatewayError) => void
   log: Logger
@@ -76,6 +78,7 @@ export function openCache(options: CacheOptions): Cache {
     patience: options.patience ?? 2000,
   })
   const heads = createHeads(now)
+  const negatives = createNegativeAnswers(freshnessOf, now)
   const pending = new Set<Promise<void>>()
   const background = (work: Promise<void>): void => {
     pending.add(work)
@@ -89,6 +92,8 @@ export function openCache(options: CacheOptions): Cache {
     metrics,
     openUpstream,
     freshnessOf,
+    tagTtls: createTagTtls(),
+    negatives,
     report,
     now,
     background,

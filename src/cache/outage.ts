@@ -3,16 +3,21 @@ import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
 import { BadAnswer, isOutage } from './ask.ts'
+import type { TagTtl } from './freshness/tag-ttl.ts'
 import { placeKey } from './memory.ts'
 
-/** How long tags of an upstream are served, in ms. */
+/** How long tags of an upstream are served, and what it does not have is remembered, in ms. */
 export interface Freshness {
   /** Without asking again. */
-  tagTtl: number
+  tagTtl: TagTtl
   /** Beyond that, while the upstream cannot be asked. */
   staleIfError: number
   /** The same while it refuses our own credentials; `staleIfError` when absent. */
   staleIfDenied?: number | undefined
+  /** What becomes of a tag that the registry does not have any more; `drop` when absent. */
+  onUpstreamDelete?: 'keep' | 'drop'
+  /** What the registry says that it does not have; 0 when absent. */
+  negativeTtl?: number
 }
 
 export interface Outages {
@@ -27,11 +32,12 @@ export interface Outages {
     stale: (longest: number) => Promise<Answer | undefined>,
   ) => Promise<Answer>
   /** @throws GatewayError UNAVAILABLE */
-  assertOnline: () => void
+  assertOnline: (place: Place) => void
 }
 
 export interface OutagesOptions {
-  offline: () => boolean
+  /** Whether it is never to be asked. */
+  offline: (upstream: string) => boolean
   freshnessOf: (upstream: string) => Freshness
   now: () => number
   /** How long an upstream that failed before is waited for, where there is something to serve, ms. */
@@ -58,7 +64,7 @@ export function createOutages(options: OutagesOptions): Outages {
   const failures = createFailures(now)
 
   function longest(upstream: string, isRefusal: boolean): number {
-    if (offline()) return Number.POSITIVE_INFINITY
+    if (offline(upstream)) return Number.POSITIVE_INFINITY
     const { staleIfError, staleIfDenied = staleIfError } = freshnessOf(upstream)
     return isRefusal ? staleIfDenied : staleIfError
   }
@@ -78,10 +84,10 @@ export function createOutages(options: OutagesOptions): Outages {
     async orStale(place, asks, stale) {
       const { upstream } = place
       const rests = failures.resting(place)
-      if (offline() || rests !== undefined) {
+      if (offline(upstream) || rests !== undefined) {
         const known = await stale(longest(upstream, rests?.isRefusal === true))
         if (known !== undefined) return known
-        if (offline()) throw offlineError()
+        if (offline(upstream)) throw offlineError(upstream)
       }
       const before = failures.last(place)
       const asking = noted(place, asks)
@@ -98,8 +104,8 @@ export function createOutages(options: OutagesOptions): Outages {
         return known
       })
     },
-    assertOnline() {
-      if (offline()) throw offlineError()
+    assertOnline({ upstream }) {
+      if (offline(upstream)) throw offlineError(upstream)
     },
   }
 }
@@ -192,9 +198,9 @@ async function isLate(work: Promise<unknown>, ms: number): Promise<boolean> {
   }
 }
 
-function offlineError(): GatewayError {
+function offlineError(upstream: string): GatewayError {
   return new GatewayError(
     'UNAVAILABLE',
-    'the gateway is offline and the cache does not hold this: preload or import it',
+    `the gateway is offline for ${upstream}, and the cache does not hold this: preload or import it`,
   )
 }

@@ -17,13 +17,13 @@ import { createSingleFlight } from './single-flight.ts'
 type Tag = (place: Place, tag: string) => FoundManifest | Promise<FoundManifest>
 
 export function createTags(context: Context, manifests: Manifests, source: ManifestSource): Tag {
-  const { memory, outages, heads, freshnessOf, now } = context
+  const { memory, outages, heads, negatives, freshnessOf, tagTtls, now } = context
   const { manifest, held, fetched, counted } = manifests
   const share = createSingleFlight()
 
-  function isFresh({ checkedAt }: TagFacts, upstream: string): boolean {
+  function isFresh({ checkedAt }: TagFacts, { upstream }: Place, tag: string): boolean {
     const age = now() - checkedAt
-    return age >= 0 && age < freshnessOf(upstream).tagTtl
+    return age >= 0 && age < tagTtls(freshnessOf(upstream).tagTtl, tag)
   }
 
   async function byTag(place: Place, tag: string, known?: FoundManifest): Promise<FoundManifest> {
@@ -32,22 +32,28 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
       memory.setTag(place, tag, found.content.digest)
       return found
     } catch (error) {
-      throw judged(place, tag, error)
+      if (!(error instanceof GatewayError) || error.code !== 'MANIFEST_UNKNOWN') throw error
+      return keptAfter(place, tag, error)
     }
   }
 
   /** A tag is gone where a registry says so; whatever else may answer 404 does not know. */
-  function judged(place: Place, tag: string, error: unknown): unknown {
-    if (!(error instanceof GatewayError) || error.code !== 'MANIFEST_UNKNOWN') return error
-    if (error.reason === notOfRegistry && memory.tag(place, tag) !== undefined) {
-      return badResponse('a 404 that is not that of a registry', error)
+  async function keptAfter(place: Place, tag: string, error: GatewayError): Promise<FoundManifest> {
+    const known = memory.tag(place, tag)
+    if (known !== undefined && error.reason === notOfRegistry) {
+      throw badResponse('a 404 that is not that of a registry', error)
     }
+    const { onUpstreamDelete } = freshnessOf(place.upstream)
+    const found = known && onUpstreamDelete === 'keep' ? await held(place, known.digest) : undefined
+    if (found !== undefined) return { ...counted(found), stale: true }
     memory.dropTag(place, tag)
-    return error
+    throw error
   }
 
   /** Asks whether the tag still means the same. */
   async function revalidated(place: Place, tag: string, before: Digest): Promise<FoundManifest> {
+    const gone = negatives.recent(place, `manifests/${tag}`)
+    if (gone !== undefined) return keptAfter(place, tag, gone)
     const answer = await heads.orGet<Digest | FoundManifest>(place.upstream, 'manifest', {
       head: async () => source.resolve(place, tag),
       get: async () => byTag(place, tag, await held(place, before)),
@@ -62,11 +68,12 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
   /** What the tag meant, as long as that may be served without asking. */
   async function stale(
     place: Place,
+    tag: string,
     { digest, checkedAt }: TagFacts,
     longest: number,
   ): Promise<FoundManifest | undefined> {
     const age = now() - checkedAt
-    if (age >= freshnessOf(place.upstream).tagTtl + longest) return undefined
+    if (age >= tagTtls(freshnessOf(place.upstream).tagTtl, tag) + longest) return undefined
     const found = await held(place, digest)
     return found && { ...counted(found), stale: true }
   }
@@ -80,12 +87,12 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
         async () => undefined,
       )
     }
-    if (isFresh(known, place.upstream)) return manifest(place, known.digest)
+    if (isFresh(known, place, tag)) return manifest(place, known.digest)
     return share(`${placeKey(place)} ${tag}`, async () =>
       outages.orStale(
         place,
         async () => revalidated(place, tag, known.digest),
-        async (longest) => stale(place, known, longest),
+        async (longest) => stale(place, tag, known, longest),
       ),
     )
   }

@@ -93,7 +93,7 @@ async function open(config: Config, log: ReturnType<typeof createLog>['logger'])
     ...config.cache,
     openUpstream: upstreams.open,
     freshnessOf: (upstream) => config.upstreams[upstream] ?? { tagTtl: 0, staleIfError: 0 },
-    offline: () => config.offline,
+    offline: (upstream) => config.offline || config.upstreams[upstream]?.offline === true,
     report: (upstream, error) => upstreams.report(upstream, error),
     log,
     metrics: {

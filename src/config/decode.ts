@@ -18,6 +18,8 @@ export interface Shape extends TSchema {
   required?: string[]
   patternProperties?: Record<string, Shape>
   items?: Shape
+  /** One value, or a map of such values. */
+  anyOf?: Shape[]
   enum?: unknown[]
   minimum?: number
   maximum?: number
@@ -57,6 +59,11 @@ export function decode(
 }
 
 function decodeValue(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
+  const [one, map] = shape.anyOf ?? []
+  if (one !== undefined && map !== undefined) {
+    const isMap = typeof given === 'object' && given !== null && !Array.isArray(given)
+    return decodeValue(walk, isMap ? map : one, given, at)
+  }
   if (shape.properties !== undefined) return decodeObject(walk, shape, given, at)
   if (shape.patternProperties !== undefined) return decodeRecord(walk, shape, given, at)
   if (shape.items !== undefined) return decodeArray(walk, shape, given, at)

@@ -16,7 +16,8 @@ import { decode, type Finding } from './decode.ts'
 import type { ConfigDraft } from './draft.ts'
 import { defaultRedirects, defaultUrl } from './registries.ts'
 import { brokenRules } from './cross-checks.ts'
-import { ConfigSchema, type Config } from './schema.ts'
+import { ConfigSchema, type Config, type UpstreamConfig } from './schema.ts'
+import { defaultTagTtl } from './schema-parts.ts'
 import { Value } from 'typebox/value'
 
 /**
@@ -133,10 +134,16 @@ function complete(draft: ConfigDraft): Config {
   const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
     const url = withoutTrailingSlashes(upstream.url ?? defaultUrl(name))
     const redirects = upstream.redirects ?? defaultRedirects(name)
+    const tagTtl = withDefault(upstream.tagTtl)
     const { foreignLayers = upstream.redirects === undefined ? 'refuse' : 'fetch' } = upstream
-    return [name, { ...upstream, url, redirects, foreignLayers }] as const
+    return [name, { ...upstream, url, redirects, foreignLayers, tagTtl }] as const
   })
   return { ...draft, upstreams: Object.fromEntries(upstreams) }
+}
+
+/** A map has a time for the tags that no other of its patterns matches. */
+function withDefault(tagTtl: UpstreamConfig['tagTtl']): UpstreamConfig['tagTtl'] {
+  return typeof tagTtl === 'number' ? tagTtl : { ...tagTtl, '*': tagTtl['*'] ?? defaultTagTtl }
 }
 
 /**

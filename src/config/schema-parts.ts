@@ -4,7 +4,7 @@
 // error message), `isPath` (a file or folder, relative to the config file's own), with `mayBeUrl`
 // also an https URL, and with `isWatched: false` not read again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value and its
 // default. A list with `orOne` may be written as its one entry.
-import Type, { type TSchemaOptions, type TUnsafe } from 'typebox'
+import Type, { type TSchema, type TSchemaOptions, type TUnsafe } from 'typebox'
 import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
 
 function size(options: TSchemaOptions) {
@@ -19,6 +19,28 @@ export function duration(options: TSchemaOptions) {
   return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
     .Decode((given) => parseDuration(given) ?? 0)
     .Encode(formatDuration)
+}
+
+/** `tagTtl` unless it is written, ms. */
+export const defaultTagTtl = 300_000
+
+/** How long a tag holds: a duration, or for ever. */
+export const tagTtl = Type.Codec(
+  Type.Refine(
+    Type.String({ mustBe: 'a duration such as 5m, or never' }),
+    (given) => given === 'never' || parseDuration(given) !== undefined,
+  ),
+)
+  .Decode((given) => (given === 'never' ? Number.POSITIVE_INFINITY : (parseDuration(given) ?? 0)))
+  .Encode((ms) => (ms === Number.POSITIVE_INFINITY ? 'never' : formatDuration(ms)))
+
+/** One value for all, or a map of values by the patterns of what they are for. */
+export function byPattern<Value extends TSchema>(
+  value: Value,
+  { keyPattern, keyMustBe, ...options }: TSchemaOptions,
+) {
+  const map = Type.Record(Type.String(), value, { keyPattern, keyMustBe })
+  return Type.Union([value, map], options)
 }
 
 /** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */

@@ -81,7 +81,10 @@ defaultUpstream: quay.io
     { path: 'listen.tls.crt', message: 'is no known key; did you mean cert or crl? (line 4)' },
     { path: 'cache.memoryBytes', message: 'must be a size such as 50GiB (line 6)' },
     { path: 'upstreams.docker.io.tls.verify', message: 'must be true or false (line 9)' },
-    { path: 'upstreams.docker.io.tagTtl', message: 'must be a duration such as 5m (line 10)' },
+    {
+      path: 'upstreams.docker.io.tagTtl',
+      message: 'must be a duration such as 5m, or never (line 10)',
+    },
     {
       path: 'defaultUpstream',
       message: 'must be one of docker.io, as configured under upstreams (line 11)',
@@ -193,6 +196,37 @@ defaultUpstream: docker.io
   await writeFile(again, effectiveConfig(config))
   t.same(await loadConfig(again), config)
   t.match(effectiveConfig(config), /tagTtl: 90s/)
+})
+
+t.test('the time of a tag, by patterns too', async (t) => {
+  const ttl = async (yaml: string) =>
+    (await load(t, `${tls}upstreams: { a: { tagTtl: ${yaml} } }`)).upstreams['a']?.tagTtl
+  const never = Number.POSITIVE_INFINITY
+  t.equal(await ttl('never'), never)
+  t.same(await ttl("{ 'v*': 24h, 'sha-*': never }"), {
+    '*': 300_000,
+    'v*': 86_400_000,
+    'sha-*': never,
+  })
+  const yaml = "{ '*': 1m, 'sha-*': never }"
+  const config = await load(t, `${tls}upstreams: { a: { tagTtl: ${yaml} } }`)
+  const again = join(t.testdirName, 'again.yaml')
+  await writeFile(again, effectiveConfig(config))
+  t.same(await loadConfig(again), config)
+  t.same(
+    await told(
+      t,
+      `${tls}upstreams: { a: { tagTtl: { 'v*': soon, 'a/b': 5m } }, b: { tagTtl: [5m], onUpstreamDelete: forget, negativeTtl: -1s, offline: 1 } }`,
+    ),
+    [
+      'upstreams.a.tagTtl.v*: must be a duration such as 5m, or never',
+      'upstreams.a.tagTtl.a/b: the name must be a tag, with * for any part of it, such as v*',
+      'upstreams.b.tagTtl: must be a duration such as 5m, or never',
+      'upstreams.b.onUpstreamDelete: must be one of keep, drop',
+      'upstreams.b.negativeTtl: must be a duration such as 5m',
+      'upstreams.b.offline: must be true or false',
+    ],
+  )
 })
 
 t.test('a subject that is no text is told, whatever stands there', async (t) => {

@@ -2,7 +2,7 @@
 import { GatewayError } from '../../errors.ts'
 import { isDigestOfNothing, type Digest } from '../../oci/digest.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
-import { badResponse, digestMismatch, lengthOf } from '../ask.ts'
+import { badResponse, blobUnknown, digestMismatch, lengthOf } from '../ask.ts'
 
 export interface FillProgress {
   digest: Digest
@@ -51,9 +51,7 @@ function read(response: OriginResponse, progress: FillProgress): Body | GatewayE
   const { status } = response
   if (status === 200) return readWhole(response, progress)
   if (status === 206) return readPart(response, progress)
-  if (status === 404) {
-    return new GatewayError('BLOB_UNKNOWN', 'the upstream has no such blob in this repository')
-  }
+  if (status === 404) return blobUnknown(response)
   return badResponse(`status ${status} to a blob`)
 }
 

@@ -4,6 +4,7 @@ import type { Place } from '../../oci/place.ts'
 import type { Cache, Descriptor, Listed } from '../cache.ts'
 import type { Context } from '../context.ts'
 import type { Manifests } from '../manifests.ts'
+import { listTtl } from '../freshness/tag-ttl.ts'
 import { linkKey } from '../memory.ts'
 import { createSingleFlight } from '../single-flight.ts'
 import { descriptorOf } from './descriptors.ts'
@@ -57,7 +58,7 @@ export function createReferrers(
 
   return async (place, digest) => {
     const key = linkKey(place, digest)
-    const entries = lists.fresh(key, freshnessOf(place.upstream).tagTtl)
+    const entries = lists.fresh(key, listTtl(freshnessOf(place.upstream).tagTtl))
     if (entries !== undefined) return { entries, source: 'memory', stale: false }
     return share(key, async () =>
       outages.orStale(

@@ -3,6 +3,7 @@ import { GatewayError } from '../../errors.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Cache, Listed } from '../cache.ts'
 import { badResponse } from '../ask.ts'
+import { listTtl } from '../freshness/tag-ttl.ts'
 import { placeKey } from '../memory.ts'
 import type { Context } from '../context.ts'
 import { createSingleFlight } from '../single-flight.ts'
@@ -25,7 +26,7 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
       accept: 'application/json',
       limit,
     })
-    if (status === 404) throw notThere(place, isOfRegistry)
+    if (status === 404) return keptOf(place, isOfRegistry)
     if (problem !== undefined) throw problem
     if (status !== 200) throw badResponse(`status ${status} to a list of tags`)
     const entries = [...new Set(pages.flatMap((page) => tagsIn(page['tags'])))].sort()
@@ -33,11 +34,18 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
     return { entries, source: 'upstream', stale: false }
   }
 
-  function notThere(place: Place, isOfRegistry: boolean): GatewayError {
-    if (!isOfRegistry && index.tagsOf(place).length > 0) {
-      return badResponse('a 404 that is not that of a registry')
+  /** After a 404: what is kept though the registry has deleted it. */
+  function keptOf(place: Place, isOfRegistry: boolean): Listed<string> {
+    const entries = index.tagsOf(place)
+    if (entries.length === 0 || (isOfRegistry && !isKept(place))) {
+      throw new GatewayError('NAME_UNKNOWN', 'the upstream has no such repository')
     }
-    return new GatewayError('NAME_UNKNOWN', 'the upstream has no such repository')
+    if (!isOfRegistry) throw badResponse('a 404 that is not that of a registry')
+    return { entries, source: 'disk', stale: true }
+  }
+
+  function isKept({ upstream }: Place): boolean {
+    return freshnessOf(upstream).onUpstreamDelete === 'keep'
   }
 
   async function held(place: Place, longest: number): Promise<Listed<string> | undefined> {
@@ -46,7 +54,7 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
   }
 
   return async (place) => {
-    const entries = lists.fresh(placeKey(place), freshnessOf(place.upstream).tagTtl)
+    const entries = lists.fresh(placeKey(place), listTtl(freshnessOf(place.upstream).tagTtl))
     if (entries !== undefined) return { entries, source: 'memory', stale: false }
     return share(placeKey(place), async () =>
       outages.orStale(
