@@ -6,7 +6,7 @@ import { readinessOf } from './admin/readiness.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { createAdmin } from './admin/server.ts'
 import type { Cache } from './cache/cache.ts'
-import { openCache } from './cache/open-cache.ts'
+import { openCache, type KeptCache } from './cache/open-cache.ts'
 import type { Config } from './config/schema.ts'
 import { drain } from './listener/drain.ts'
 import { watchExpiry } from './listener/expiry.ts'
@@ -52,20 +52,9 @@ export async function startGateway(
   const metrics = createMetrics()
   const reporting = { log, metrics, audit: openAuditLog(config.audit, log) }
   const current = await readFirst(config, reporting)
-  const cache = openCache({
-    ...config.cache,
-    openUpstream: createFairQueue({
-      openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
-      limits: limitsOf(current),
-      onRefusal: metrics.refusedCaller,
-    }),
-    freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
-    offline: (upstream) => isOffline(current.live.config, upstream),
-    report: (upstream, error) => current.live.upstreams.report(upstream, error),
-    log,
-    metrics,
-  })
+  const cache = openGatewayCache(config, current, reporting)
   metrics.condition(cache.condition)
+  metrics.verification(cache.verification.state)
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const wiring = { current, cache, log, metrics, origins: () => urls.admin }
@@ -99,6 +88,7 @@ export async function startGateway(
     await Promise.all([registry.ready(), admin.ready()])
     current.live.begin()
     imports = startImport(config, log)
+    cache.verification.schedule({ every: config.cache.verifyEvery, rate: config.cache.verifyRate })
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
     const nameUrls = () => {
@@ -147,6 +137,26 @@ async function readFirst(config: Config, reporting: Reporting): Promise<Current>
   const started = Date.now()
   const identities = await openIdentities(config.upstreams)
   return { live: prepareLive(config, identities, reporting), started }
+}
+
+function openGatewayCache(
+  config: Config,
+  current: Current,
+  { log, metrics }: Reporting,
+): KeptCache {
+  return openCache({
+    ...config.cache,
+    openUpstream: createFairQueue({
+      openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+      limits: limitsOf(current),
+      onRefusal: metrics.refusedCaller,
+    }),
+    freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
+    offline: (upstream) => isOffline(current.live.config, upstream),
+    report: (upstream, error) => current.live.upstreams.report(upstream, error),
+    log,
+    metrics,
+  })
 }
 
 function wireRegistry(

@@ -1,8 +1,10 @@
 // What the gateway counts. Counters are plain numbers that are turned into series only when
 // somebody asks (15 ns each, where a labelled counter of prom-client takes 250).
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { VerificationState } from '../cache/verification/verification.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import type { ReloadResult } from '../listener/reload.ts'
+import { createVerificationMetrics } from './verification-metrics.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
 import { cacheMetrics, type CachePart } from './cache-metrics.ts'
 import { memoize, tally } from './tally.ts'
@@ -32,6 +34,8 @@ export interface Metrics extends CachePart {
   /** The upstreams whose certificate is not checked; replaces what was told before. */
   insecureUpstreams: (names: readonly string[]) => void
   reload: (result: ReloadResult) => void
+  /** Asked at each scrape how far the verification of what is stored is. */
+  verification: (state: () => VerificationState) => void
   /** Asked at each scrape for the certificates and revocation lists in use. */
   expiries: (inUse: () => readonly Expiry[]) => void
 }
@@ -51,6 +55,7 @@ export function createMetrics(): Metrics {
     ...cacheMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),
+    verification: createVerificationMetrics(registry),
   }
 }
 

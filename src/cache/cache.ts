@@ -42,6 +42,8 @@ export type CacheEvent =
   | 'unreadable_file'
   /** A stored file did not hash to its name. */
   | 'wrong_file'
+  /** A file that the index has was not in its folder. */
+  | 'missing_file'
   /** It kept others waiting for what cannot be stored, and lost its place. */
   | 'slow_reader'
   /** A part far ahead of a download was fetched by itself, and not kept. */

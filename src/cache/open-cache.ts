@@ -26,6 +26,7 @@ import { openStore } from './store.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTags } from './tags.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
+import { createVerification, type Verification } from './verification/verification.ts'
 import { createStorageProblems } from './storage-problems.ts'
 
 export interface CacheOptions {
@@ -50,11 +51,17 @@ export interface CacheOptions {
   patience?: number
 }
 
+/** The cache, and what is done with it beside pulls. */
+export interface KeptCache extends Cache {
+  /** Hashes all that is stored. */
+  verification: Verification
+}
+
 const flushEvery = 30_000
 const lookEvery = 1000
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
-export function openCache(options: CacheOptions): Cache {
+export function openCache(options: CacheOptions): KeptCache {
   const { dir, log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
   const store = openStore(dir)
   const storageProblems = createStorageProblems(log, metrics.storageFailure)
@@ -72,11 +79,7 @@ export function openCache(options: CacheOptions): Cache {
     verifyEvery: options.verifyEvery ?? 30 * 86_400_000,
     onEvent: metrics.event,
   })
-  const outages = createOutages({
-    ...options,
-    now,
-    patience: options.patience ?? 2000,
-  })
+  const outages = createOutages({ ...options, now, patience: options.patience ?? 2000 })
   const heads = createHeads(now)
   const negatives = createNegativeAnswers(freshnessOf, now)
   const pending = new Set<Promise<void>>()
@@ -109,6 +112,7 @@ export function openCache(options: CacheOptions): Cache {
     onEvent: metrics.event,
     retryDelay: options.retryDelay ?? 200,
   })
+  const verification = createVerification({ ...parts, log, now, onEvent: metrics.event })
   const askPages = createPagedList(context)
   const stopTimers = startTimers(memory, index, smallStore)
 
@@ -121,8 +125,10 @@ export function openCache(options: CacheOptions): Cache {
     repositories: (after) => listRepositories(index, after),
     problems: async () => problemsOf(context),
     condition: async () => conditionOf(context),
+    verification,
     async close() {
       stopTimers()
+      await verification.close()
       await fills.close()
       await Promise.all(pending)
       await kept.stop()

@@ -66,7 +66,7 @@ export interface Store {
   remove: (digest: Digest) => Promise<void>
   /** Takes wrong content out of the way, and keeps it for whoever wants to know. */
   quarantine: (digest: Digest) => Promise<void>
-  /** All that is stored, sorted; without what lies in folders that cannot be read. */
+  /** All that is stored, in no order; without what lies in folders that cannot be read. */
   digests: (onUnreadable?: (prefix: Prefix, error: unknown) => void) => AsyncIterable<Digest>
   /** Why nothing can be stored, such as `ENOSPC`; undefined where it can. */
   problem: () => Promise<string | undefined>

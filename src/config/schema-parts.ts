@@ -5,7 +5,14 @@
 // also an https URL, and with `isWatched: false` not read again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value and its
 // default. A list with `orOne` may be written as its one entry.
 import Type, { type TSchema, type TSchemaOptions, type TUnsafe } from 'typebox'
-import { formatDuration, formatSize, parseDuration, parseSize } from './units.ts'
+import {
+  formatDuration,
+  formatRate,
+  formatSize,
+  parseDuration,
+  parseRate,
+  parseSize,
+} from './units.ts'
 
 function size(options: TSchemaOptions) {
   const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
@@ -41,6 +48,15 @@ export function byPattern<Value extends TSchema>(
 ) {
   const map = Type.Record(Type.String(), value, { keyPattern, keyMustBe })
   return Type.Union([value, map], options)
+}
+
+/** Bytes a second, above zero. */
+function rate(options: TSchemaOptions) {
+  const mustBe = 'a rate above zero such as 8MiB/s or 20Mbit/s'
+  const text = Type.String({ mustBe, valueText: 'rate', ...options })
+  return Type.Codec(Type.Refine(text, (given) => (parseRate(given) ?? 0) > 0))
+    .Decode((given) => parseRate(given) ?? 0)
+    .Encode(formatRate)
 }
 
 /** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
@@ -135,7 +151,11 @@ export const CacheSchema = Type.Object(
     verifyEvery: duration({
       default: '30d',
       description:
-        'How often a stored file is hashed again while it is sent as a whole, besides the first time after a start; `0s`: every time.',
+        'How often everything that is stored is hashed again, in the background; and how often a file is hashed while it is sent as a whole, besides the first time after a start; `0s`: every time.',
+    }),
+    verifyRate: rate({
+      default: '8MiB/s',
+      description: 'How fast stored files are read in the background to be hashed again.',
     }),
     import: Type.Array(path('One archive, OCI layout or `images/` tree.', { isWatched: false }), {
       default: [],

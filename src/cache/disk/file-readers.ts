@@ -9,8 +9,15 @@ import type { VerifiedFiles } from './verified-files.ts'
 export interface FileReaders {
   /** Must be closed. */
   read: (file: OpenFile) => Large
+  /** All of a file was read: whether it hashes to its name. */
+  verified: (file: CheckedFile, isRight: boolean) => Promise<void>
+  /** The file system cannot read it, and says so. */
+  unreadable: (digest: Digest, error: unknown) => Promise<void>
   close: () => Promise<void>
 }
+
+/** A stored file, as the file system had it when it was read. */
+export type CheckedFile = Pick<OpenFile, 'digest' | 'inode' | 'mtime'>
 
 /** @param giveUp nobody is to get this file any more */
 export function createFileReaders(
@@ -22,18 +29,18 @@ export function createFileReaders(
   let checks = Promise.resolve()
   let isClosed = false
 
-  function setAside({ digest }: OpenFile, error: unknown): void {
+  async function unreadable(digest: Digest, error: unknown): Promise<void> {
     giveUp(digest)
-    void removal.setAside(digest, error)
+    await removal.setAside(digest, error)
   }
 
-  function report(file: OpenFile, isRight: boolean): void {
+  async function report(file: CheckedFile, isRight: boolean): Promise<void> {
     if (isRight) {
       verified.add(file)
       return
     }
     giveUp(file.digest)
-    void removal.quarantine(file.digest)
+    await removal.quarantine(file.digest)
   }
 
   /** Whoever reads parts only would never see all of it. */
@@ -43,9 +50,9 @@ export function createFileReaders(
       .then(async () => {
         if (isClosed || !verified.isDue(file)) return
         const hash = await hashOf(file.fd, file.digest, () => isClosed)
-        if (hash !== undefined) report(file, hash === hexOf(file.digest))
+        if (hash !== undefined) await report(file, hash === hexOf(file.digest))
       })
-      .catch((error: unknown) => setAside(file, error))
+      .catch(async (error: unknown) => unreadable(file.digest, error))
       .finally(() => hold.close())
   }
 
@@ -62,14 +69,16 @@ export function createFileReaders(
         if (hasRead && !file.isDropped && verified.isDue(file)) checkLater(file)
       },
     }
-    return withCheck(due, (isRight) => report(file, isRight))
+    return withCheck(due, (isRight) => void report(file, isRight))
   }
 
   return {
     read(file) {
-      const plain = readerOf(file, (error) => setAside(file, error))
+      const plain = readerOf(file, (error) => void unreadable(file.digest, error))
       return verified.isDue(file) ? readDue(file, plain) : plain
     },
+    verified: report,
+    unreadable,
     async close() {
       isClosed = true
       await checks

@@ -24,12 +24,14 @@ export interface Folder {
   quarantine: string
   index: string
   journal: string
+  /** How far the verification of everything is. */
+  verified: string
 }
 
 /** What this program writes; a folder with a newer one is refused. */
 const format = 1
 /** Beside these a folder without `format` may hold only what a file system puts there. */
-const ours = /^(blobs|tmp|quarantine|lock|journal|index\.db.*|lost\+found)$/
+const ours = /^(blobs|tmp|quarantine|lock|journal|verified|index\.db.*|lost\+found)$/
 const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
 /** Tells the files of this process from those of an earlier one with the same id, as in containers. */
 const processToken = randomBytes(4).toString('hex')
@@ -41,6 +43,7 @@ export function foldersIn(dir: string): Folder {
     quarantine: join(dir, 'quarantine'),
     index: join(dir, 'index.db'),
     journal: join(dir, 'journal'),
+    verified: join(dir, 'verified'),
   }
 }
 

@@ -5,13 +5,13 @@ import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
 import type { CacheEvent, Content, Small } from '../cache.ts'
 import { smallLimit, type Memory } from '../memory.ts'
-import { createFileReaders } from './file-readers.ts'
+import { createFileReaders, type CheckedFile, type FileReaders } from './file-readers.ts'
 import { drop, warm, type OpenFile } from './open-file.ts'
 import { createSingleFlight } from '../single-flight.ts'
-import type { Store } from '../store.ts'
+import type { Store, Stored } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
 import { createRemoval } from './removal.ts'
-import { createTrustedFiles } from './trusted-file.ts'
+import { blobType, createTrustedFiles } from './trusted-file.ts'
 import { createVerifiedFiles } from './verified-files.ts'
 
 export interface Disk {
@@ -21,6 +21,10 @@ export interface Disk {
   manifest: (digest: Digest) => Small | undefined | Promise<Small | undefined>
   /** It has just been written: what is read of it next is still in the page cache. */
   warm: (digest: Digest) => void
+  /** Somebody else has read all of a file: whether it hashes to its name. */
+  verified: (file: CheckedFile & Stored, isRight: boolean) => Promise<void>
+  /** Somebody else was told by the file system that it cannot be read. */
+  unreadable: FileReaders['unreadable']
   close: () => Promise<void>
 }
 
@@ -41,7 +45,7 @@ export interface DiskOptions {
 const lookEvery = 2000
 
 export function createDisk(options: DiskOptions): Disk {
-  const { store, memory, maxOpenFiles, verifyEvery, now } = options
+  const { store, index, memory, maxOpenFiles, verifyEvery, now } = options
   const share = createSingleFlight()
   let isClosed = false
   const files = new LRUCache<Digest, OpenFile>({ max: maxOpenFiles, dispose: drop })
@@ -108,6 +112,15 @@ export function createDisk(options: DiskOptions): Disk {
         () => undefined,
       )
     },
+    async verified(file, isRight) {
+      const { digest, size, mtime } = file
+      const facts = index.content(digest)
+      if (isRight && (facts?.size !== size || facts.mtime !== mtime)) {
+        memory.stored(digest, { mediaType: facts?.mediaType ?? blobType, size, mtime })
+      }
+      await readers.verified(file, isRight)
+    },
+    unreadable: readers.unreadable,
     async close() {
       clearInterval(timer)
       isClosed = true

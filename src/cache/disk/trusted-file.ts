@@ -35,7 +35,7 @@ export interface TrustedFilesOptions {
 }
 
 /** For what is in the index without a media type of its own. */
-const blobType = 'application/octet-stream'
+export const blobType = 'application/octet-stream'
 /** Not what a link points to; and what is no file must not block whoever opens it. */
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
 

@@ -7,7 +7,7 @@ import type { OpenFile } from './open-file.ts'
 export interface VerifiedFiles {
   /** It has to be hashed again, at the next read of all of it. */
   isDue: (file: OpenFile) => boolean
-  add: (file: OpenFile) => void
+  add: (file: Pick<OpenFile, 'digest' | 'inode' | 'mtime'>) => void
 }
 
 /** What is forgotten is only hashed once more. */

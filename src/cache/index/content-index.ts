@@ -47,7 +47,8 @@ export interface Index extends Links {
   /** They have been read. */
   hasFacts: () => void
   content: (digest: Digest) => ContentFacts | undefined
-  contents: () => (ContentFacts & { digest: Digest })[]
+  /** Those whose digest begins so, sorted. */
+  contents: (prefix?: string) => (ContentFacts & { digest: Digest })[]
   addContent: (
     digest: Digest,
     facts: Pick<ContentFacts, 'mediaType' | 'size' | 'mtime'>,
@@ -156,7 +157,9 @@ type ContentQueries = Pick<
 function contentQueries(sqlite: DatabaseSync): ContentQueries {
   const columns = 'media_type AS mediaType, size, mtime, created, accessed'
   const get = sqlite.prepare(`SELECT ${columns} FROM content WHERE digest = ?`)
-  const all = sqlite.prepare(`SELECT digest, ${columns} FROM content ORDER BY digest`)
+  const all = sqlite.prepare(
+    `SELECT digest, ${columns} FROM content WHERE digest >= ?1 AND digest < ?1 || '~' ORDER BY digest`,
+  )
   const put = sqlite.prepare(
     `INSERT INTO content (digest, media_type, size, mtime, created, accessed) VALUES (?, ?, ?, ?, ?, ?)
      ON CONFLICT DO UPDATE SET media_type = excluded.media_type, size = excluded.size,
@@ -169,7 +172,7 @@ function contentQueries(sqlite: DatabaseSync): ContentQueries {
   const unpin = sqlite.prepare('DELETE FROM pin WHERE digest = ?')
   return {
     content: (digest) => get.get(digest) as ContentFacts | undefined,
-    contents: () => all.all() as unknown as (ContentFacts & { digest: Digest })[],
+    contents: (prefix = '') => all.all(prefix) as unknown as (ContentFacts & { digest: Digest })[],
     addContent: (digest, { mediaType, size, mtime }, at = Date.now()) =>
       void put.run(digest, mediaType, size, mtime, at, at),
     dropContent: (digest) => void drop.run(digest),

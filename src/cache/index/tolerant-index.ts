@@ -5,6 +5,7 @@ import type { StorageProblems } from '../storage-problems.ts'
 
 type Reads =
   | 'content'
+  | 'contents'
   | 'isLinkedBy'
   | 'linkKinds'
   | 'tag'
@@ -95,6 +96,7 @@ export function createTolerantIndex(
   return {
     isVolatile: () => current().isVolatile,
     content: read((digest) => current().content(digest), undefined),
+    contents: read((prefix) => current().contents(prefix), []),
     isLinkedBy: read((upstream, digest) => current().isLinkedBy(upstream, digest), false),
     linkKinds: read((place, digest) => current().linkKinds(place, digest), []),
     tag: read((place, name) => current().tag(place, name), undefined),

@@ -1,19 +1,16 @@
-// Lists what is stored by the folders that it lies in, in the order of their names.
+// Lists what is stored by the folders that it lies in.
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { systemCode } from '../../errors.ts'
 import { isDigest, type Digest, type DigestAlgorithm } from '../../oci/digest.ts'
 
-/** What the digests in one folder of content begin with, such as `sha256:0f`. */
+/** What the digests in one folder of content begin with, such as `sha256:0f`; a digest is one as well. */
 export type Prefix = `${DigestAlgorithm}:${string}`
 
-/** Every one that there may be, in their order. */
-export const prefixes: readonly Prefix[] = (['sha256', 'sha512'] as const).flatMap((algorithm) =>
-  Array.from(
-    { length: 256 },
-    (_, byte): Prefix => `${algorithm}:${byte.toString(16).padStart(2, '0')}`,
-  ),
-)
+/** Every one that there may be; content is spread over them evenly. */
+export const prefixes: readonly Prefix[] = Array.from({ length: 256 }, (_, byte) =>
+  byte.toString(16).padStart(2, '0'),
+).flatMap((start): Prefix[] => [`sha256:${start}`, `sha512:${start}`])
 
 /** Sorted; none where there is no such folder. Rejects where it cannot be read. */
 export async function digestsBelow(blobs: string, start: Prefix): Promise<Digest[]> {
