@@ -15,10 +15,19 @@ const here = join(import.meta.dirname, '../..')
  */
 export function startGateway(
   scope: Scope,
-  options: { folder: string; identities: Identities; originPort: number; checkout?: string },
+  options: {
+    folder: string
+    identities: Identities
+    originPort: number
+    checkout?: string
+    /** Told apart by it where several run. */
+    name?: string
+    /** Of Node. */
+    flags?: readonly string[]
+  },
 ): Promise<Server> {
-  const { identities, originPort, checkout = here } = options
-  const name = checkout === here ? 'portcullis' : 'other'
+  const { identities, originPort, checkout = here, flags = [] } = options
+  const { name = checkout === here ? 'portcullis' : 'other' } = options
   const folder = subfolder(options.folder, name)
   const { ca, server, client } = identities
   const file = join(folder, 'gateway.yaml')
@@ -50,7 +59,7 @@ export function startGateway(
     name,
     folder,
     command: process.execPath,
-    args: [...profiling(), join(checkout, 'src/main.ts'), 'serve', '--config', file],
+    args: [...profiling(), ...flags, join(checkout, 'src/main.ts'), 'serve', '--config', file],
     ready: async (output) => {
       const port = /"port":(\d+).*"msg":"listening"/.exec(output)?.[1]
       return port === undefined ? undefined : Number(port)

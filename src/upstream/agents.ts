@@ -1,8 +1,9 @@
 // The connections to one upstream: those to itself, which may show its client certificate, and those
 // to its token service and download hosts, which must not.
-import { Agent, buildConnector, Pool, ProxyAgent, type Dispatcher } from 'undici'
+import { Agent, type buildConnector, Pool, ProxyAgent, type Dispatcher } from 'undici'
 import type { UpstreamConfig } from '../config/schema.ts'
 import type { TlsOptions, TlsProfile } from './tls.ts'
+import { createConnector } from './transport/connector.ts'
 
 export interface Agents {
   own: Dispatcher
@@ -40,7 +41,7 @@ function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
     pipelining: 1,
   }
   if (proxy === undefined) {
-    return new Agent({ ...options, connect: keepingAlert(buildConnector(connect)) })
+    return new Agent({ ...options, connect: keepingAlert(createConnector(connect)) })
   }
   return new ProxyAgent({
     ...options,

@@ -43,11 +43,11 @@ async function startProxy(t: Test, onConnect: OnConnect = tunnel) {
   return { url: `http://127.0.0.1:${(proxy.address() as AddressInfo).port}`, seen }
 }
 
-async function startRegistry(t: Test) {
+async function startRegistry(t: Test, served = image) {
   const { certificatePem: cert, keyPem: key } = pki.server
   const ca = pki.ca.certificatePem
   const tls = { cert, key, ca, requestCert: true, rejectUnauthorized: true }
-  const registry = await startUpstream(t, { repositories: { app: image }, tls })
+  const registry = await startUpstream(t, { repositories: { app: served }, tls })
   const folder = t.testdir({ ca, cert: pki.client.certificatePem, key: pki.client.keyPem })
   const files = { ca: join(folder, 'ca'), cert: join(folder, 'cert'), key: join(folder, 'key') }
   return { registry, files, url: `https://localhost:${registry.port}` }
@@ -61,6 +61,22 @@ t.test('two-way TLS through a tunnel', async (t) => {
   t.equal((await ask(client.open, {})).response?.status, 200)
   t.match(registry.requests, [{ peerSubject: 'CN=client' }, { peerSubject: 'CN=client' }])
   t.ok(proxy.seen.every((line) => line === `CONNECT localhost:${registry.port}`))
+})
+
+t.test('content arrives whole through a tunnel, also after a pause', async (t) => {
+  const large = await buildSampleImage({ layerBytes: 3_000_000 })
+  const [digest, bytes] = [...large.blobs].sort(([, a], [, b]) => b.length - a.length)[0] ?? []
+  const { files, url } = await startRegistry(t, large)
+  const proxy = await startProxy(t)
+  const client = startUpstreams(t, { url, tls: files, proxy: proxy.url })
+  for (const isPaused of [false, true]) {
+    const { body } = await ask(client.open, { resource: `blobs/${digest}` }, (flow) => {
+      if (!isPaused) return
+      flow.pause()
+      setTimeout(() => flow.resume(), 100)
+    })
+    t.ok(bytes?.equals(body))
+  }
 })
 
 t.test('the certificate behind the tunnel is checked', async (t) => {

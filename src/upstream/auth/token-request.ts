@@ -54,7 +54,7 @@ export async function requestToken(
         'accept-encoding': 'identity',
         ...options.headers,
       },
-      dispatcher,
+      dispatcher: dispatcher.compose(copyChunks),
       signal: AbortSignal.timeout(timeout),
     })
     const answer = await text(limited(body))
@@ -88,6 +88,16 @@ export async function requestToken(
     return failureOfError(subject, error)
   }
 }
+
+/** `request` keeps the chunks, which are good only until the call that gives them returns. */
+const copyChunks: Dispatcher.DispatcherComposeInterceptor = (dispatch) => (options, handler) =>
+  dispatch(options, {
+    onRequestStart: (...told) => handler.onRequestStart?.(...told),
+    onResponseStart: (...told) => handler.onResponseStart?.(...told),
+    onResponseData: (controller, chunk) => handler.onResponseData?.(controller, Buffer.from(chunk)),
+    onResponseEnd: (...told) => handler.onResponseEnd?.(...told),
+    onResponseError: (...told) => handler.onResponseError?.(...told),
+  })
 
 class TooLarge extends Error {
   override readonly message = 'the answer of the token service is too large'
