@@ -11,7 +11,7 @@ import { app } from '../helpers/cache.ts'
 function open(t: Test, bytes = 1_000_000) {
   const dir = t.testdir()
   const index = createTolerantIndex(
-    openIndex(dir, 100),
+    openIndex(dir, { patience: 100 }),
     createStorageProblems(pino({ level: 'silent' }), () => undefined),
   )
   t.teardown(() => index.close())

@@ -5,7 +5,7 @@ import type { Place } from '../../oci/place.ts'
 import { lacksFacts, openDatabase, type Database, type Made } from './database.ts'
 import { linkQueries, type Links } from './links.ts'
 import { createJournal } from './journal.ts'
-import { entriesIn } from './journal-rows.ts'
+import { entriesIn, restore } from './journal-rows.ts'
 import { withJournal } from './journaled-index.ts'
 import { foldersIn } from '../disk/folder.ts'
 
@@ -38,6 +38,8 @@ export type EdgeKind =
 export interface Index extends Links {
   /** It lives in memory only, because the folder cannot be written. */
   isVolatile: boolean
+  /** It is empty, and in memory, until one that is made in the background takes its place. */
+  isProvisional: boolean
   /** It has just been made, from nothing or from the journal. */
   made: Made | undefined
   /** Whether its file is still the one in the folder. */
@@ -87,29 +89,38 @@ export interface Index extends Links {
   close: () => void
 }
 
-/**
- * Opens the index in the cache folder `dir`, which `openStore` has prepared.
- * @param patience how long a statement waits, and everything with it, while another process writes; ms
- */
-export function openIndex(dir: string, patience = 5000): Index {
-  const folder = foldersIn(dir)
-  const database = openDatabase(folder)
-  const { sqlite, isVolatile } = database
-  sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
-  const index = indexOf(database)
-  if (isVolatile) return index
-  return withJournal(
-    index,
-    createJournal(folder, () => entriesIn(sqlite)),
-  )
+export interface IndexOptions {
+  /** How long a statement waits, and everything with it, while another process writes; ms. */
+  patience?: number
+  /** Bytes of a journal that the index is made anew from at once. */
+  mostAtOnce?: number
+  /** What the journal has from this byte on came true while another index was in use. */
+  replayFrom?: number | undefined
 }
 
-function indexOf({ sqlite, isVolatile, made, isInPlace, sync, syncNow }: Database): Index {
+/** Opens the index in the cache folder `dir`, which `openStore` has prepared. */
+export function openIndex(dir: string, options: IndexOptions = {}): Index {
+  const { patience = 5000, mostAtOnce = Infinity, replayFrom } = options
+  const folder = foldersIn(dir)
+  const database = openDatabase(folder, mostAtOnce)
+  const { sqlite, isVolatile, isProvisional } = database
+  sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
+  if (replayFrom !== undefined && !isProvisional) {
+    runTransaction(sqlite, () => void restore(sqlite, folder.journal, replayFrom))
+  }
+  const isWhole = !isVolatile && !isProvisional
+  const journal = createJournal(folder, isWhole ? () => entriesIn(sqlite) : undefined)
+  return withJournal(indexOf(database), journal)
+}
+
+function indexOf(database: Database): Index {
+  const { sqlite, isVolatile, isProvisional, made, isInPlace, sync, syncNow } = database
   const dataVersion = sqlite.prepare('PRAGMA data_version')
   const applicationId = sqlite.prepare('PRAGMA application_id')
   let seenVersion = dataVersion.get()?.['data_version']
   return {
     isVolatile,
+    isProvisional,
     made,
     isInPlace,
     lacksFacts: () => applicationId.get()?.['application_id'] === lacksFacts,

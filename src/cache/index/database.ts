@@ -1,5 +1,5 @@
 // The SQLite database behind the index: its tables, and how it is opened where it cannot be written.
-import { readdirSync, renameSync, statSync } from 'node:fs'
+import { closeSync, fsyncSync, openSync, readdirSync, renameSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../../errors.ts'
@@ -44,6 +44,8 @@ export interface Database extends Durability {
   sqlite: DatabaseSync
   /** It lives in memory only, because its file cannot be written. */
   isVolatile: boolean
+  /** It is empty, and in memory, because the journal is too long to be waited for: see `buildIndex`. */
+  isProvisional: boolean
   made: Made | undefined
   /** Whether its file is still the one in the folder. */
   isInPlace: () => boolean
@@ -54,17 +56,18 @@ export const checkedAtOnce = 16 * 2 ** 20
 
 /**
  * Opens or creates `index.db`. A damaged one is put into `quarantine/`, and made anew from the journal.
+ * @param mostAtOnce bytes of the journal; with more of them the answer is provisional
  * @throws UsageError `cache.dir` where it was written by a newer version
  */
-export function openDatabase(folder: Folder): Database {
+export function openDatabase(folder: Folder, mostAtOnce: number): Database {
   try {
-    return durable(folder)
+    return durable(folder, mostAtOnce)
   } catch (error) {
     if (error instanceof UsageError) throw error
     if (!isDamage(error)) return inMemory(folder)
     try {
       setAside(folder)
-      const database = durable(folder)
+      const database = durable(folder, mostAtOnce)
       return { ...database, made: { entries: 0, ...database.made, because: 'damaged' } }
     } catch {
       return inMemory(folder)
@@ -72,34 +75,46 @@ export function openDatabase(folder: Folder): Database {
   }
 }
 
-function durable(folder: Folder): Database {
+function durable(folder: Folder, mostAtOnce: number): Database {
   createPrivate(folder.index)
   for (const suffix of ['', '-wal', '-shm']) makePrivate(folder.index + suffix)
-  const { sqlite, entries } = openFile(folder)
+  const { sqlite, entries, isDone } = openFile(folder, mostAtOnce)
   const { ino } = statSync(folder.index)
   return {
-    sqlite,
+    ...(isDone
+      ? { sqlite, ...createDurability(sqlite, folder.index) }
+      : memoryWith(() => undefined)),
     isVolatile: false,
+    isProvisional: !isDone,
     made: entries === undefined ? undefined : { because: 'missing', entries },
     isInPlace: () => statSync(folder.index, { throwIfNoEntry: false })?.ino === ino,
-    ...createDurability(sqlite, folder.index),
   }
+}
+
+/** In memory; `fill` puts rows into it. */
+function memoryWith(fill: (sqlite: DatabaseSync) => void) {
+  const sqlite = new DatabaseSync(':memory:')
+  createTables(sqlite, () => undefined)
+  fill(sqlite)
+  return { sqlite, sync: async () => false, syncNow: () => undefined }
 }
 
 /** For a folder that cannot be written: SQLite in WAL mode needs to write even to read. */
 function inMemory(folder: Folder): Database {
   return {
-    sqlite: copyToMemory(folder),
+    ...memoryWith((sqlite) => copyTo(sqlite, folder)),
     isVolatile: true,
+    isProvisional: false,
     made: undefined,
     isInPlace: () => true,
-    sync: async () => false,
-    syncNow: () => undefined,
   }
 }
 
-/** `entries`: those of the journal, where it was made anew. */
-function openFile(folder: Folder): { sqlite: DatabaseSync; entries: number | undefined } {
+/** `entries`: those of the journal, where it was made anew; `isDone`: false where that takes too long. */
+function openFile(
+  folder: Folder,
+  mostAtOnce: number,
+): { sqlite: DatabaseSync; entries: number | undefined; isDone: boolean } {
   const path = folder.index
   const sqlite = new DatabaseSync(path, { timeout: openTimeout })
   try {
@@ -109,11 +124,16 @@ function openFile(folder: Folder): { sqlite: DatabaseSync; entries: number | und
       const message = `${path} was written by a newer version: update, or use another folder`
       throw new UsageError([{ path: 'cache.dir', message }])
     }
-    if (version < schemaVersion) return { sqlite, entries: createFrom(folder, sqlite) }
+    if (version < schemaVersion) {
+      const length = statSync(folder.journal, { throwIfNoEntry: false })?.size ?? 0
+      if (length <= mostAtOnce) return { sqlite, entries: createFrom(folder, sqlite), isDone: true }
+      sqlite.close()
+      return { sqlite, entries: 0, isDone: false }
+    }
     if (statSync(path).size <= checkedAtOnce) assertSound(sqlite)
-    return { sqlite, entries: undefined }
+    return { sqlite, entries: undefined, isDone: true }
   } catch (error) {
-    sqlite.close()
+    if (sqlite.isOpen) sqlite.close()
     throw error
   }
 }
@@ -122,6 +142,23 @@ function openFile(folder: Folder): { sqlite: DatabaseSync; entries: number | und
 function assertSound(sqlite: DatabaseSync): void {
   const [found] = Object.values(sqlite.prepare('PRAGMA quick_check(1)').get() ?? {})
   if (found !== 'ok') throw Object.assign(new Error(String(found)), { errcode: corrupt })
+}
+
+/**
+ * Makes at `target` the index of `folder` from its journal, and syncs it. Takes its time: for a thread
+ * of its own. Returns the number of entries.
+ */
+export function buildIndex(folder: Folder, target: string): number {
+  createPrivate(target)
+  const sqlite = new DatabaseSync(target)
+  // Nobody knows of the file yet: one that is broken off is made again.
+  sqlite.exec('PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF')
+  const entries = createFrom(folder, sqlite)
+  sqlite.close()
+  const fd = openSync(target, 'r')
+  fsyncSync(fd)
+  closeSync(fd)
+  return entries
 }
 
 /** All or nothing: an index that is there is complete. Returns the number of entries of the journal. */
@@ -147,9 +184,7 @@ function createTables<Result>(sqlite: DatabaseSync, fill: () => Result): Result 
   return filled
 }
 
-function copyToMemory({ index, journal }: Folder): DatabaseSync {
-  const sqlite = new DatabaseSync(':memory:')
-  createTables(sqlite, () => undefined)
+function copyTo(sqlite: DatabaseSync, { index, journal }: Folder): void {
   try {
     sqlite.prepare('ATTACH ? AS saved').run(`file:${encodeURI(index)}?immutable=1`)
     for (const name of Object.keys(tables)) {
@@ -160,7 +195,6 @@ function copyToMemory({ index, journal }: Folder): DatabaseSync {
     // Nothing to copy: the content is there, and so is what the journal knows.
     restore(sqlite, journal)
   }
-  return sqlite
 }
 
 const [corrupt, notADatabase] = [11, 26]

@@ -11,13 +11,13 @@ const statements: Record<EntryKind, string> = {
   unpin: 'DELETE FROM pin WHERE digest = ?',
 }
 
-/** Does again what the journal at `path` has; the number of its entries. */
-export function restore(sqlite: DatabaseSync, path: string): number {
+/** Does again what the journal at `path` has from the byte `from` on; the number of its entries. */
+export function restore(sqlite: DatabaseSync, path: string, from = 0): number {
   const prepared = Object.fromEntries(
     Object.entries(statements).map(([kind, sql]) => [kind, sqlite.prepare(sql)]),
   )
   let count = 0
-  for (const [kind, ...values] of readJournal(path)) {
+  for (const [kind, ...values] of readJournal(path, from)) {
     prepared[kind]?.run(...values)
     count += 1
   }

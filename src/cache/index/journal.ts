@@ -41,8 +41,11 @@ export interface Journal {
 const longBytes = 4 * 2 ** 20
 const mostPending = 100_000
 
-/** @param snapshot all that is true, in pieces; may have more than that by the time a piece is taken */
-export function createJournal(folder: Folder, snapshot: () => Iterable<Entry[]>): Journal {
+/**
+ * @param snapshot all that is true, in pieces; may have more than that by the time a piece is taken.
+ *   Absent where nobody knows all of it: then the journal only grows
+ */
+export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>): Journal {
   const path = folder.journal
   let pending: Entry[] = []
   let longest = longBytes
@@ -64,14 +67,14 @@ export function createJournal(folder: Folder, snapshot: () => Iterable<Entry[]>)
     pending = pending.slice(count)
   }
 
-  async function rewrite(): Promise<void> {
+  async function rewrite(all: Iterable<Entry[]>): Promise<void> {
     const temporary = newTemporary(folder)
     const count = pending.length
     const old = await openIfThere(path)
     const handle = await open(temporary, 'wx', 0o600)
     try {
       let seen = (await old?.stat())?.size ?? 0
-      for (const entries of snapshot()) {
+      for (const entries of all) {
         await handle.write(textOf(entries))
         await setImmediate()
       }
@@ -92,7 +95,8 @@ export function createJournal(folder: Folder, snapshot: () => Iterable<Entry[]>)
 
   async function flush(): Promise<void> {
     const size = await sizeOf(path)
-    await (size === undefined || size > longest ? rewrite() : append())
+    const isDue = size === undefined || size > longest
+    await (isDue && snapshot !== undefined ? rewrite(snapshot()) : append())
   }
 
   return {
@@ -106,7 +110,7 @@ export function createJournal(folder: Folder, snapshot: () => Iterable<Entry[]>)
     flush: async () => (running ??= flush().finally(() => (running = undefined))),
     flushNow() {
       if (!existsSync(folder.tmp)) return
-      if (!existsSync(path)) saveNow(folder, snapshot())
+      if (snapshot !== undefined && !existsSync(path)) saveNow(folder, snapshot())
       else if (pending.length > 0) appendFileSync(path, start + textOf(pending), { flush: true })
       pending = []
     },
@@ -127,10 +131,13 @@ function saveNow(folder: Folder, snapshot: Iterable<Entry[]>): void {
   }
 }
 
-/** All entries in their order, as far as they can be read; none where there is no journal. */
-export function* readJournal(path: string): Iterable<Entry> {
+/**
+ * All entries in their order, as far as they can be read; none where there is no journal.
+ * @param from the byte to begin at; a line that begins before is passed by
+ */
+export function* readJournal(path: string, from = 0): Iterable<Entry> {
   let rest = ''
-  for (const text of textsIn(path)) {
+  for (const text of textsIn(path, from)) {
     const lines = (rest + text).split('\n')
     rest = lines.pop() ?? ''
     // What is no line of ours must not fill the memory.
@@ -144,13 +151,16 @@ export function* readJournal(path: string): Iterable<Entry> {
   if (last !== undefined) yield last
 }
 
-function* textsIn(path: string): Iterable<string> {
+function* textsIn(path: string, from: number): Iterable<string> {
   let fd: number | undefined
   try {
     fd = openSync(path, 'r')
     const buffer = Buffer.allocUnsafe(2 ** 20)
     const decoder = new StringDecoder('utf8')
-    for (let bytes = readSync(fd, buffer); bytes > 0; bytes = readSync(fd, buffer)) {
+    for (let position = from; ;) {
+      const bytes = readSync(fd, buffer, 0, buffer.length, position)
+      if (bytes === 0) break
+      position += bytes
       yield decoder.write(buffer.subarray(0, bytes))
     }
   } catch {
@@ -160,7 +170,8 @@ function* textsIn(path: string): Iterable<string> {
   }
 }
 
-const longestLine = 64 * 1024
+/** Bytes. */
+export const longestLine = 64 * 1024
 
 function textOf(entries: readonly Entry[]): string {
   return entries

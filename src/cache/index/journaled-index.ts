@@ -19,6 +19,7 @@ interface Journaled {
   transaction: (work: () => void) => void
   sync: () => Promise<boolean>
   close: () => void
+  isVolatile: boolean
 }
 
 /** The index, with what it commits put into the journal; nothing that is undone gets there. */
@@ -29,7 +30,7 @@ export function withJournal<Index extends Journaled>(index: Index, journal: Jour
     else uncommitted.push(entry)
   }
 
-  const journaled: Omit<Journaled, 'linkKinds' | 'tag'> = {
+  const journaled: Omit<Journaled, 'linkKinds' | 'tag' | 'isVolatile'> = {
     addLink(place, digest, kind) {
       if (index.linkKinds(place, digest).includes(kind)) return
       index.addLink(place, digest, kind)
@@ -74,6 +75,9 @@ export function withJournal<Index extends Journaled>(index: Index, journal: Jour
     close() {
       try {
         journal.flushNow()
+      } catch (error) {
+        // Then what it knows is lost with it.
+        if (!index.isVolatile) throw error
       } finally {
         index.close()
       }

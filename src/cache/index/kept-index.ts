@@ -1,14 +1,18 @@
 // Keeps a sound index under a running cache: checks it now and then, replaces one that is damaged or
 // gone, and reads from the files what a new one lacks.
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, renameSync, rmSync, statSync } from 'node:fs'
+import { access, constants, rm } from 'node:fs/promises'
 import type { Logger } from 'pino'
+import { systemCode } from '../../errors.ts'
+import { newTemporary } from '../disk/folder.ts'
 import type { CacheEvent } from '../cache.ts'
 import type { Store } from '../store.ts'
 import type { StorageProblems } from '../storage-problems.ts'
+import { buildAside, quickCheck } from './background.ts'
 import { readFacts } from './content-facts.ts'
 import { openIndex, type Index } from './content-index.ts'
 import { checkedAtOnce, isDamage, setAside } from './database.ts'
-import { quickCheck } from './quick-check.ts'
+import { longestLine } from './journal.ts'
 import { createTolerantIndex, type TolerantIndex } from './tolerant-index.ts'
 
 export interface KeptIndexOptions {
@@ -17,6 +21,8 @@ export interface KeptIndexOptions {
   storageProblems: StorageProblems
   log: Logger
   onEvent: (event: CacheEvent) => void
+  /** How often something better than an index in memory is tried, ms. */
+  retryEvery?: number
 }
 
 export interface KeptIndex {
@@ -27,37 +33,29 @@ export interface KeptIndex {
 
 /** How long everybody waits where another process writes to the index, ms: what is written then waits. */
 const patience = 100
+/** Bytes of a journal that everybody waits for: some 30,000 entries, 200 ms. */
+const mostAtOnce = 4 * 2 ** 20
 const checkEvery = 86_400_000
 
 /** Throws UsageError `cache.dir`. */
 export function keepIndex(options: KeptIndexOptions): KeptIndex {
-  const { dir, store, storageProblems, log, onEvent } = options
+  const { store, storageProblems, retryEvery = 30_000 } = options
   const { folder } = store
   const end = new AbortController()
+  const opening = createOpening(options)
   let reading: Promise<void> = Promise.resolve()
+  let building: Promise<void> | undefined
 
-  function opened(isDamaged = false): Index {
-    const index = openIndex(dir, patience)
-    const { made } = index
-    if (made === undefined) return index
-    const isFound = isDamaged || made.because === 'damaged'
-    if (!isFound && made.entries === 0 && readdirSync(folder.blobs).length === 0) return index
-    onEvent(isFound ? 'damaged_index' : 'missing_index')
-    const what = isFound
-      ? 'the index of the cache is damaged: set aside in quarantine/'
-      : 'the index of the cache is not there'
-    log.error({ entries: made.entries }, `${what}, and made anew from the journal and the files`)
-    return index
-  }
-
-  const index = createTolerantIndex(opened(), storageProblems, (isDamaged) => {
+  const index = createTolerantIndex(opening.open(false), storageProblems, (isDamaged) => {
     if (isDamaged) storageProblems.guard('setting the index aside', () => setAside(folder))
-    const next = opened(isDamaged)
+    const next = opening.open(isDamaged)
     setImmediate(read)
     return next
   })
 
+  /** What follows a new index. */
   function read(): void {
+    if (index.isProvisional()) building ??= build().finally(() => (building = undefined))
     reading = reading.then(async () => {
       if (end.signal.aborted || !index.lacksFacts()) return
       await readFacts({ store, index }, end.signal).catch((error: unknown) => {
@@ -66,29 +64,112 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
     })
   }
 
+  async function build(): Promise<void> {
+    const target = newTemporary(folder)
+    try {
+      opening.beginBuild()
+      const entries = await buildAside(folder, target, end.signal)
+      await index.sync()
+      if (end.signal.aborted) return
+      opening.endBuild(target)
+      index.replace('better')
+      options.log.info({ entries }, 'the index of the cache has been made anew')
+    } catch (error) {
+      if (!end.signal.aborted) storageProblems.note(error, 'making the index of the cache anew')
+    } finally {
+      await rm(target, { force: true })
+    }
+  }
+
   async function check(): Promise<void> {
-    if (index.isVolatile()) return
+    if (index.isVolatile() || index.isProvisional()) return
     const answer = await quickCheck(folder.index)
-    if (isDamage(answer) && !end.signal.aborted) index.replace()
+    if (isDamage(answer) && !end.signal.aborted) index.replace('damaged')
   }
 
-  function checkSafely(): void {
-    check().catch((error: unknown) =>
-      storageProblems.note(error, 'checking the index of the cache'),
-    )
+  async function retry(): Promise<void> {
+    if (index.isProvisional()) read()
+    if (!index.isVolatile() || (await store.problem()) !== undefined) return
+    if (!(await isWritable(folder.index)) || !(await index.sync())) return
+    if (!end.signal.aborted) index.replace('better')
   }
 
+  function safely(work: () => Promise<void>, what: string): void {
+    work().catch((error: unknown) => storageProblems.note(error, what))
+  }
+
+  const checkSafely = (): void => safely(check, 'checking the index of the cache')
   read()
   if (sizeOf(folder.index) > checkedAtOnce) checkSafely()
-  const timer = setInterval(checkSafely, checkEvery).unref()
+  const timers = [
+    setInterval(checkSafely, checkEvery).unref(),
+    setInterval(() => safely(retry, 'opening the index of the cache'), retryEvery).unref(),
+  ]
   return {
     index,
     async stop() {
-      clearInterval(timer)
+      timers.forEach(clearInterval)
       end.abort()
+      await building
       await reading
     },
   }
+}
+
+/** Opens one index after the other; each has what came true while one before it was in memory. */
+function createOpening({ dir, store, log, onEvent }: KeptIndexOptions) {
+  const { folder } = store
+  /** From where on the journal may have what only an index in memory knows. */
+  let replayFrom: number | undefined
+  let built: string | undefined
+
+  // A line may be half written just now.
+  const journalEnd = (): number => Math.max(0, sizeOf(folder.journal) - longestLine)
+
+  function open(isDamaged: boolean): Index {
+    if (built !== undefined) putInPlace(built, folder.index)
+    built = undefined
+    const before = journalEnd()
+    const index = openIndex(dir, { patience, mostAtOnce, replayFrom })
+    const { made, isVolatile, isProvisional } = index
+    replayFrom = isVolatile || isProvisional ? (replayFrom ?? before) : undefined
+    if (made === undefined) return index
+    const isFound = isDamaged || made.because === 'damaged'
+    const isEmpty = made.entries === 0 && !isProvisional && readdirSync(folder.blobs).length === 0
+    if (!isFound && isEmpty) return index
+    onEvent(isFound ? 'damaged_index' : 'missing_index')
+    const what = isFound
+      ? 'the index of the cache is damaged: set aside in quarantine/'
+      : 'the index of the cache is not there'
+    const when = isProvisional ? ', in the background' : ''
+    const { entries } = made
+    log.error({ entries }, `${what}, and made anew from the journal and the files${when}`)
+    return index
+  }
+
+  return {
+    open,
+    beginBuild: () => void (replayFrom = journalEnd()),
+    /** The next one that is opened is that at `path`. */
+    endBuild: (path: string) => void (built = path),
+  }
+}
+
+function putInPlace(path: string, index: string): void {
+  // They would be taken for those of the new one.
+  for (const suffix of ['-wal', '-shm']) rmSync(index + suffix, { force: true })
+  renameSync(path, index)
+}
+
+async function isWritable(index: string): Promise<boolean> {
+  for (const path of [index, `${index}-wal`, `${index}-shm`]) {
+    try {
+      await access(path, constants.W_OK)
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') return false
+    }
+  }
+  return true
 }
 
 function sizeOf(path: string): number {

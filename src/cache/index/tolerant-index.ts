@@ -30,10 +30,13 @@ type Writes =
 export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged' | 'close'> {
   /** See `Index`. */
   isVolatile: () => boolean
+  isProvisional: () => boolean
   /** Writes what could not be written so far, and makes all of it durable. */
   settle: () => Promise<void>
-  /** It was found to be damaged: it is set aside, and made anew. */
-  replace: () => void
+  /** Makes durable what was written; false where it cannot be. */
+  sync: () => Promise<boolean>
+  /** It was found to be damaged, and is set aside; or there is a better one. */
+  replace: (because: 'damaged' | 'better') => void
 }
 
 /** Opens the index anew, after the one before was closed; a damaged one is out of the way then. */
@@ -54,7 +57,7 @@ export function createTolerantIndex(
   storageProblems: StorageProblems,
   reopen?: Reopen,
 ): TolerantIndex {
-  const { current, renew } = createRenewal(first, storageProblems, reopen)
+  const { current, renew, sync } = createRenewal(first, storageProblems, reopen)
   const waiting: (() => void)[] = []
 
   function read<Args extends unknown[], Result>(query: (...args: Args) => Result, unknown: Result) {
@@ -95,6 +98,7 @@ export function createTolerantIndex(
 
   return {
     isVolatile: () => current().isVolatile,
+    isProvisional: () => current().isProvisional,
     content: read((digest) => current().content(digest), undefined),
     contents: read((prefix) => current().contents(prefix), []),
     isLinkedBy: read((upstream, digest) => current().isLinkedBy(upstream, digest), false),
@@ -120,14 +124,11 @@ export function createTolerantIndex(
     async settle() {
       if (!isInPlace(current())) renew(false)
       catchUp()
-      await current()
-        .sync()
-        .catch((error: unknown) => {
-          storageProblems.note(error, 'syncing the index of the cache')
-          if (isDamage(error)) renew(true)
-        })
+      // What nothing can be written to is tried now and then only, see `keepIndex`.
+      if (!current().isVolatile) await sync()
     },
-    replace: () => void renew(true),
+    sync,
+    replace: (because) => void renew(because === 'damaged', because === 'better'),
     close: () => storageProblems.guard('closing the index of the cache', () => current().close()),
   }
 }
@@ -136,22 +137,34 @@ export function createTolerantIndex(
 function createRenewal(first: Index, storageProblems: StorageProblems, reopen?: Reopen) {
   let index = first
   let reopenedAt = -Infinity
-  return {
-    current: () => index,
-    /** Whether there is another one now. */
-    renew: (isDamaged: boolean): boolean => {
-      if (reopen === undefined || performance.now() - reopenedAt < reopenEvery) return false
-      reopenedAt = performance.now()
-      storageProblems.guard('closing the index of the cache', () => index.close())
-      try {
-        index = reopen(isDamaged)
-        return true
-      } catch (error) {
-        storageProblems.note(error, 'opening the index of the cache')
-        return false
-      }
-    },
+
+  /** Whether there is another one now. */
+  function renew(isDamaged: boolean, isWanted = false): boolean {
+    const isTooSoon = !isWanted && performance.now() - reopenedAt < reopenEvery
+    if (reopen === undefined || isTooSoon) return false
+    reopenedAt = performance.now()
+    storageProblems.guard('closing the index of the cache', () => index.close())
+    try {
+      index = reopen(isDamaged)
+      return true
+    } catch (error) {
+      storageProblems.note(error, 'opening the index of the cache')
+      return false
+    }
   }
+
+  async function sync(): Promise<boolean> {
+    try {
+      await index.sync()
+      return true
+    } catch (error) {
+      storageProblems.note(error, 'syncing the index of the cache')
+      if (isDamage(error)) renew(true)
+      return false
+    }
+  }
+
+  return { current: () => index, renew, sync }
 }
 
 function isInPlace(index: Index): boolean {

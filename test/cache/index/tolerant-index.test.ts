@@ -14,7 +14,7 @@ t.test('writes that wait for somebody else are bounded: the oldest go first', as
   const dir = t.testdir()
   openStore(dir)
   const problems = createStorageProblems(pino({ enabled: false }), () => undefined)
-  const index = createTolerantIndex(openIndex(dir, 1), problems)
+  const index = createTolerantIndex(openIndex(dir, { patience: 1 }), problems)
   t.teardown(() => index.close())
   const lock = new DatabaseSync(join(dir, 'index.db'))
   t.teardown(() => lock.close())
