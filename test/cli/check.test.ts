@@ -1,16 +1,13 @@
-// `portcullis check` as a process: output, warnings and exit codes.
-import { spawnSync } from 'node:child_process'
+// `portcullis check`: output, warnings and exit codes.
 import { chmodSync, existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { makeCertificate } from '../helpers/certificates.ts'
+import { runCommand } from '../helpers/command.ts'
 import { makeSite } from '../helpers/listener.ts'
 
-const main = join(import.meta.dirname, '../../src/main.ts')
-
-function check(args: string[], env: NodeJS.ProcessEnv = {}) {
-  return spawnSync(process.execPath, [main, 'check', ...args], { encoding: 'utf8', env })
-}
+const check = (args: string[], env: NodeJS.ProcessEnv = {}) =>
+  runCommand(['check', ...args], { env })
 
 t.test('prints the effective config, by option or by environment', async (t) => {
   const { folder } = await makeSite(t)
@@ -24,13 +21,13 @@ upstreams:
     tls: { verify: false }
 `,
   )
-  const byOption = check(['--config', file], { REGISTRY_PASSWORD: 'hunter2' })
+  const byOption = await check(['--config', file], { REGISTRY_PASSWORD: 'hunter2' })
   t.equal(byOption.status, 0)
   t.match(byOption.stdout, /url: https:\/\/registry\.local/)
   t.match(byOption.stdout, /passwordEnv: REGISTRY_PASSWORD/)
   t.notMatch(byOption.stdout + byOption.stderr, /hunter2/)
   t.match(byOption.stderr, /^warning: upstreams\.registry\.local\.tls\.verify: /m)
-  const byEnvironment = check([], { REGISTRY_PASSWORD: 'hunter2', PORTCULLIS_CONFIG: file })
+  const byEnvironment = await check([], { REGISTRY_PASSWORD: 'hunter2', PORTCULLIS_CONFIG: file })
   t.equal(byEnvironment.stdout, byOption.stdout)
 })
 
@@ -38,14 +35,14 @@ t.test('problems of the config and of its files: exit code 2, a line each', asyn
   const { folder, client } = await makeSite(t)
   const file = join(folder, 'gateway.yaml')
   writeFileSync(file, 'listen: { port: -1 }\nofline: true\n')
-  const config = check(['--config', file])
+  const config = await check(['--config', file])
   t.equal(config.status, 2)
   t.equal(config.stdout, '')
   t.match(config.stderr, /^listen\.port: .*\nofline: .*\n$/)
 
   writeFileSync(join(folder, 'server.key'), client.keyPem)
   writeFileSync(file, 'listen: { tls: { cert: server.crt, key: server.key } }\n')
-  const files = check(['--config', file])
+  const files = await check(['--config', file])
   t.equal(files.status, 2)
   t.equal(files.stderr, 'listen.tls.key: does not belong to the certificate in cert\n')
 
@@ -62,7 +59,7 @@ auth:
   tokenService: { key: made-at-start.key, htpasswd: absent.users }
 `,
   )
-  const ofAuth = check(['--config', file])
+  const ofAuth = await check(['--config', file])
   t.equal(ofAuth.status, 2)
   t.match(
     ofAuth.stderr,
@@ -75,7 +72,7 @@ auth:
 auth: { tokenService: { key: token.key, htpasswd: absent.users } }
 `,
   )
-  t.match(check(['--config', file]), { status: 2, stderr: /^auth\.tokenService\.key: / })
+  t.match(await check(['--config', file]), { status: 2, stderr: /^auth\.tokenService\.key: / })
 
   writeFileSync(
     file,
@@ -83,7 +80,7 @@ auth: { tokenService: { key: token.key, htpasswd: absent.users } }
 upstreams: { registry.local: { tls: { ca: absent.crt }, auth: { dockerConfig: absent.json } } }
 `,
   )
-  const ofUpstream = check(['--config', file])
+  const ofUpstream = await check(['--config', file])
   t.equal(ofUpstream.status, 2)
   t.match(
     ofUpstream.stderr,
@@ -97,9 +94,9 @@ t.test('warns of a private key that everybody can read', async (t) => {
   const key = join(folder, 'server.key')
   writeFileSync(file, 'listen: { tls: { cert: server.crt, key: server.key } }\n')
   chmodSync(key, 0o640)
-  t.notMatch(check(['--config', file]).stderr, /everybody/)
+  t.notMatch((await check(['--config', file])).stderr, /everybody/)
   chmodSync(key, 0o604)
-  const { status, stderr } = check(['--config', file])
+  const { status, stderr } = await check(['--config', file])
   t.equal(status, 0)
   t.match(stderr, /^warning: listen\.tls\.key: can be read by everybody/m)
 })
@@ -122,7 +119,7 @@ t.test('warns of certificates that end within 30 days', async (t) => {
 upstreams: { registry.local: { tls: { cert: robot.crt, key: robot.key } } }
 `,
   )
-  const { status, stderr } = check(['--config', file])
+  const { status, stderr } = await check(['--config', file])
   t.equal(status, 0)
   t.match(stderr, /^warning: upstreams\.registry\.local\.tls\.cert: CN=robot ends on /m)
   t.match(stderr, /^warning: listen\.tls\.cert: CN=localhost ends on /m)
@@ -141,15 +138,18 @@ auth:
 `,
   )
   writeFileSync(join(folder, 'idp.crt'), '')
-  const { status, stderr } = check(['--config', file])
+  const { status, stderr } = await check(['--config', file])
   t.equal(status, 2)
   t.match(stderr, /^auth\.issuers\.0\.jwksCa: .*it is empty/)
 })
 
 t.test('a wrong command line: exit code 2', async (t) => {
-  t.match(check([]), { status: 2, stderr: /^--config: is missing/ })
-  t.match(check(['--config', '/nowhere/gateway.yaml']), { status: 2, stderr: /does not exist/ })
-  t.match(check(['--wrong']), { status: 2 })
+  t.match(await check([]), { status: 2, stderr: /^--config: is missing/ })
+  t.match(await check(['--config', '/nowhere/gateway.yaml']), {
+    status: 2,
+    stderr: /does not exist/,
+  })
+  t.match(await check(['--wrong']), { status: 2 })
 })
 
 t.test('explains what is asked of an upstream with a path or with other names', async (t) => {
@@ -165,10 +165,10 @@ upstreams:
     'c.yaml',
   )
   t.match(
-    check(['--config', file]).stderr,
+    (await check(['--config', file])).stderr,
     'https://harbor.example/v2/dockerhub/NAME/manifests/TAG',
   )
-  const { stdout } = check(['--config', file, '--as', 'anonymous', 'docker.io/old/app'])
+  const { stdout } = await check(['--config', file, '--as', 'anonymous', 'docker.io/old/app'])
   t.match(stdout, 'ask    https://harbor.example/v2/dockerhub/new/app/')
   t.match(stdout, 'pull docker.io/new/app')
 })
@@ -191,22 +191,25 @@ policy:
 `,
   )
   const as = (...args: string[]) => check(['--config', file, ...args])
-  const node = as('--as', 'cn=edge-1', 'alpine')
+  const node = await as('--as', 'cn=edge-1', 'alpine')
   t.equal(node.status, 0)
   t.match(node.stdout, /^allow {2}pull docker\.io\/library\/alpine: nodes is the first rule/)
-  const other = as('--as', 'cn=laptop', 'docker.io/library/alpine')
+  const other = await as('--as', 'cn=laptop', 'docker.io/library/alpine')
   t.equal(other.status, 1)
   t.match(other.stdout, /^deny {3}pull .*no rule matches, and policy\.default is deny/)
   t.match(
-    as('--as', 'issuer=https://a,group=dev', 'quay.io/org/app').stdout,
+    (await as('--as', 'issuer=https://a,group=dev', 'quay.io/org/app')).stdout,
     /allow {2}pull.*rules\.1/,
   )
-  t.match(as('--as', 'group=dev', 'quay.io/org/app').stdout, /deny {3}list/)
-  t.equal(as('--as', 'anonymous', 'alpine').status, 1)
-  t.match(as('--as', 'name=x', 'alpine'), { status: 2, stderr: /--as: "name=x" is no caller/ })
-  t.match(as('alpine'), { status: 2, stderr: /needs a caller and one repository/ })
+  t.match((await as('--as', 'group=dev', 'quay.io/org/app')).stdout, /deny {3}list/)
+  t.equal((await as('--as', 'anonymous', 'alpine')).status, 1)
+  t.match(await as('--as', 'name=x', 'alpine'), {
+    status: 2,
+    stderr: /--as: "name=x" is no caller/,
+  })
+  t.match(await as('alpine'), { status: 2, stderr: /needs a caller and one repository/ })
 
-  const plain = as()
+  const plain = await as()
   t.equal(plain.status, 0)
   t.match(plain.stderr, /policy\.rules\.2: can never be reached: nodes.* \(line 9\)/)
   t.match(plain.stderr, /policy\.rules\.3\.repositories\.0: .*no configured upstream.* \(line 10\)/)

@@ -10,6 +10,7 @@ import type { Command, CommandTable } from '../../src/cli/command.ts'
 import { commands } from '../../src/cli/commands.ts'
 import { helpOf } from '../../src/cli/help.ts'
 import { craneFiles, layoutFiles, refName, sample, tarWith } from '../helpers/archives.ts'
+import { runCommand } from '../helpers/command.ts'
 import { makeSite } from '../helpers/listener.ts'
 
 const main = join(import.meta.dirname, '../../src/main.ts')
@@ -30,9 +31,7 @@ async function commandsIn(
   return found.flat()
 }
 
-function run(args: string[], cwd?: string) {
-  return spawnSync(process.execPath, [main, ...args], { encoding: 'utf8', cwd })
-}
+const run = (args: string[], cwd?: string) => runCommand(args, cwd === undefined ? {} : { cwd })
 
 t.test('every command has help for each of its options, and knows no other', async (t) => {
   const all = await commandsIn(commands)
@@ -56,17 +55,21 @@ t.test('every command has help for each of its options, and knows no other', asy
 })
 
 t.test('help and version, however they are asked for', async (t) => {
-  t.match(run(['--version']), { status: 0, stdout: /^portcullis \d+\.\d+\.\d+\n$/, stderr: '' })
-  t.match(run(['pki', 'list', '--version']), { status: 0, stdout: /^portcullis \d/ })
-  t.match(run([]), { status: 2, stdout: /^Usage:/ })
-  t.match(run(['-h']), { status: 0, stdout: /^Usage:[^]*portcullis serve/ })
+  t.match(await run(['--version']), {
+    status: 0,
+    stdout: /^portcullis \d+\.\d+\.\d+\n$/,
+    stderr: '',
+  })
+  t.match(await run(['pki', 'list', '--version']), { status: 0, stdout: /^portcullis \d/ })
+  t.match(await run([]), { status: 2, stdout: /^Usage:/ })
+  t.match(await run(['-h']), { status: 0, stdout: /^Usage:[^]*portcullis serve/ })
   for (const args of [
     ['help', 'check'],
     ['check', '--as', 'x', '--help'],
   ]) {
-    t.match(run(args), { status: 0, stdout: /^portcullis check[^]*--as CALLER/ })
+    t.match(await run(args), { status: 0, stdout: /^portcullis check[^]*--as CALLER/ })
   }
-  t.match(run(['--bogus']), { status: 2, stderr: /^--bogus: is no command/ })
+  t.match(await run(['--bogus']), { status: 2, stderr: /^--bogus: is no command/ })
 })
 
 /** Runs a command whose reader has gone before it says anything. */
@@ -116,7 +119,7 @@ t.test('what an archive calls its content does not steer the terminal', async (t
   })
   for (const more of [[], ['--json']]) {
     const archives = ['named.tar', 'entry.tar', 'layout.tar']
-    const { status, stdout, stderr } = run(
+    const { status, stdout, stderr } = await run(
       ['import', ...archives, '--config', 'gateway.yaml', ...more],
       folder,
     )
@@ -126,7 +129,7 @@ t.test('what an archive calls its content does not steer the terminal', async (t
     if (more.length > 0) t.match((JSON.parse(stdout) as { failed: object[] }).failed, { length: 3 })
     else t.match(stderr, String.raw`\u001b]0;owned\u0007\u009b2J\u202e\nforged line`)
   }
-  const problem = run(['import', 'x', '--as', evil, '--config', 'gateway.yaml'], folder)
+  const problem = await run(['import', 'x', '--as', evil, '--config', 'gateway.yaml'], folder)
   t.equal(problem.status, 2)
   t.notMatch(problem.stderr, steering)
   t.equal(problem.stderr.split('\n').length, 2, 'one line')
@@ -158,7 +161,9 @@ t.test('the log for people goes on without a reader', async (t) => {
   const child = spawn(process.execPath, args, { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] })
   t.teardown(() => child.kill('SIGKILL'))
   const stderr = text(child.stderr)
-  await once(child.stdout, 'data')
+  for await (const chunk of child.stdout.iterator({ destroyOnReturn: false })) {
+    if (String(chunk).includes('listening')) break
+  }
   child.stdout.destroy()
   child.kill('SIGTERM')
   const [code] = (await once(child, 'exit')) as [number | null]

@@ -1,32 +1,25 @@
-// `portcullis doctor` as a process: tables, JSON as documented, exit codes, and nothing secret.
+// `portcullis doctor`: tables, JSON as documented, exit codes, and nothing secret.
 import { execFile } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { runCommand, type CommandResult } from '../helpers/command.ts'
 import { makeFiles, sample, serverOf } from '../helpers/diagnosis.ts'
 import { startProxy } from '../helpers/proxy.ts'
 import { testPki } from '../helpers/tls.ts'
 import { tokenAuth } from '../helpers/token-auth.ts'
 import { startUpstream, status, type Fault } from '../helpers/upstream.ts'
 
-const main = join(import.meta.dirname, '../../src/main.ts')
 const reference = join(import.meta.dirname, '../../docs/reference/doctor.md')
 const pki = await testPki()
 const credentials = { username: 'robot', password: 'correct horse' }
 
-interface Outcome {
-  status: number
-  stdout: string
-  stderr: string
-}
+const doctor = (...args: string[]) => runCommand(['doctor', ...args])
 
-/** Not `spawnSync`: the upstreams live in this process. */
-function doctor(...args: string[]): Promise<Outcome> {
-  return doctorWith({}, ...args)
-}
-
-function doctorWith(more: NodeJS.ProcessEnv, ...args: string[]): Promise<Outcome> {
-  const env = { ...process.env, ...more }
+/** As a process of its own: Node reads this of its environment when it starts. */
+function doctorTrusting(ca: string, ...args: string[]): Promise<CommandResult> {
+  const main = join(import.meta.dirname, '../../src/main.ts')
+  const env = { ...process.env, NODE_EXTRA_CA_CERTS: ca }
   return new Promise((resolve) => {
     execFile(process.execPath, [main, 'doctor', ...args], { env }, (error, stdout, stderr) => {
       resolve({ status: typeof error?.code === 'number' ? error.code : 0, stdout, stderr })
@@ -159,7 +152,7 @@ t.test('a proxy behind TLS', async (t) => {
     JSON.stringify({ listen: { insecureHttp: true }, upstreams: { a: upstream } }),
   )
   // Proxies are checked by the public roots, to which this adds one.
-  const trusted = await doctorWith({ NODE_EXTRA_CA_CERTS: ca }, '--config', file)
+  const trusted = await doctorTrusting(ca, '--config', file)
   t.equal(trusted.status, 0, trusted.stdout)
   t.match(trusted.stdout, new RegExp(`^proxy +ok +[0-9.]+ +tunnel to localhost:${port}$`, 'm'))
   const strange = await doctor('--config', file)

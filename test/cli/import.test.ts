@@ -1,11 +1,9 @@
-// `portcullis import` as a process: output, progress lines and exit codes.
-import { spawnSync } from 'node:child_process'
+// `portcullis import`: output, progress lines and exit codes.
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { craneFiles, sample, tarWith } from '../helpers/archives.ts'
+import { runCommand } from '../helpers/command.ts'
 import { inspectCache } from '../helpers/cache-folder.ts'
-
-const main = join(import.meta.dirname, '../../src/main.ts')
 
 async function setUp(t: Test) {
   const folder = t.testdir({
@@ -18,17 +16,13 @@ defaultUpstream: docker.io
     'bad.tar': await tarWith({ 'manifest.json': Buffer.from('[') }),
   })
   const run = (...args: string[]) =>
-    spawnSync(process.execPath, [main, 'import', ...args], {
-      cwd: folder,
-      encoding: 'utf8',
-      env: { PORTCULLIS_CONFIG: 'gateway.yaml' },
-    })
+    runCommand(['import', ...args], { cwd: folder, env: { PORTCULLIS_CONFIG: 'gateway.yaml' } })
   return { folder, run }
 }
 
 t.test('a line per image, progress on stderr', async (t) => {
   const { folder, run } = await setUp(t)
-  const { status, stdout, stderr } = run('good.tar', '--as', 'registry.local/team/app')
+  const { status, stdout, stderr } = await run('good.tar', '--as', 'registry.local/team/app')
   t.equal(status, 0)
   t.match(stdout, /^registry\.local\/team\/app:1 sha256:[0-9a-f]{64} \(\d+\.\d KiB new\)\n$/)
   t.match(stderr, /^app:1: \d+\.\d KiB\n$/)
@@ -37,7 +31,7 @@ t.test('a line per image, progress on stderr', async (t) => {
 
 t.test('--json, and another cache folder', async (t) => {
   const { folder, run } = await setUp(t)
-  const { status, stdout } = run('good.tar', 'bad.tar', '--json', '--cache-dir', 'other')
+  const { status, stdout } = await run('good.tar', 'bad.tar', '--json', '--cache-dir', 'other')
   t.equal(status, 1)
   t.match(JSON.parse(stdout), {
     imported: [{ path: 'good.tar', names: ['docker.io/library/app:1'], absent: [] }],
@@ -48,7 +42,7 @@ t.test('--json, and another cache folder', async (t) => {
 
 t.test('what failed is named, and the rest is imported: exit code 1', async (t) => {
   const { run } = await setUp(t)
-  const { status, stdout, stderr } = run('bad.tar', 'good.tar', 'nowhere.tar')
+  const { status, stdout, stderr } = await run('bad.tar', 'good.tar', 'nowhere.tar')
   t.equal(status, 1)
   t.match(stdout, /^docker\.io\/library\/app:1 /)
   t.match(stderr, 'failed: bad.tar: manifest.json: is no JSON\n')
@@ -57,12 +51,15 @@ t.test('what failed is named, and the rest is imported: exit code 1', async (t) 
 
 t.test('a wrong command line: exit code 2', async (t) => {
   const { run } = await setUp(t)
-  t.match(run(), { status: 2, stderr: /^PATH: is missing/ })
-  t.match(run('good.tar', '--wrong'), { status: 2 })
-  t.match(run('good.tar', '--as', 'nope/app'), {
+  t.match(await run(), { status: 2, stderr: /^PATH: is missing/ })
+  t.match(await run('good.tar', '--wrong'), { status: 2 })
+  t.match(await run('good.tar', '--as', 'nope/app'), {
     status: 2,
     stderr: '--as: nope is no upstream; there are docker.io, registry.local\n',
   })
-  t.match(run('good.tar', '--config', 'nowhere.yaml'), { status: 2, stderr: /does not exist/ })
-  t.match(run('good.tar', '--cache-dir', 'good.tar'), { status: 2, stderr: /^cache\.dir: / })
+  t.match(await run('good.tar', '--config', 'nowhere.yaml'), {
+    status: 2,
+    stderr: /does not exist/,
+  })
+  t.match(await run('good.tar', '--cache-dir', 'good.tar'), { status: 2, stderr: /^cache\.dir: / })
 })

@@ -5,19 +5,14 @@ import { join } from 'node:path'
 import t from 'tap'
 import { command } from '../../src/cli/pki.ts'
 import { found } from '../../src/pki/init.ts'
+import { runCommand } from '../helpers/command.ts'
 import { issueClient, makeFolder, openssl, verify } from '../helpers/pki.ts'
 import { optionsFor } from '../requirements.ts'
 
 const root = join(import.meta.dirname, '../..')
 const main = join(root, 'src/main.ts')
 
-function pki(cwd: string, args: string[], input?: Buffer) {
-  return spawnSync(process.execPath, [main, 'pki', ...args], {
-    cwd,
-    encoding: 'utf8',
-    ...(input === undefined ? {} : { input }),
-  })
-}
+const pki = (cwd: string, args: string[]) => runCommand(['pki', ...args], { cwd })
 
 t.test(
   'from nothing to a node that can be handed over, by the scripts',
@@ -75,13 +70,15 @@ t.test('list: a table, and JSON for programs', async (t) => {
   const dir = await makeFolder(t)
   await issueClient(dir, 'edge-1', { days: 40 })
   await issueClient(dir, 'edge-1', { days: 20, force: true })
-  const { stdout } = pki(dir, ['list', '--dir', '.'])
+  const { stdout } = await pki(dir, ['list', '--dir', '.'])
   t.match(
     stdout,
     /^NAME +KIND +STATUS +DAYS LEFT +UNTIL +SERIAL\nedge-1 +client +valid +19 .*\nca\.crl +crl .*\nca +root /,
   )
   t.equal(stdout.split('\n').length, 5)
-  const all = JSON.parse(pki(dir, ['list', '--dir', '.', '--all', '--json']).stdout) as object[]
+  const all = JSON.parse(
+    (await pki(dir, ['list', '--dir', '.', '--all', '--json'])).stdout,
+  ) as object[]
   t.match(all, [
     { name: 'edge-1', kind: 'client', status: 'valid', daysLeft: 19, subject: 'CN=edge-1' },
     { name: 'edge-1', status: 'replaced', daysLeft: 39 },
@@ -95,7 +92,7 @@ t.test(
   async (t) => {
     for (const intermediate of [false, true]) {
       const dir = await makeFolder(t, intermediate)
-      pki(dir, ['server', 'gateway.local', '--dir', '.'])
+      await pki(dir, ['server', 'gateway.local', '--dir', '.'])
       const clientCa = intermediate ? '[ca.crt, issuing.crt]' : '[ca.crt]'
       const files = `cert: gateway.local.crt, key: gateway.local.key, clientCa: ${clientCa}, crl: [ca.crl]`
       writeFileSync(
@@ -111,8 +108,8 @@ t.test(
 t.test('a problem: exit code 2, told on standard error', async (t) => {
   const dir = await makeFolder(t)
   const told = { status: 2, stdout: '', stderr: 'NAME: "a/b" cannot name files: ' }
-  t.match(pki(dir, ['client', 'a/b', '--dir', '.']), told)
-  t.match(pki(dir, ['client', 'x', '--bogus']), {
+  t.match(await pki(dir, ['client', 'a/b', '--dir', '.']), told)
+  t.match(await pki(dir, ['client', 'x', '--bogus']), {
     status: 2,
     stdout: '',
     stderr: /--bogus.*--help/,
@@ -123,11 +120,14 @@ t.test('renew, with the files for the client anew', async (t) => {
   const dir = await makeFolder(t)
   await issueClient(dir, 'edge-1', { days: 3 })
   const handOver = ['--for', 'docker', '--gateway', 'https://g:1']
-  const renewed = pki(dir, ['renew', 'edge-1', '--dir', '.', '--days', '9', ...handOver])
+  const renewed = await pki(dir, ['renew', 'edge-1', '--dir', '.', '--days', '9', ...handOver])
   t.match(renewed, { status: 0, stderr: '' })
   const handed = readFileSync(join(dir, 'edge-1-docker/etc/docker/certs.d/g:1/client.cert'), 'utf8')
   t.equal(handed, readFileSync(join(dir, 'edge-1.crt'), 'utf8'))
-  t.match(pki(dir, ['crl', '--dir', '.', '--days', '5']).stdout, /^ca\.crl\n {2}sign it again/)
+  t.match(
+    (await pki(dir, ['crl', '--dir', '.', '--days', '5'])).stdout,
+    /^ca\.crl\n {2}sign it again/,
+  )
 })
 
 t.test('a request on the standard input, named by itself', optionsFor('pki'), async (t) => {
@@ -146,7 +146,11 @@ t.test('a request on the standard input, named by itself', optionsFor('pki'), as
     'subjectAltName=DNS:node-7.local',
   ])
   const args = ['client', '--csr', '-', '--dir', '.', '--for', 'podman', '--gateway', 'https://g']
-  const signed = pki(dir, args, Buffer.from(made.stdout))
+  const signed = spawnSync(process.execPath, [main, 'pki', ...args], {
+    cwd: dir,
+    encoding: 'utf8',
+    input: made.stdout,
+  })
   t.match(signed, { status: 0, stderr: '' })
   t.match(signed.stdout, /^node-7\.crt\n {2}CN=node-7, node-7\.local, until/)
   t.match(
@@ -162,18 +166,21 @@ t.test(
   async (t) => {
     const folder = t.testdir({ ca: 'for the CA\n', key: 'for the key\n', empty: '\n' })
     const args = (...more: string[]) => [...more, '--ca-passphrase-file', 'ca']
-    t.equal(pki(folder, args('init')).status, 0)
-    t.match(pki(folder, ['client', 'edge-1']), { status: 2, stderr: /^ca\.key: is encrypted/ })
-    t.equal(pki(folder, args('client', 'edge-1', '--passphrase-file', 'key')).status, 0)
+    t.equal((await pki(folder, args('init'))).status, 0)
+    t.match(await pki(folder, ['client', 'edge-1']), {
+      status: 2,
+      stderr: /^ca\.key: is encrypted/,
+    })
+    t.equal((await pki(folder, args('client', 'edge-1', '--passphrase-file', 'key'))).status, 0)
     t.match(readFileSync(join(folder, 'certs/edge-1.key'), 'utf8'), /BEGIN ENCRYPTED PRIVATE KEY/)
     const browser = ['--for', 'browser', '--gateway', 'https://g:5443']
-    t.equal(pki(folder, args('client', 'edith', ...browser)).status, 0)
+    t.equal((await pki(folder, args('client', 'edith', ...browser))).status, 0)
     const at = (file: string) => join(folder, 'certs/edith-browser', file)
     const passphrase = readFileSync(at('edith.passphrase'), 'utf8').trim()
     t.match(passphrase, /^[\w-]{20}$/)
     const read = ['pkcs12', '-in', at('edith.p12'), '-noout', '-passin', `pass:${passphrase}`]
     t.equal(openssl(read).status, 0)
-    t.match(pki(folder, args('client', 'x', '--passphrase-file', 'empty')), {
+    t.match(await pki(folder, args('client', 'x', '--passphrase-file', 'empty')), {
       status: 2,
       stderr: /^--passphrase-file: empty is empty/,
     })
@@ -256,8 +263,8 @@ t.test('what is refused: one sentence, nothing written', async (t) => {
 
 t.test('help says every option', async (t) => {
   const folder = t.testdir({})
-  t.match(pki(folder, ['--help']), { status: 0, stdout: /pki client NAME[^]*pki list/ })
-  const help = pki(folder, ['client', '--help'])
+  t.match(await pki(folder, ['--help']), { status: 0, stdout: /pki client NAME[^]*pki list/ })
+  const help = await pki(folder, ['client', '--help'])
   t.match(help, { status: 0, stdout: /^portcullis pki client NAME/ })
   for (const option of ['for', 'gateway', 'registries', 'tar', 'csr', 'spiffe', 'force', 'dir']) {
     t.ok(help.stdout.includes(`--${option}`), option)

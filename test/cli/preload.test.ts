@@ -1,13 +1,12 @@
-import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { sample } from '../helpers/archives.ts'
+import { runCommand } from '../helpers/command.ts'
 import { inspectCache } from '../helpers/cache-folder.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 
-const main = join(import.meta.dirname, '../../src/main.ts')
 const image = await sample('preload')
 
 async function setUp(t: Test) {
@@ -24,20 +23,8 @@ defaultUpstream: registry.local
   return { folder, run, upstream }
 }
 
-interface Outcome {
-  status: unknown
-  stdout: string
-  stderr: string
-}
-
-async function preload(cwd: string, ...args: string[]): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = { cwd, env: { PORTCULLIS_CONFIG: 'gateway.yaml' } }
-    execFile(process.execPath, [main, 'preload', ...args], options, (error, stdout, stderr) =>
-      resolve({ status: error === null ? 0 : error.code, stdout, stderr }),
-    )
-  })
-}
+const preload = (cwd: string, ...args: string[]) =>
+  runCommand(['preload', ...args], { cwd, env: { PORTCULLIS_CONFIG: 'gateway.yaml' } })
 
 t.test('a list: a line per image and a summary, progress on stderr', async (t) => {
   const { folder, run } = await setUp(t)
