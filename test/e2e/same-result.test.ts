@@ -2,25 +2,31 @@
 import t from 'tap'
 import { optionsFor } from '../requirements.ts'
 import { clients } from './same-result/clients.ts'
-import { compare, startSite } from './same-result/comparison.ts'
+import { compare } from './same-result/comparison.ts'
+import { siteKinds } from './same-result/sites.ts'
 
 /** Nobody has to have what no package of Debian brings. */
-const optional = new Set(['crane', 'regctl', 'oras'])
+const optional = new Set(['crane', 'regctl', 'oras', 'helm'])
 
-t.test('the same results', optionsFor('same-result'), async (t) => {
-  const site = await startSite(t)
-  for (const client of clients) {
-    const { name, program } = client
-    const isMissing = program === undefined && optional.has(name)
-    await t.test(name, isMissing ? { skip: `${name} not found` } : {}, async (t) => {
-      const rows = await compare(t, site, client)
-      for (const { what, direct, gateway } of rows) t.same(gateway, direct, what)
-      const failed = rows.filter(({ direct }) => direct[0] === 'failed').map(({ what }) => what)
-      t.same(
-        failed.filter((what) => !what.includes('schema 1')),
-        [],
-        'what does not work directly either shows nothing',
-      )
-    })
-  }
-})
+t.setTimeout(9 * 60_000)
+
+for (const { name: registry, start, missing } of siteKinds) {
+  const options = missing === undefined ? optionsFor('same-result') : { skip: missing }
+  t.test(registry, { ...options, timeout: 4 * 60_000 }, async (t) => {
+    const site = await start(t)
+    for (const client of clients) {
+      const { name, program } = client
+      const isMissing = program === undefined && optional.has(name)
+      await t.test(name, isMissing ? { skip: `${name} not found` } : {}, async (t) => {
+        const rows = await compare(t, site, client)
+        for (const { what, direct, gateway } of rows) t.same(gateway, direct, what)
+        const failed = rows.filter(({ direct }) => direct[0] === 'failed').map(({ what }) => what)
+        t.same(
+          failed.filter((what) => !what.includes('schema 1')),
+          [],
+          'what does not work directly either shows nothing',
+        )
+      })
+    }
+  })
+}

@@ -32,7 +32,7 @@ export async function walkNatively(
   const folder = makeFolder(t)
   const places = await nativePlaces(folder, portsFrom(options.firstPort))
   await writeLab(places, options)
-  await startDockerRegistry(t, folder, places.registry)
+  await startDockerRegistry(t, folder, { at: places.registry })
   await startNginx(t, places)
   await Promise.all(
     gatewayNames.map(async (name) => {

@@ -15,30 +15,40 @@ export interface DockerRegistry {
   push: (name: string, content: SampleContent) => Promise<void>
 }
 
-/** Starts docker-registry with its content below `folder`, at `at` or at any free port. */
+export interface RegistryOptions {
+  /** `host:port`; any free port of 127.0.0.1 unless told. */
+  at?: string
+  /** Debian's docker-registry unless told; distribution 3 reads the same config. */
+  program?: string
+  /** The section `auth` of its config: nobody has to log in without. */
+  auth?: Record<string, unknown>
+}
+
+/** Starts docker-registry with its content below `folder`, which several may share. */
 export async function startDockerRegistry(
   t: Pick<Test, 'teardown'>,
   folder: string,
-  at?: string,
+  { at, program = 'docker-registry', auth }: RegistryOptions = {},
 ): Promise<DockerRegistry> {
   const address = at ?? `127.0.0.1:${await freePort()}`
   const url = `http://${address}`
-  const file = join(folder, 'registry.json')
+  const file = join(folder, `registry-${address.split(':')[1]}.json`)
   const config = {
     version: '0.1',
     log: { level: 'warn' },
     storage: { filesystem: { rootdirectory: subfolder(folder, 'registry') } },
     http: { addr: address },
     compatibility: { schema1: { enabled: true } },
+    ...(auth === undefined ? {} : { auth }),
   }
   // The file is YAML, of which JSON is a part.
   writeFileSync(file, JSON.stringify(config))
   await startProgram(t, {
-    command: 'docker-registry',
+    command: program,
     args: ['serve', file],
     ready: () =>
       fetch(`${url}/v2/`).then(
-        ({ ok }) => ok,
+        ({ ok, status }) => ok || status === 401,
         () => false,
       ),
   })

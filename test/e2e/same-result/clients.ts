@@ -1,6 +1,5 @@
 // Asks registries by their clients, each for everything that it can get from one: what it got, as digests.
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { homedir } from 'node:os'
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { manifestDigestOf } from '../../../src/oci/schema1.ts'
 import type { Test } from 'tap'
@@ -8,6 +7,7 @@ import { findProgram } from '../../requirements.ts'
 import { startContainerd } from '../lab/containerd.ts'
 import { startDocker } from '../lab/docker.ts'
 import { makeFolder } from '../lab/folder.ts'
+import { findGoProgram } from '../lab/go-program.ts'
 import { makePodman } from '../lab/podman.ts'
 import { run, type Outcome } from '../lab/program.ts'
 import { makeSkopeo } from '../lab/skopeo.ts'
@@ -17,6 +17,10 @@ export interface Registry {
   address: string
   /** What stands before the name of a repository, such as `registry.local/`. */
   prefix: string
+  /** Who may pull; anybody where nobody is named. */
+  login?: { username: string; password: string }
+  /** Whether it takes manifests of schema 1. */
+  hasSchema1: boolean
 }
 
 /** What a client was asked for, and what came of it: digests, names, or how it failed. */
@@ -33,10 +37,11 @@ export interface Client {
   ask: (t: Bench, registry: Registry) => Promise<Results>
 }
 
-/** `sample/app:1.0` is an index with referrers, `sample/old:v1` a signed manifest of schema 1. */
+/** An index with referrers; a signed manifest of schema 1; a chart. */
 const image = 'sample/app:1.0'
 const old = 'sample/old:v1'
 const repository = 'sample/app'
+const chart = 'charts/sample'
 
 export const clients: readonly Client[] = [
   { name: 'skopeo', program: findProgram('skopeo'), version: ['--version'], ask: askSkopeo },
@@ -46,14 +51,8 @@ export const clients: readonly Client[] = [
   { name: 'crane', program: findGoProgram('crane'), version: ['version'], ask: askCrane },
   { name: 'regctl', program: findGoProgram('regctl'), version: ['version'], ask: askRegctl },
   { name: 'oras', program: findGoProgram('oras'), version: ['version'], ask: askOras },
+  { name: 'helm', program: findGoProgram('helm'), version: ['version', '--short'], ask: askHelm },
 ]
-
-/** Those that `go install` brings are where it puts them, which is on few PATHs. */
-function findGoProgram(name: string): string | undefined {
-  const folder = process.env['GOPATH'] ?? join(homedir(), 'go')
-  const installed = join(folder, 'bin', name)
-  return findProgram(name) ?? (existsSync(installed) ? installed : undefined)
-}
 
 function told({ code, stdout }: Outcome): string[] {
   if (code !== 0) return ['failed']
@@ -76,23 +75,44 @@ function contentIn({ code }: Outcome, folder: string): string[] {
     .sort()
 }
 
+/** The row of the manifest of schema 1, which only some registries have. */
+async function oldRow(
+  { hasSchema1 }: Registry,
+  what: string,
+  ask: (name: string) => Promise<readonly string[]>,
+): Promise<Results> {
+  return hasSchema1 ? { [what]: await ask(old) } : {}
+}
+
+function credentials({ login }: Registry, option: string): string[] {
+  return login === undefined ? [] : [option, `${login.username}:${login.password}`]
+}
+
+/** As after a `docker login`, in `folder`. */
+function logIn(folder: string, { address, login }: Registry): void {
+  if (login === undefined) return
+  const auth = Buffer.from(`${login.username}:${login.password}`).toString('base64')
+  writeFileSync(join(folder, 'config.json'), JSON.stringify({ auths: { [address]: { auth } } }))
+}
+
 function hashOf({ code, stdout }: Outcome): string[] {
   return code === 0 ? [manifestDigestOf(Buffer.from(stdout))] : ['failed']
 }
 
-async function askSkopeo(t: Bench, { address, prefix }: Registry): Promise<Results> {
+async function askSkopeo(t: Bench, registry: Registry): Promise<Results> {
   const skopeo = makeSkopeo(t)
-  const at = (name: string) => `docker://${address}/${prefix}${name}`
+  const at = (name: string) => `docker://${registry.address}/${registry.prefix}${name}`
+  const options = ['--tls-verify=false', ...credentials(registry, '--creds')]
   const copy = async (name: string) => {
     const folder = makeFolder(t)
-    const options = ['copy', '--all', '--src-tls-verify=false']
-    return contentIn(await skopeo(...options, at(name), `dir:${folder}`), folder)
+    const from = ['--src-tls-verify=false', ...credentials(registry, '--src-creds')]
+    return contentIn(await skopeo('copy', '--all', ...from, at(name), `dir:${folder}`), folder)
   }
   return {
     'copy --all': await copy(image),
-    'copy, schema 1': await copy(old),
-    'inspect --raw': hashOf(await skopeo('inspect', '--raw', '--tls-verify=false', at(image))),
-    'list-tags': tagsIn(await skopeo('list-tags', '--tls-verify=false', at(repository))),
+    ...(await oldRow(registry, 'copy, schema 1', copy)),
+    'inspect --raw': hashOf(await skopeo('inspect', '--raw', ...options, at(image))),
+    'list-tags': tagsIn(await skopeo('list-tags', ...options, at(repository))),
   }
 }
 
@@ -100,59 +120,71 @@ function tagsIn({ code, stdout }: Outcome): string[] {
   return code === 0 ? (JSON.parse(stdout) as { Tags: string[] }).Tags.sort() : ['failed']
 }
 
-async function askContainerd(t: Bench, { address, prefix }: Registry): Promise<Results> {
+async function askContainerd(t: Bench, registry: Registry): Promise<Results> {
   const { ctr } = await startContainerd(t)
   const pull = async (name: string, ...listing: string[]) => {
-    const options = ['images', 'pull', '--plain-http', '--all-platforms']
-    const { code } = await ctr(...options, `${address}/${prefix}${name}`)
+    const reference = `${registry.address}/${registry.prefix}${name}`
+    const options = ['--plain-http', '--all-platforms', ...credentials(registry, '--user')]
+    const { code } = await ctr('images', 'pull', ...options, reference)
     return code === 0 ? told(await ctr(...listing)) : ['failed']
   }
   return {
     'pull --all-platforms': await pull(image, 'content', 'ls', '--quiet'),
     // What it converts from lies among its content for a while, or not.
-    'pull, schema 1': await pull(old, 'images', 'ls'),
+    ...(await oldRow(registry, 'pull, schema 1', (name) => pull(name, 'images', 'ls'))),
   }
 }
 
-async function askDocker(t: Bench, { address, prefix }: Registry): Promise<Results> {
-  const { docker } = await startDocker(t)
+async function askDocker(t: Bench, registry: Registry): Promise<Results> {
+  const { docker, env } = await startDocker(t)
+  logIn(env['DOCKER_CONFIG'] ?? '', registry)
   const pull = async (name: string) => {
-    const reference = `${address}/${prefix}${name}`
+    const reference = `${registry.address}/${registry.prefix}${name}`
     const pulled = await docker('pull', reference)
     if (pulled.code !== 0) return ['failed']
     const format = '{{.Id}} {{json .RootFS.Layers}}'
     const { stdout } = await docker('image', 'inspect', '--format', format, reference)
     return told({ ...pulled, stdout: pulled.stdout + stdout })
   }
-  return { pull: await pull(image), 'pull, schema 1': await pull(old) }
+  return { pull: await pull(image), ...(await oldRow(registry, 'pull, schema 1', pull)) }
 }
 
-async function askPodman(t: Bench, { address, prefix }: Registry): Promise<Results> {
+async function askPodman(t: Bench, registry: Registry): Promise<Results> {
   const podman = makePodman(t)
   const pull = async (name: string) => {
-    const reference = `${address}/${prefix}${name}`
-    const pulled = await podman('pull', '--tls-verify=false', reference)
+    const reference = `${registry.address}/${registry.prefix}${name}`
+    const options = ['--tls-verify=false', ...credentials(registry, '--creds')]
+    const pulled = await podman('pull', ...options, reference)
     if (pulled.code !== 0) return ['failed']
     const format = '{{.Id}} {{.Digest}} {{json .RootFS.Layers}}'
     return told(await podman('image', 'inspect', '--format', format, reference))
   }
-  return { pull: await pull(image), 'pull, schema 1': await pull(old) }
+  return { pull: await pull(image), ...(await oldRow(registry, 'pull, schema 1', pull)) }
 }
 
-/** Runs a client that keeps what it knows in its home, which is `folder`. */
-function runner(client: string, folder: string) {
-  const env = { HOME: folder, XDG_CONFIG_HOME: folder, DOCKER_CONFIG: folder }
+/** Runs a client that keeps what it knows in a home of its own, where it has logged in. */
+function runner(t: Bench, client: string, registry: Registry) {
+  const home = makeFolder(t)
+  logIn(home, registry)
+  const env = {
+    HOME: home,
+    XDG_CONFIG_HOME: home,
+    DOCKER_CONFIG: home,
+    HELM_REGISTRY_CONFIG: join(home, 'config.json'),
+  }
   return async (...args: string[]) => run(findGoProgram(client) ?? client, args, { env })
 }
 
-async function askCrane(t: Bench, { address, prefix }: Registry): Promise<Results> {
-  const crane = runner('crane', makeFolder(t))
+async function askCrane(t: Bench, registry: Registry): Promise<Results> {
+  const crane = runner(t, 'crane', registry)
   const folder = makeFolder(t)
-  const at = (name: string) => `${address}/${prefix}${name}`
+  const at = (name: string) => `${registry.address}/${registry.prefix}${name}`
   return {
     digest: told(await crane('digest', '--insecure', at(image))),
     ls: lines(await crane('ls', '--insecure', at(repository))),
-    'manifest, schema 1': hashOf(await crane('manifest', '--insecure', at(old))),
+    ...(await oldRow(registry, 'manifest, schema 1', async (name) =>
+      hashOf(await crane('manifest', '--insecure', at(name))),
+    )),
     'pull --format=oci': contentIn(
       await crane('pull', '--insecure', '--format=oci', at(image), folder),
       folder,
@@ -160,11 +192,11 @@ async function askCrane(t: Bench, { address, prefix }: Registry): Promise<Result
   }
 }
 
-async function askRegctl(t: Bench, { address, prefix }: Registry): Promise<Results> {
-  const regctl = runner('regctl', makeFolder(t))
+async function askRegctl(t: Bench, registry: Registry): Promise<Results> {
+  const regctl = runner(t, 'regctl', registry)
   const folder = makeFolder(t)
-  const at = (name: string) => `${address}/${prefix}${name}`
-  await regctl('registry', 'set', '--tls', 'disabled', address)
+  const at = (name: string) => `${registry.address}/${registry.prefix}${name}`
+  await regctl('registry', 'set', '--tls', 'disabled', registry.address)
   return {
     'artifact list': told(
       await regctl('artifact', 'list', '--format', '{{jsonPretty .}}', at(image)),
@@ -173,17 +205,17 @@ async function askRegctl(t: Bench, { address, prefix }: Registry): Promise<Resul
       await regctl('image', 'copy', '--referrers', at(image), `ocidir://${folder}/app:1.0`),
       folder,
     ),
-    'manifest get, schema 1': hashOf(
-      await regctl('manifest', 'get', '--format', 'raw-body', at(old)),
-    ),
+    ...(await oldRow(registry, 'manifest get, schema 1', async (name) =>
+      hashOf(await regctl('manifest', 'get', '--format', 'raw-body', at(name))),
+    )),
     'tag ls': lines(await regctl('tag', 'ls', at(repository))),
   }
 }
 
-async function askOras(t: Bench, { address, prefix }: Registry): Promise<Results> {
-  const oras = runner('oras', makeFolder(t))
+async function askOras(t: Bench, registry: Registry): Promise<Results> {
+  const oras = runner(t, 'oras', registry)
   const folder = makeFolder(t)
-  const at = (name: string) => `${address}/${prefix}${name}`
+  const at = (name: string) => `${registry.address}/${registry.prefix}${name}`
   const options = ['--recursive', '--from-plain-http', '--to-oci-layout']
   return {
     'copy --recursive': contentIn(
@@ -192,5 +224,17 @@ async function askOras(t: Bench, { address, prefix }: Registry): Promise<Results
     ),
     discover: told(await oras('discover', '--plain-http', '--format', 'json', at(image))),
     'repo tags': lines(await oras('repo', 'tags', '--plain-http', at(repository))),
+  }
+}
+
+async function askHelm(t: Bench, registry: Registry): Promise<Results> {
+  const helm = runner(t, 'helm', registry)
+  const folder = makeFolder(t)
+  const at = `oci://${registry.address}/${registry.prefix}${chart}`
+  const pull = ['pull', at, '--plain-http', '--version', '0.1.0', '--destination', folder]
+  return {
+    pull: contentIn(await helm(...pull), folder),
+    // Without a version it asks for all tags and takes the newest.
+    'show chart': hashOf(await helm('show', 'chart', at, '--plain-http')),
   }
 }

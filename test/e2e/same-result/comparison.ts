@@ -1,53 +1,24 @@
-// Asks a registry by every client that is here, directly and through a gateway. Run by itself, it prints
+// Asks registries by every client that is here, directly and through a gateway. Run by itself, it prints
 // the table: `node test/e2e/same-result/comparison.ts`.
-import { buildSampleImage } from '../../../src/demo/sample-image.ts'
-import { digestOf } from '../../../src/oci/digest.ts'
 import type { Test } from 'tap'
-import { makeFolder } from '../lab/folder.ts'
-import { startGateway, upstreamName } from '../lab/gateway.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
 import { run } from '../lab/program.ts'
-import { startDockerRegistry } from '../lab/registry.ts'
-import { buildSchema1Image } from '../lab/schema1.ts'
-import { clients, type Client, type Registry } from './clients.ts'
+import { clients, type Client } from './clients.ts'
+import { siteKinds, type Site } from './sites.ts'
 
 export interface Row {
-  client: string
   what: string
   direct: readonly string[]
   gateway: readonly string[]
 }
 
-export interface Site {
-  direct: Registry
-  gateway: Registry
-}
-
-/** docker-registry with an index that has a referrer and a signed manifest of schema 1; a gateway. */
-export async function startSite(t: Pick<Test, 'teardown'>): Promise<Site> {
-  const registry = await startDockerRegistry(t, makeFolder(t))
-  await registry.push('sample/app', await buildSampleImage({ layerBytes: 2 ** 20 }))
-  await registry.push('sample/old', buildSchema1Image('sample/old'))
-  const gateway = await startGateway(t, {
-    listen: { host: '127.0.0.1', port: 0, insecureHttp: true },
-    admin: { port: 0 },
-    upstreams: { [upstreamName]: { url: `http://${registry.address}` } },
-  })
-  return {
-    direct: { address: registry.address, prefix: '' },
-    gateway: { address: gateway.address, prefix: `${upstreamName}/` },
-  }
-}
+type Bench = Pick<Test, 'teardown'>
 
 /** What one client gets in both ways. */
-export async function compare(
-  t: Pick<Test, 'teardown'>,
-  site: Site,
-  { name, ask }: Client,
-): Promise<Row[]> {
+export async function compare(t: Bench, site: Site, { ask }: Client): Promise<Row[]> {
   const direct = await ask(t, site.direct)
   const gateway = await ask(t, site.gateway)
   return Object.entries(direct).map(([what, found]) => ({
-    client: name,
     what,
     direct: found,
     gateway: gateway[what] ?? [],
@@ -61,26 +32,43 @@ function summary(found: readonly string[]): string {
 }
 
 async function printTable(): Promise<void> {
-  const ends: (() => unknown)[] = []
-  const t = { teardown: (end: () => unknown) => void ends.unshift(end) } as Pick<Test, 'teardown'>
-  try {
-    const site = await startSite(t)
-    process.stdout.write('| client | asked | directly | through the gateway |\n| - | - | - | - |\n')
-    for (const client of clients) {
-      if (client.program === undefined) {
-        process.stdout.write(`| ${client.name} | skipped: not found | | |\n`)
-        continue
-      }
-      const { stdout } = await run(client.program, client.version)
-      const version = /\d[\w.+~-]*/.exec(stdout)?.[0] ?? ''
-      for (const { what, direct, gateway } of await compare(t, site, client)) {
-        const isSame = JSON.stringify(direct) === JSON.stringify(gateway)
-        const result = `${isSame ? 'the same' : 'DIFFERS'}: ${summary(gateway)}`
-        process.stdout.write(
-          `| ${client.name} ${version} | ${what} | ${summary(direct)} | ${result} |\n`,
-        )
-      }
+  printRow('registry', 'client', 'asked', 'directly', 'through the gateway')
+  printRow('-', '-', '-', '-', '-')
+  for (const { name, start, missing } of siteKinds) {
+    if (missing !== undefined) {
+      printRow(name, 'any', `skipped: ${missing}`)
+      continue
     }
+    await bench(async (t) => {
+      const site = await start(t)
+      for (const client of clients) await printClient(t, name, site, client)
+    })
+  }
+}
+
+async function printClient(t: Bench, registry: string, site: Site, client: Client): Promise<void> {
+  if (client.program === undefined) {
+    printRow(registry, client.name, 'skipped: not found')
+    return
+  }
+  const { stdout } = await run(client.program, client.version)
+  const version = /\d[\w.+~-]*/.exec(stdout)?.[0] ?? ''
+  for (const { what, direct, gateway } of await compare(t, site, client)) {
+    const isSame = JSON.stringify(direct) === JSON.stringify(gateway)
+    const result = `${isSame ? 'the same' : 'DIFFERS'}: ${summary(gateway)}`
+    printRow(registry, `${client.name} ${version}`, what, summary(direct), result)
+  }
+}
+
+function printRow(...cells: string[]): void {
+  process.stdout.write(`| ${cells.join(' | ')} |\n`)
+}
+
+/** What `work` starts ends with it. */
+async function bench(work: (t: Bench) => Promise<void>): Promise<void> {
+  const ends: (() => unknown)[] = []
+  try {
+    await work({ teardown: (end: () => unknown) => void ends.unshift(end) })
   } finally {
     for (const end of ends) await end()
   }
