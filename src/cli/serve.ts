@@ -20,16 +20,20 @@ export const command = defineCommand({
     const file = configFile(values.config)
     const config = await loadConfig(file)
     const log = createLog(config.log)
+    // From here on no signal kills the start half-way; files that change meanwhile are noticed anyhow.
+    const firstSignal = endingSignal()
+    const reload = { now: () => {} }
+    process.on('SIGHUP', () => reload.now())
     try {
       const gateway = await startGateway(config, {
         log: log.logger,
         source: { file: resolve(file), load: () => loadConfig(file) },
       })
-      process.on('SIGHUP', () => void gateway.reload())
+      reload.now = () => void gateway.reload()
       const { port, adminPort } = gateway
       log.logger.info({ port, adminPort, host: config.listen.host, config: file }, 'listening')
       log.flush()
-      const signal = await firstSignal()
+      const signal = await firstSignal
       log.logger.info({ signal }, 'ending: running transfers may go on for a while')
       log.flush()
       const cut = await gateway.close()
@@ -45,7 +49,7 @@ export const command = defineCommand({
 })
 
 /** The second one does not wait. */
-async function firstSignal(): Promise<NodeJS.Signals> {
+async function endingSignal(): Promise<NodeJS.Signals> {
   const signal = await new Promise<NodeJS.Signals>((resolve) => {
     process.once('SIGTERM', resolve)
     process.once('SIGINT', resolve)
