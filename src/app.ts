@@ -22,7 +22,9 @@ import { createShares } from './registry/shares.ts'
 import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
+import { createPrefetch, type Prefetch } from './transfer/prefetch.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
+import { createPacer } from './upstream/pace/pacer.ts'
 import { openIdentities } from './upstream/upstreams.ts'
 
 export interface Gateway {
@@ -55,9 +57,14 @@ export async function startGateway(
   const cache = openGatewayCache(config, current, reporting)
   metrics.condition(cache.condition)
   metrics.verification(cache.verification.state)
+  const prefetch = createPrefetch({
+    cache,
+    modeOf: (upstream) => current.live.config.upstreams[upstream]?.prefetch ?? 'none',
+    log,
+  })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
-  const wiring = { current, cache, log, metrics, origins: () => urls.admin }
+  const wiring = { current, cache, prefetch, log, metrics, origins: () => urls.admin }
   const registry = wireRegistry(config, wiring)
   const admin = createAdmin({
     config: config.admin,
@@ -77,6 +84,7 @@ export async function startGateway(
     const cut = await drain(registry.server, graceMs)
     await drain(admin.server, 0)
     await Promise.all([registry.close(), admin.close(), imports?.close()])
+    prefetch.stop()
     await cache.close()
     // What nobody waits for any more may take an upstream's time limits to end.
     await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
@@ -147,7 +155,10 @@ function openGatewayCache(
   return openCache({
     ...config.cache,
     openUpstream: createFairQueue({
-      openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+      openUpstream: createPacer({
+        openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+        maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
+      }),
       limits: limitsOf(current),
       onRefusal: metrics.refusedCaller,
     }),
@@ -164,17 +175,23 @@ function wireRegistry(
   {
     current,
     cache,
+    prefetch,
     log,
     metrics,
     origins,
   }: Omit<Reporting, 'audit'> & {
     current: Current
     cache: Cache
+    prefetch: Prefetch
     origins: () => readonly string[]
   },
 ): FastifyInstance {
   const record = createRecorder(log, metrics.request, (exchange) => {
-    if (current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
+    const { resource, place, digest, req, error } = exchange
+    const isByTag = resource?.kind === 'manifest' && resource.tag !== undefined
+    if (isByTag && current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
+    if (place === undefined || digest === undefined || error !== undefined) return
+    if (req.method === 'GET') prefetch.note(place, digest)
   })
   const takeShare = createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller })
   return createRegistryServer({

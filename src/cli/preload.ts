@@ -9,6 +9,7 @@ import { readImageList } from '../transfer/image-list.ts'
 import { formatImage, namingOf, type ImageName } from '../transfer/image-name.ts'
 import { parsePlatforms } from '../transfer/platforms.ts'
 import { preloadImages, type PreloadOptions, type PreloadSummary } from '../transfer/preload.ts'
+import { createPacer } from '../upstream/pace/pacer.ts'
 import { createUpstreams, openIdentities } from '../upstream/upstreams.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
@@ -91,7 +92,10 @@ async function open(config: Config, log: ReturnType<typeof createLog>['logger'])
   upstreams.announce()
   const cache = openCache({
     ...config.cache,
-    openUpstream: upstreams.open,
+    openUpstream: createPacer({
+      openUpstream: upstreams.open,
+      maxRateOf: (upstream) => config.upstreams[upstream]?.maxRate,
+    }),
     freshnessOf: (upstream) => config.upstreams[upstream] ?? { tagTtl: 0, staleIfError: 0 },
     offline: (upstream) => config.offline || config.upstreams[upstream]?.offline === true,
     report: (upstream, error) => upstreams.report(upstream, error),

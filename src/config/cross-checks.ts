@@ -5,6 +5,7 @@ import type { Cause, ConfigDraft, TellAt, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
 import { ruleProblem } from '../rules/rewrite.ts'
 import type { Config, ListenerTlsConfig } from './schema.ts'
+import { parseHours } from './units.ts'
 
 export interface BrokenRule extends Finding {
   cause: Cause
@@ -23,6 +24,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkAuth(upstream.auth, environment, below)
     checkProxy(upstream.proxy, below)
     checkRewrite(upstream.rewrite, below)
+    checkHours(upstream.maxRate, below)
   }
   checkNames(config, tell)
   checkAccessRules(config, tell, (at, text) => checkHttpUrl(at, text, tell))
@@ -150,6 +152,12 @@ function checkRewrite(rules: UpstreamDraft['rewrite'], tell: TellAt): void {
   for (const [index, rule] of (rules ?? []).entries()) {
     const problem = ruleProblem(rule)
     if (problem !== undefined) tell(['rewrite', String(index), 'to'], problem)
+  }
+}
+
+function checkHours(maxRate: UpstreamDraft['maxRate'], tell: TellAt): void {
+  for (const hours of typeof maxRate === 'object' ? Object.keys(maxRate) : []) {
+    if (parseHours(hours) === undefined) tell(['maxRate', hours], 'is no time at all')
   }
 }
 

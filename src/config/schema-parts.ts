@@ -51,7 +51,7 @@ export function byPattern<Value extends TSchema>(
 }
 
 /** Bytes a second, above zero. */
-function rate(options: TSchemaOptions) {
+export function rate(options: TSchemaOptions) {
   const mustBe = 'a rate above zero such as 8MiB/s or 20Mbit/s'
   const text = Type.String({ mustBe, valueText: 'rate', ...options })
   return Type.Codec(Type.Refine(text, (given) => (parseRate(given) ?? 0) > 0))

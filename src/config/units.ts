@@ -1,4 +1,4 @@
-// Sizes (`50GiB`), durations (`5m`) and rates (`8MiB/s`, `20Mbit/s`) as people write them.
+// Sizes (`50GiB`), durations (`5m`), rates (`8MiB/s`, `20Mbit/s`) and hours (`08-18`) as people write them.
 
 const sizeUnits: Record<string, number> = {
   B: 1,
@@ -43,6 +43,28 @@ export function parseRate(text: string): number | undefined {
   return parseQuantity(text, rateUnits)
 }
 
+/** Minutes of a day, of `08-18` or `22:30-06`: from the first to before the second one. */
+export interface Hours {
+  from: number
+  to: number
+}
+
+/** `undefined` where `text` is no part of a day. */
+export function parseHours(text: string): Hours | undefined {
+  const match = /^(\d{1,2})(?::([0-5]\d))?-(\d{1,2})(?::([0-5]\d))?$/.exec(text)
+  if (match === null) return undefined
+  const [from = 0, fromMinute, to = 0, toMinute] = match.slice(1).map((part) => Number(part ?? 0))
+  const hours = { from: from * 60 + (fromMinute ?? 0), to: to * 60 + (toMinute ?? 0) }
+  return hours.from === hours.to || hours.from >= day || hours.to > day ? undefined : hours
+}
+
+const day = 24 * 60
+
+/** Whether a minute of the day is among them; they may go on after midnight. */
+export function isWithinHours({ from, to }: Hours, minute: number): boolean {
+  return from < to ? minute >= from && minute < to : minute >= from || minute < to
+}
+
 /** `50GiB`: bytes in the largest unit that keeps them whole; `parseSize` reads it back. */
 export function formatSize(bytes: number): string {
   return formatQuantity(bytes, sizeUnits, ['TiB', 'GiB', 'MiB', 'KiB', 'B'])
@@ -62,9 +84,10 @@ export function formatDuration(ms: number): string {
   return formatQuantity(ms, durationUnits, ['d', 'h', 'm', 's', 'ms'])
 }
 
-/** `8MiB/s`: bytes a second in the largest unit that keeps them whole. */
+/** `8MiB/s`, `20Mbit/s`: bytes a second in the largest unit that keeps them whole. */
 export function formatRate(bytes: number): string {
-  return `${formatSize(bytes)}/s`
+  const names = ['TiB/s', 'GiB/s', 'MiB/s', 'KiB/s', 'Gbit/s', 'Mbit/s', 'kbit/s', 'B/s']
+  return formatQuantity(bytes, rateUnits, names)
 }
 
 function formatQuantity(amount: number, units: Record<string, number>, names: string[]): string {

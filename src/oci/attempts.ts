@@ -11,8 +11,14 @@ export const exchangeBudget = { retries: 3, within: 10_000, delay: 100 }
  * A blob: exchanges that fail in a row without a byte of progress, once there was content. An
  * upstream that is down while a blob comes is asked twenty-four times within about a minute and a
  * half before its readers are told; before the first byte, four.
+ * Where somebody has time, such as the shelf, what has come is kept all the same (`patience`): the
+ * others are told, and it is asked for again once in a while, which comes first to whoever joins.
  */
-export const blobBudget = { failures: 5 }
+export const blobBudget = {
+  failures: 5,
+  // About every ten seconds for a week.
+  patience: { failures: 60_000, times: 50 },
+}
 
 /**
  * A manifest or a list: exchanges that follow one which broke off in its body, or that ended with a

@@ -20,6 +20,8 @@ export interface OriginRequest {
   to?: number
   /** On whose behalf, as `Place` has it. */
   client?: string | undefined
+  /** Whether somebody waits for it, which may change meanwhile; absent: somebody does. */
+  isWaitedFor?: () => boolean
   /** Where a foreign layer is, according to its manifest: asked instead of the registry, as a stranger. */
   url?: string
   /** The content that is known: 304 says that it is still the same (`If-None-Match`). */

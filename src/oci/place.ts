@@ -7,4 +7,6 @@ export interface Place {
   repository: string
   /** On whose behalf, where upstreams are shared among clients; tells them apart and nothing else. */
   client?: string | undefined
+  /** Nobody waits for it: it comes after what somebody does, and waits for a link that is down. */
+  isBackground?: boolean
 }

@@ -69,11 +69,11 @@ export function clientLeft(): GatewayError {
   return new GatewayError('REQUEST_TIMEOUT', 'the client left', { reason: 'client_left' })
 }
 
-/** One log line and one sample per request; `onTagPull` hears of those by tag that were let through. */
+/** One log line and one sample per request; `onManifest` hears of those for manifests that were let through. */
 export function createRecorder(
   log: Logger,
   sample: (sample: RequestSample) => void,
-  onTagPull: (exchange: Exchange) => void,
+  onManifest: (exchange: Exchange) => void,
 ): Recorder {
   return (exchange) => {
     if (exchange.res.destroyed && exchange.error === undefined) noteLeft(exchange)
@@ -84,9 +84,7 @@ export function createRecorder(
     const common = { kind: kindOf(resource), status: res.statusCode, source, bytes, seconds }
     sample(firstByteSeconds === undefined ? common : { ...common, firstByteSeconds })
     write(log, exchange, seconds, firstByteSeconds)
-    if (exchange.isAdmitted && resource?.kind === 'manifest' && resource.tag !== undefined) {
-      onTagPull(exchange)
-    }
+    if (exchange.isAdmitted && resource?.kind === 'manifest') onManifest(exchange)
   }
 }
 

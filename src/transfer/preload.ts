@@ -79,15 +79,35 @@ async function preloadImage(
   const progress = onImage?.(formatImage(name), bytes)
   let fetched = 0
   try {
-    await forEach(blobs, blobsAtOnce, async (blob) => {
-      const read = await pullBlob(cache, name, blob, (more) => progress?.advance(more))
-      if (read > 0 && !counted.has(blob.digest)) fetched += read
-      if (read > 0) counted.add(blob.digest)
+    await pullBlobs(cache, name, blobs, {
+      onBytes: (more) => progress?.advance(more),
+      onFetched(digest, read) {
+        if (!counted.has(digest)) fetched += read
+        counted.add(digest)
+      },
     })
   } finally {
     progress?.end()
   }
   return { name, digest, manifests: manifests.length, bytes, fetched, referrers, isStale, doubts }
+}
+
+/** Brings blobs into the cache, a few at once; throws what was thrown first. */
+export async function pullBlobs(
+  cache: Cache,
+  place: Place,
+  blobs: readonly ImageDescriptor[],
+  told: {
+    onBytes?: (bytes: number) => void
+    /** It was downloaded. */
+    onFetched?: (digest: Digest, bytes: number) => void
+  },
+): Promise<void> {
+  const onBytes = told.onBytes ?? (() => undefined)
+  await forEach(blobs, blobsAtOnce, async (blob) => {
+    const bytes = await pullBlob(cache, place, blob, onBytes)
+    if (bytes > 0) told.onFetched?.(blob.digest, bytes)
+  })
 }
 
 /** Brings a blob into the cache. Returns the bytes that were downloaded, 0 where it was there. */

@@ -58,6 +58,7 @@ function rootOf(cache: Cache, name: ImageName) {
     : cache.manifest(name, name.digest)
 }
 
+/** What an image consists of, as far as it has been walked through. */
 interface Walk {
   manifests: Set<Digest>
   blobs: Map<Digest, ImageDescriptor>
@@ -65,7 +66,7 @@ interface Walk {
   add: (manifest: Small, platforms: Platforms, depth?: number) => Promise<void>
 }
 
-function createWalk(cache: Cache, place: Place): Walk {
+export function createWalk(cache: Cache, place: Place): Walk {
   const manifests = new Set<Digest>()
   const blobs = new Map<Digest, ImageDescriptor>()
 

@@ -27,6 +27,7 @@ export function upstreamConfig({ tls, auth, ...others }: Overrides): UpstreamCon
     redirects: [],
     foreignLayers: 'refuse',
     caseSensitive: false,
+    prefetch: 'none',
     connectTimeout: 2000,
     headersTimeout: 2000,
     stallTimeout: 2000,

@@ -4,7 +4,8 @@ import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import { blobBudget } from '../../oci/attempts.ts'
-import { badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
+import { BadAnswer, badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
+import type { Readers } from './readers.ts'
 import { endedEarly, judgeResponse } from './resumption.ts'
 
 /** Told: `begin` once, `data` in order and each byte once, then `end` or `fail`. */
@@ -24,6 +25,7 @@ export interface DownloadOptions {
   place: Place
   digest: Digest
   target: FillTarget
+  readers: Pick<Readers, 'isWaitedFor' | 'breakOffWaiting'>
   /** See `createBackoff`, ms. */
   retryDelay: number
 }
@@ -33,12 +35,14 @@ export interface DownloadOptions {
  * begun), flowing, waiting to try again, over.
  */
 export function startDownload(options: DownloadOptions): Flow {
-  const { openUpstream, place, digest, target } = options
+  const { openUpstream, place, digest, target, readers } = options
   const backoff = createBackoff(options.retryDelay)
   const connection = createConnection()
   const state = { size: undefined as number | undefined, received: 0, usesRange: true }
   let hasBegun = false
   let hasLabel = false
+  /** The upstream knows no parts. */
+  let startsOver = false
   /** What was there when the upstream ended a body whose size it had not told. */
   let mismatchAt = -1
 
@@ -51,8 +55,13 @@ export function startDownload(options: DownloadOptions): Flow {
 
   function retry(error: GatewayError): void {
     const delay = backoff(state.received)
-    if (delay === undefined) fail(error)
-    else connection.replace(delay, attempt)
+    if (delay === undefined || (delay.isLate && !outlasts(error))) fail(error)
+    else connection.replace(delay.ms, attempt)
+  }
+
+  /** What would come again from its beginning each time is not worth it. */
+  function outlasts(error: GatewayError): boolean {
+    return !startsOver && !(error instanceof BadAnswer) && readers.breakOffWaiting(error)
   }
 
   function start(response: OriginResponse, from: number | undefined): Prefix | undefined {
@@ -68,6 +77,7 @@ export function startDownload(options: DownloadOptions): Flow {
     hasLabel = isEncoded(response)
     if (!hasBegun) target.begin(verdict.size)
     hasBegun = true
+    startsOver = verdict.startsOver
     return verdict.startsOver ? createPrefix(digest, state.received) : undefined
   }
 
@@ -92,7 +102,8 @@ export function startDownload(options: DownloadOptions): Flow {
   function attempt(): Flow {
     const from = state.usesRange && state.received > 0 ? state.received : undefined
     let prefix: Prefix | undefined
-    return openUpstream(requestFor(place, digest, from), {
+    const request = { ...requestFor(place, digest, from), isWaitedFor: readers.isWaitedFor }
+    return openUpstream(request, {
       start: (response) => void (prefix = start(response, from)),
       data(chunk) {
         if (prefix === undefined) return take(chunk)
@@ -168,18 +179,22 @@ function requestFor(place: Place, digest: Digest, from: number | undefined): Ori
 }
 
 /**
- * Returns what tells how long to wait after a failure, ms; undefined: it is no use any more.
+ * Returns what tells how long to wait after a failure, ms, and whether that is for those only who have
+ * time; undefined: it is no use any more.
  * @param delay ms, after the second failure in a row without progress; each further one waits
  *   four times as long, and about half to one and a half of that
  */
-function createBackoff(delay: number): (received: number) => number | undefined {
+function createBackoff(delay: number) {
+  const { failures: most, patience } = blobBudget
   let failures = 0
   let receivedBefore = 0
-  return (received) => {
+  return (received: number): { ms: number; isLate: boolean } | undefined => {
     failures = received > receivedBefore ? 1 : failures + 1
     receivedBefore = received
-    if (failures > blobBudget.failures) return undefined
-    return delay * 4 ** (failures - 2) * (0.5 + Math.random())
+    if (failures > most + patience.failures) return undefined
+    const isLate = failures > most
+    const times = isLate ? patience.times : 4 ** (failures - 2)
+    return { ms: delay * times * (0.5 + Math.random()), isLate }
   }
 }
 

@@ -132,7 +132,7 @@ export function startFill(options: FillOptions): Fill {
   }
 
   const target = { begin, data, hashSoFar: () => file?.hashSoFar() ?? '', end, fail }
-  const download = startDownload({ openUpstream, place, digest, target, retryDelay })
+  const download = startDownload({ openUpstream, place, digest, target, readers, retryDelay })
   return {
     place,
     started: started.promise,

@@ -82,7 +82,10 @@ export function createReader(growth: () => Growth, farReads: FarReads, place: Pl
     breakOff(error) {
       broken = error
       ahead.leave()
-      onBroken?.(error)
+      const { reject } = waiting ?? {}
+      waiting = undefined
+      if (reject === undefined) onBroken?.(error)
+      else reject(error)
     },
     close() {
       ahead.leave()

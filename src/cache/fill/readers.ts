@@ -13,6 +13,10 @@ export interface Readers {
   /** There is more to read, or the end, or a failure. */
   wake: () => void
   count: () => number
+  /** Whether one of them is somebody who waits, or none has come yet. */
+  isWaitedFor: () => boolean
+  /** Ends those who do; whether there are others, who have time. */
+  breakOffWaiting: (error: GatewayError) => boolean
   /** Where the slowest reader is. */
   neededFrom: () => number
   /**
@@ -32,11 +36,16 @@ export function createReaders(
   onLeave: () => void,
 ): Readers {
   const readers = new Set<Reader>()
+  let isNew = true
+  /** Those of them who have time. */
+  const patient = new WeakSet<Reader>()
 
   function follow(place: Place): Large {
     const reader = createReader(growth, farReads, place)
     const { read, onBroken, isPassedOn } = reader
     readers.add(reader)
+    isNew = false
+    if (place.isBackground === true) patient.add(reader)
     return {
       kind: 'large',
       digest,
@@ -80,6 +89,14 @@ export function createReaders(
       return behind.length
     },
     count: () => readers.size,
+    isWaitedFor: () => isNew || [...readers].some((reader) => !patient.has(reader)),
+    breakOffWaiting(error) {
+      const waiting = [...readers].filter((reader) => !patient.has(reader))
+      if (waiting.length === readers.size) return false
+      for (const reader of waiting) readers.delete(reader)
+      for (const reader of waiting) reader.breakOff(error)
+      return true
+    },
     neededFrom,
   }
 }

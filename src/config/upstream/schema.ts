@@ -10,6 +10,7 @@ import {
   namePattern,
   oneOf,
   path,
+  rate,
   section,
   tagTtl,
   text,
@@ -75,6 +76,9 @@ const Rewrite = Type.Object(
 )
 
 /** One of `upstreams`. */
+const hour = String.raw`([01]?\d|2[0-3])(:[0-5]\d)?`
+const hoursOfDay = `^${hour}-(${hour}|24(:00)?)$`
+
 export const UpstreamSchema = Type.Object(
   {
     url: Type.Optional(
@@ -142,6 +146,21 @@ export const UpstreamSchema = Type.Object(
       description: 'Whether its repository names may have capitals, as those of model registries.',
     }),
     proxy: Type.Optional(text('An HTTP proxy on the way to this upstream.', { valueText: 'URL' })),
+    maxRate: Type.Optional(
+      byPattern(rate({ description: 'So much.' }), {
+        keyPattern: hoursOfDay,
+        keyMustBe: 'hours of the day such as 08-18 or 22:30-06',
+        valueText: "rate, or rates by hours such as `{'08-18': 5Mbit/s}`",
+        defaultText: 'no limit',
+        description:
+          'How much may come from this upstream, for clients and in the background together. By hours, in local time: outside of them there is no limit, and of several that fit the first one counts.',
+      }),
+    ),
+    prefetch: oneOf(['none', 'platform', 'all'], {
+      default: 'none',
+      description:
+        'What follows in the background after a client has pulled a manifest, so that an image that was started once is whole before the link dies: nothing, the blobs of that manifest, or also every platform of an index.',
+    }),
     connectTimeout: limit({
       default: '5s',
       description: 'Longest wait for the TCP connection and the TLS handshake.',
