@@ -2,6 +2,7 @@
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
+import type { Inventory } from './room/inventory.ts'
 
 /** Content that is in memory as a whole. Immutable, and the same object at every hit. */
 export interface Small {
@@ -112,6 +113,8 @@ export interface Cache {
    * pieces; only those behind the name `after` where it is given.
    */
   repositories: (after?: string) => AsyncIterable<Place[]>
+  /** What it holds, and what takes things out of it. */
+  inventory: Inventory
   /** What keeps the cache from storing, one sentence each; nothing when it is well. */
   problems: () => Promise<string[]>
   condition: () => Promise<Condition>

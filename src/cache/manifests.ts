@@ -153,7 +153,10 @@ export function createManifestSource(context: Context): ManifestSource {
     index.addEdges(digest, facts.children)
     if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
     const bytesDigest = digestOf(kept.bytes, algorithmOf(digest))
-    if (bytesDigest !== digest) index.addEdges(digest, [bytesDigest], 'signed')
+    if (bytesDigest !== digest) {
+      index.addEdges(digest, [bytesDigest], 'signed')
+      index.addEdges(bytesDigest, facts.children)
+    }
     background(smallStore.put({ ...kept, digest: bytesDigest }))
     return kept
   }

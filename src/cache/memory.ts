@@ -3,9 +3,11 @@
 import { LRUCache } from 'lru-cache'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import type { ContentFacts, TagFacts } from './index/content-index.ts'
+import type { TagFacts } from './index/content-index.ts'
+import type { ContentFacts } from './index/content-queries.ts'
 import type { LinkKind } from './index/links.ts'
 import type { Small } from './cache.ts'
+import type { Gone } from './room/removals.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
 
 /** Blobs up to this many bytes are kept in memory as a whole; manifests always are. */
@@ -17,6 +19,8 @@ export interface Memory {
   keep: (small: Small) => void
   /** The file behind it is gone or wrong. */
   forget: (digest: Digest) => void
+  /** It was removed from the index. */
+  removed: (gone: Gone) => void
   isLinked: (place: Place, digest: Digest, kind: LinkKind) => boolean
   link: (place: Place, digest: Digest, kind: LinkKind) => void
   tag: (place: Place, name: string) => TagFacts | undefined
@@ -80,6 +84,14 @@ export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
     forget(digest) {
       smalls.delete(digest)
       index.dropContent(digest)
+    },
+    removed(gone) {
+      for (const digest of gone.digests) {
+        smalls.delete(digest)
+        touched.delete(digest)
+      }
+      for (const link of gone.links) links.delete(linkKey(link, link.digest))
+      for (const tag of gone.tags) tags.delete(tagKey(tag, tag.reference))
     },
     isLinked: (place, digest, kind) => (linksOf(place, digest) & bits[kind]) !== 0,
     link(place, digest, kind) {

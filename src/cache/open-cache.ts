@@ -10,7 +10,7 @@ import { keepIndex } from './index/kept-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
-import { createFills } from './fill/fills.ts'
+import { createFills, type Fills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
@@ -23,6 +23,8 @@ import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore, type SmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
+import { createInventory, type Inventory } from './room/inventory.ts'
+import { createRemovals } from './room/removals.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTags } from './tags.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
@@ -123,6 +125,7 @@ export function openCache(options: CacheOptions): KeptCache {
     tags: createTagList(context, askPages),
     referrers: createReferrers(context, manifests, askPages),
     repositories: (after) => listRepositories(index, after),
+    inventory: inventoryOf(context, fills),
     problems: async () => problemsOf(context),
     condition: async () => conditionOf(context),
     verification,
@@ -155,6 +158,19 @@ function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStor
   ]
   for (const timer of timers) timer.unref()
   return () => timers.forEach(clearInterval)
+}
+
+function inventoryOf({ store, index, memory, disk, now }: Context, fills: Fills): Inventory {
+  const removals = createRemovals({
+    store,
+    index: index.current,
+    isBusy: (digest) => disk.isRead(digest) || fills.isBusy(digest),
+    onGone(gone) {
+      memory.removed(gone)
+      gone.digests.forEach(disk.release)
+    },
+  })
+  return createInventory({ index: index.current, removals, flush: memory.flush, now })
 }
 
 async function problemsOf({ store, index, storageProblems }: Context): Promise<string[]> {

@@ -33,6 +33,33 @@ export function coversGlob(outer: string, inner: string, separator: Separator): 
   )
 }
 
+/** `registry.local/app/*:v1.*`: which images are meant, by upstream, repository and tag or digest. */
+export type ImageGlob = (image: {
+  upstream: string
+  repository: string
+  reference: string
+}) => boolean
+
+/**
+ * Compiles `text`: a glob of upstream and repository, and maybe one of tags behind `:` or of digests
+ * behind `@`; without that every image of the repository is meant. undefined where it is none.
+ */
+export function compileImageGlob(text: string): ImageGlob | undefined {
+  const at = text.indexOf('@')
+  const colon = text.indexOf(':', text.lastIndexOf('/') + 1)
+  const end = at >= 0 ? at : colon >= 0 ? colon : text.length
+  const suffix = end < text.length ? text.slice(end + 1) : undefined
+  if (!/^[a-z0-9*[][A-Za-z0-9._:*/[\]-]*$/.test(text.slice(0, end))) return undefined
+  if (suffix !== undefined && !/^[A-Za-z0-9._:*-]+$/.test(suffix)) return undefined
+  const name = compileGlob(text.slice(0, end), '/')
+  const reference = compileGlob(suffix ?? '**', undefined)
+  return (image) => {
+    if (!name.matches(`${image.upstream}/${image.repository}`)) return false
+    if (suffix === undefined) return true
+    return image.reference.includes(':') === at >= 0 && reference.matches(image.reference)
+  }
+}
+
 function segmentsOf(text: string, separator: Separator): string[] {
   return separator === undefined ? [text] : text.split(separator)
 }

@@ -1,6 +1,6 @@
 import * as fc from 'fast-check'
 import t from 'tap'
-import { compileGlob, coversGlob, type Separator } from '../../src/rules/glob.ts'
+import { compileGlob, compileImageGlob, coversGlob, type Separator } from '../../src/rules/glob.ts'
 
 const cases: [pattern: string, separator: Separator, matching: string[], others: string[]][] = [
   ['docker.io/library/alpine', '/', ['docker.io/library/alpine'], ['docker.io/library/alpine2']],
@@ -75,3 +75,25 @@ function reference(parts: readonly string[]): RegExp {
   })
   return new RegExp(`^${source.join('')}$`)
 }
+
+t.test('images: repositories, and tags or digests of them', async (t) => {
+  const image = (reference: string, repository = 'app/web') => ({
+    upstream: 'registry.local:5000',
+    repository,
+    reference,
+  })
+  const matches = (text: string, reference: string, repository?: string) =>
+    compileImageGlob(text)?.(image(reference, repository))
+  t.ok(matches('registry.local:5000/app/*:v1.*', 'v1.2'))
+  t.notOk(matches('registry.local:5000/app/*:v1.*', 'v2.1'))
+  t.notOk(matches('registry.local:5000/app/*:v1.*', 'v1.2', 'app/a/b'))
+  t.ok(matches('registry.local:5000/**', 'v1.2', 'app/a/b'))
+  t.ok(matches('registry.local:5000/app/web', 'sha256:00'))
+  t.ok(matches('registry.local:5000/app/web@sha256:0*', 'sha256:00'))
+  t.notOk(matches('registry.local:5000/app/web:*', 'sha256:00'), 'a tag is no digest')
+  t.notOk(matches('registry.local:5000/app/web@*', 'latest'))
+  t.ok(matches('**', 'latest'))
+  for (const wrong of ['', 'a b', 'app:', 'app@', ':v1', 'app:v1:v2@', '/app']) {
+    t.equal(compileImageGlob(wrong), undefined, wrong)
+  }
+})

@@ -25,6 +25,10 @@ export interface Disk {
   verified: (file: CheckedFile & Stored, isRight: boolean) => Promise<void>
   /** Somebody else was told by the file system that it cannot be read. */
   unreadable: FileReaders['unreadable']
+  /** Somebody is reading it. */
+  isRead: (digest: Digest) => boolean
+  /** Its file was removed: gives its room back at once. */
+  release: (digest: Digest) => void
   close: () => Promise<void>
 }
 
@@ -51,12 +55,8 @@ export function createDisk(options: DiskOptions): Disk {
   const files = new LRUCache<Digest, OpenFile>({ max: maxOpenFiles, dispose: drop })
   const verified = createVerifiedFiles(verifyEvery, now)
   const removal = createRemoval(options)
-  const trusted = createTrustedFiles({
-    ...options,
-    verified,
-    removal,
-    onExhausted: () => files.clear(),
-  })
+  const onExhausted = () => files.clear()
+  const trusted = createTrustedFiles({ ...options, verified, removal, onExhausted })
   const readers = createFileReaders(verified, removal, (digest) => files.delete(digest))
   const timer = setInterval(() => {
     for (const [digest, file] of files.entries()) if (!isSame(store, file)) files.delete(digest)
@@ -121,6 +121,8 @@ export function createDisk(options: DiskOptions): Disk {
       await readers.verified(file, isRight)
     },
     unreadable: readers.unreadable,
+    isRead: (digest) => (files.peek(digest)?.users ?? 0) > 0,
+    release: (digest) => void files.delete(digest),
     async close() {
       clearInterval(timer)
       isClosed = true

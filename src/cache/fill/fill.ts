@@ -44,6 +44,8 @@ export interface FillOptions {
   onLeftBehind: (readers: number) => void
   /** A part was asked for that is far ahead. */
   onFarRead: () => void
+  /** The draft is closed: nobody reads what was written to it any more. */
+  onClosed?: () => void
   /** How long they wait, ms. */
   patience?: number
 }

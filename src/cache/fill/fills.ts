@@ -15,6 +15,8 @@ export interface Fills {
   /** One that a reader of all of it can join; the one of that repository, where one is named. */
   running: (digest: Digest, place?: Place) => Fill | undefined
   start: (place: Place, digest: Digest) => Fill
+  /** It is under way, or somebody still reads what it has written. */
+  isBusy: (digest: Digest) => boolean
   /** Ends them all, and waits until what was complete is stored. */
   close: () => Promise<void>
 }
@@ -43,6 +45,13 @@ export function createFills(options: FillsOptions): Fills {
   /** In the order of their starts: several where an upstream has to prove that it has what others have. */
   const underWay = new Map<Digest, Fill[]>()
   const all = new Set<Fill>()
+  /** Drafts that are open. */
+  const open = new Map<Digest, number>()
+  const count = (digest: Digest, change: number) => {
+    const number = (open.get(digest) ?? 0) + change
+    if (number > 0) open.set(digest, number)
+    else open.delete(digest)
+  }
 
   function start(place: Place, digest: Digest): Fill {
     let unstored: Small | undefined
@@ -51,7 +60,11 @@ export function createFills(options: FillsOptions): Fills {
       place,
       digest,
       retryDelay,
-      draft: () => store.draft(digest),
+      draft() {
+        const draft = store.draft(digest)
+        count(digest, 1)
+        return draft
+      },
       onVerified(bytes) {
         // Not before: whoever begins to send something has not proven that it has this.
         memory.link(place, digest, 'blob')
@@ -66,6 +79,7 @@ export function createFills(options: FillsOptions): Fills {
       },
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
+      onClosed: () => count(digest, -1),
       onFarRead: () => options.onEvent('far_read'),
       onLeftBehind(readers) {
         for (let count = 0; count < readers; count += 1) options.onEvent('slow_reader')
@@ -91,6 +105,7 @@ export function createFills(options: FillsOptions): Fills {
 
   return {
     start,
+    isBusy: (digest) => underWay.has(digest) || open.has(digest),
     running(digest, place) {
       const started = underWay.get(digest) ?? []
       return started.findLast(

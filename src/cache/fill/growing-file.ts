@@ -26,6 +26,7 @@ export interface GrowingFileOptions extends Pick<
   /** May throw what the file system says: then there is no file, and readers have to keep up. */
   draft: () => BlobDraft
   onStoringFailed: (error: unknown) => void
+  onClosed?: () => void
 }
 
 /** How long bytes may be staged before readers get them, ms. */
@@ -71,7 +72,9 @@ export function createGrowingFile(options: GrowingFileOptions): GrowingFile {
       return undefined
     },
     close() {
-      if (fd !== undefined) close(fd, () => undefined)
+      if (fd === undefined) return
+      close(fd, () => undefined)
+      options.onClosed?.()
     },
   }
 }

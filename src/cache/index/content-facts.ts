@@ -51,7 +51,10 @@ function takeManifest(index: TolerantIndex, digest: Digest, bytes: Buffer): stri
   const facts = factsIn(bytes)
   if (facts === undefined) return undefined
   const parent = algorithmOf(digest) === 'sha256' ? manifestDigestOf(bytes) : digest
-  if (parent !== digest) index.addEdges(parent, [digest], 'signed')
+  if (parent !== digest) {
+    index.addEdges(parent, [digest], 'signed')
+    index.addEdges(digest, facts.children)
+  }
   index.addEdges(parent, facts.children)
   if (facts.subject !== undefined) index.addEdges(parent, [facts.subject], 'subject')
   return facts.mediaType

@@ -2,24 +2,14 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
-import { lacksFacts, openDatabase, type Database, type Made } from './database.ts'
+import { contentQueries, type ContentQueries } from './content-queries.ts'
+import { lacksFacts, openDatabase, runTransaction, type Database, type Made } from './database.ts'
+import { imageQueries, type ImageQueries } from './image-queries.ts'
 import { linkQueries, type Links } from './links.ts'
 import { createJournal } from './journal.ts'
 import { entriesIn, restore } from './journal-rows.ts'
 import { withJournal } from './journaled-index.ts'
 import { foldersIn } from '../disk/folder.ts'
-
-/** What is known of one file of the store. */
-export interface ContentFacts {
-  mediaType: string
-  /** Bytes. */
-  size: number
-  /** As the file system has it, milliseconds. */
-  mtime: number
-  /** Milliseconds since 1970. */
-  created: number
-  accessed: number
-}
 
 export interface TagFacts {
   digest: Digest
@@ -35,7 +25,7 @@ export type EdgeKind =
   | 'signed'
 
 /** All calls are synchronous and throw what SQLite says, such as a full disk. */
-export interface Index extends Links {
+export interface Index extends ContentQueries, ImageQueries, Links {
   /** It lives in memory only, because the folder cannot be written. */
   isVolatile: boolean
   /** It is empty, and in memory, until one that is made in the background takes its place. */
@@ -48,17 +38,6 @@ export interface Index extends Links {
   lacksFacts: () => boolean
   /** They have been read. */
   hasFacts: () => void
-  content: (digest: Digest) => ContentFacts | undefined
-  /** Those whose digest begins so, sorted. */
-  contents: (prefix?: string) => (ContentFacts & { digest: Digest })[]
-  addContent: (
-    digest: Digest,
-    facts: Pick<ContentFacts, 'mediaType' | 'size' | 'mtime'>,
-    at?: number,
-  ) => void
-  /** Its file is gone; links, tags and edges stay, as the upstream still has it. */
-  dropContent: (digest: Digest) => void
-  touchContents: (accessed: ReadonlyMap<Digest, number>) => void
 
   tag: (place: Place, name: string) => TagFacts | undefined
   tags: () => (Place & TagFacts & { name: string })[]
@@ -70,10 +49,6 @@ export interface Index extends Links {
   addEdges: (parent: Digest, children: readonly Digest[], kind?: EdgeKind) => void
   childrenOf: (parent: Digest, kind?: EdgeKind) => Digest[]
   parentsOf: (child: Digest, kind?: EdgeKind) => Digest[]
-
-  pins: () => Digest[]
-  pin: (digest: Digest) => void
-  unpin: (digest: Digest) => void
 
   /** The list of referrers as it was kept. */
   referrers: (place: Place, digest: Digest) => { body: string; checkedAt: number } | undefined
@@ -130,6 +105,7 @@ function indexOf(database: Database): Index {
     ...tagQueries(sqlite),
     ...edgeQueries(sqlite),
     ...referrersQueries(sqlite),
+    ...imageQueries(sqlite),
     transaction: (work) => runTransaction(sqlite, work),
     hasChanged() {
       const version = dataVersion.get()?.['data_version']
@@ -148,55 +124,6 @@ function indexOf(database: Database): Index {
   }
 }
 
-function runTransaction(sqlite: DatabaseSync, work: () => void): void {
-  sqlite.exec('BEGIN IMMEDIATE')
-  try {
-    work()
-    sqlite.exec('COMMIT')
-  } catch (error) {
-    // SQLite itself has rolled back after some errors, a full disk among them.
-    if (sqlite.isTransaction) sqlite.exec('ROLLBACK')
-    throw error
-  }
-}
-
-type ContentQueries = Pick<
-  Index,
-  'content' | 'contents' | 'addContent' | 'dropContent' | 'touchContents' | 'pins' | 'pin' | 'unpin'
->
-
-function contentQueries(sqlite: DatabaseSync): ContentQueries {
-  const columns = 'media_type AS mediaType, size, mtime, created, accessed'
-  const get = sqlite.prepare(`SELECT ${columns} FROM content WHERE digest = ?`)
-  const all = sqlite.prepare(
-    `SELECT digest, ${columns} FROM content WHERE digest >= ?1 AND digest < ?1 || '~' ORDER BY digest`,
-  )
-  const put = sqlite.prepare(
-    `INSERT INTO content (digest, media_type, size, mtime, created, accessed) VALUES (?, ?, ?, ?, ?, ?)
-     ON CONFLICT DO UPDATE SET media_type = excluded.media_type, size = excluded.size,
-       mtime = excluded.mtime, accessed = max(accessed, excluded.accessed)`,
-  )
-  const drop = sqlite.prepare('DELETE FROM content WHERE digest = ?')
-  const touch = sqlite.prepare('UPDATE content SET accessed = max(accessed, ?) WHERE digest = ?')
-  const pins = sqlite.prepare('SELECT digest FROM pin ORDER BY digest')
-  const pin = sqlite.prepare('INSERT OR IGNORE INTO pin VALUES (?)')
-  const unpin = sqlite.prepare('DELETE FROM pin WHERE digest = ?')
-  return {
-    content: (digest) => get.get(digest) as ContentFacts | undefined,
-    contents: (prefix = '') => all.all(prefix) as unknown as (ContentFacts & { digest: Digest })[],
-    addContent: (digest, { mediaType, size, mtime }, at = Date.now()) =>
-      void put.run(digest, mediaType, size, mtime, at, at),
-    dropContent: (digest) => void drop.run(digest),
-    touchContents: (accessed) =>
-      runTransaction(sqlite, () => {
-        for (const [digest, at] of accessed) touch.run(at, digest)
-      }),
-    pins: () => pins.all().map((row) => row['digest'] as Digest),
-    pin: (digest) => void pin.run(digest),
-    unpin: (digest) => void unpin.run(digest),
-  }
-}
-
 type TagQueries = Pick<Index, 'tag' | 'tags' | 'tagsOf' | 'setTag' | 'dropTag'>
 
 function tagQueries(sqlite: DatabaseSync): TagQueries {
@@ -209,7 +136,10 @@ function tagQueries(sqlite: DatabaseSync): TagQueries {
   const names = sqlite.prepare(
     'SELECT name FROM tag WHERE upstream = ? AND repository = ? ORDER BY name',
   )
-  const put = sqlite.prepare('INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?, ?)')
+  const put = sqlite.prepare(
+    `INSERT INTO tag VALUES (?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET digest = excluded.digest,
+       checked_at = excluded.checked_at`,
+  )
   const drop = sqlite.prepare(`DELETE FROM tag ${where}`)
   return {
     tag: ({ upstream, repository }, name) =>

@@ -7,8 +7,9 @@ import { createDurability, type Durability } from './wal-sync.ts'
 import type { Folder } from '../disk/folder.ts'
 import { createPrivate, makePrivate } from '../disk/private.ts'
 import { restore } from './journal-rows.ts'
+import { fromFirst, upkeep } from './upkeep.ts'
 
-const schemaVersion = 1
+const schemaVersion = 2
 /** `application_id` of an index that was made anew, until the files of content have been read. */
 export const lacksFacts = 1
 /** How long it may take to open it while another process is writing, ms. */
@@ -16,13 +17,15 @@ const openTimeout = 5000
 
 const tables = {
   content: `digest TEXT PRIMARY KEY, media_type TEXT NOT NULL, size INTEGER NOT NULL,
-    mtime REAL NOT NULL, created INTEGER NOT NULL, accessed INTEGER NOT NULL`,
+    mtime REAL NOT NULL, created INTEGER NOT NULL, accessed INTEGER NOT NULL,
+    root INTEGER NOT NULL DEFAULT 1`,
   link: `upstream TEXT, repository TEXT, digest TEXT, kind TEXT,
     PRIMARY KEY (upstream, repository, digest, kind)`,
   tag: `upstream TEXT, repository TEXT, name TEXT, digest TEXT NOT NULL, checked_at INTEGER NOT NULL,
     PRIMARY KEY (upstream, repository, name)`,
   edge: `parent TEXT, child TEXT, kind TEXT, PRIMARY KEY (parent, child, kind)`,
-  pin: `digest TEXT PRIMARY KEY`,
+  pin: `upstream TEXT, repository TEXT, reference TEXT, owner TEXT,
+    PRIMARY KEY (upstream, repository, reference, owner)`,
   referrers: `upstream TEXT, repository TEXT, digest TEXT, body TEXT NOT NULL,
     checked_at INTEGER NOT NULL, PRIMARY KEY (upstream, repository, digest)`,
 }
@@ -94,8 +97,7 @@ function durable(folder: Folder, mostAtOnce: number): Database {
 /** In memory; `fill` puts rows into it. */
 function memoryWith(fill: (sqlite: DatabaseSync) => void) {
   const sqlite = new DatabaseSync(':memory:')
-  createTables(sqlite, () => undefined)
-  fill(sqlite)
+  createTables(sqlite, () => fill(sqlite))
   return { sqlite, sync: async () => false, syncNow: () => undefined }
 }
 
@@ -124,12 +126,13 @@ function openFile(
       const message = `${path} was written by a newer version: update, or use another folder`
       throw new UsageError([{ path: 'cache.dir', message }])
     }
-    if (version < schemaVersion) {
+    if (version === 0) {
       const length = statSync(folder.journal, { throwIfNoEntry: false })?.size ?? 0
       if (length <= mostAtOnce) return { sqlite, entries: createFrom(folder, sqlite), isDone: true }
       sqlite.close()
       return { sqlite, entries: 0, isDone: false }
     }
+    if (version < schemaVersion) bringForward(sqlite)
     if (statSync(path).size <= checkedAtOnce) assertSound(sqlite)
     return { sqlite, entries: undefined, isDone: true }
   } catch (error) {
@@ -180,8 +183,18 @@ function createTables<Result>(sqlite: DatabaseSync, fill: () => Result): Result 
   sqlite.exec(created.join('\n'))
   const filled = fill()
   const indexed = indexes.map((index) => `CREATE INDEX IF NOT EXISTS ${index};`)
-  sqlite.exec([...indexed, `PRAGMA user_version = ${schemaVersion}`].join('\n'))
+  sqlite.exec([...indexed, upkeep, `PRAGMA user_version = ${schemaVersion}`].join('\n'))
   return filled
+}
+
+/** Waits for another process that is doing the same. */
+function bringForward(sqlite: DatabaseSync): void {
+  sqlite.exec('BEGIN IMMEDIATE')
+  const version = Number(sqlite.prepare('PRAGMA user_version').get()?.['user_version'])
+  if (version < schemaVersion) {
+    sqlite.exec(`${fromFirst} ${upkeep} PRAGMA user_version = ${schemaVersion}`)
+  }
+  sqlite.exec('COMMIT')
 }
 
 function copyTo(sqlite: DatabaseSync, { index, journal }: Folder): void {
@@ -218,5 +231,18 @@ export function setAside({ index, quarantine }: Folder): void {
     } catch {
       // There need not be one.
     }
+  }
+}
+
+/** All of `work` or nothing; not to be nested. */
+export function runTransaction(sqlite: DatabaseSync, work: () => void): void {
+  sqlite.exec('BEGIN IMMEDIATE')
+  try {
+    work()
+    sqlite.exec('COMMIT')
+  } catch (error) {
+    // SQLite itself has rolled back after some errors, a full disk among them.
+    if (sqlite.isTransaction) sqlite.exec('ROLLBACK')
+    throw error
   }
 }

@@ -5,10 +5,12 @@ import { readJournal, type Entry, type EntryKind } from './journal.ts'
 const statements: Record<EntryKind, string> = {
   link: 'INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)',
   unlink: 'DELETE FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
-  tag: 'INSERT OR REPLACE INTO tag VALUES (?, ?, ?, ?, ?)',
+  // A row that is replaced fires no trigger for the one before.
+  tag: `INSERT INTO tag VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET digest = excluded.digest, checked_at = excluded.checked_at`,
   untag: 'DELETE FROM tag WHERE upstream = ? AND repository = ? AND name = ?',
-  pin: 'INSERT OR IGNORE INTO pin VALUES (?)',
-  unpin: 'DELETE FROM pin WHERE digest = ?',
+  pin: 'INSERT OR IGNORE INTO pin VALUES (?, ?, ?, ?)',
+  unpin: 'DELETE FROM pin WHERE upstream = ? AND repository = ? AND reference = ? AND owner = ?',
 }
 
 /** Does again what the journal at `path` has from the byte `from` on; the number of its entries. */
@@ -28,7 +30,7 @@ export function restore(sqlite: DatabaseSync, path: string, from = 0): number {
 const keys = {
   link: ['upstream', 'repository', 'digest', 'kind'],
   tag: ['upstream', 'repository', 'name'],
-  pin: ['digest'],
+  pin: ['upstream', 'repository', 'reference', 'owner'],
 }
 /** Takes some milliseconds. */
 const stepRows = 1000

@@ -26,7 +26,7 @@ import { newTemporary, syncFolder, type Folder } from '../disk/folder.ts'
 export type Entry = readonly [kind: EntryKind, ...values: (string | number)[]]
 export type EntryKind = keyof typeof valuesOf
 
-const valuesOf = { link: 4, unlink: 3, tag: 5, untag: 3, pin: 1, unpin: 1 }
+const valuesOf = { link: 4, unlink: 3, tag: 5, untag: 3, pin: 4, unpin: 4 }
 
 export interface Journal {
   /** It has come true; written by the next `flush`. */

@@ -1,6 +1,7 @@
 // Writes down what the index learns of links, tags and pins, so that another index can be made of it.
 import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
+import type { PinOwner, Reference } from './image-queries.ts'
 import type { Entry, Journal } from './journal.ts'
 
 /** Checks of a tag that are closer than this are one, ms. */
@@ -14,8 +15,8 @@ interface Journaled {
   tag: (place: Place, name: string) => { digest: Digest; checkedAt: number } | undefined
   setTag: (place: Place, name: string, digest: Digest, checkedAt?: number) => void
   dropTag: (place: Place, name: string) => void
-  pin: (digest: Digest) => void
-  unpin: (digest: Digest) => void
+  pin: (name: Reference, owner: PinOwner) => void
+  unpin: (name: Reference, owner: PinOwner) => void
   transaction: (work: () => void) => void
   sync: () => Promise<boolean>
   close: () => void
@@ -50,13 +51,13 @@ export function withJournal<Index extends Journaled>(index: Index, journal: Jour
       index.dropTag(place, name)
       add(['untag', place.upstream, place.repository, name])
     },
-    pin(digest) {
-      index.pin(digest)
-      add(['pin', digest])
+    pin(name, owner) {
+      index.pin(name, owner)
+      add(['pin', name.upstream, name.repository, name.reference, owner])
     },
-    unpin(digest) {
-      index.unpin(digest)
-      add(['unpin', digest])
+    unpin(name, owner) {
+      index.unpin(name, owner)
+      add(['unpin', name.upstream, name.repository, name.reference, owner])
     },
     transaction(work) {
       const entries: Entry[] = []

@@ -16,8 +16,10 @@ export interface Links {
   linkKinds: (place: Place, digest: Digest) => LinkKind[]
   /** Whether some repository of the upstream holds it. */
   isLinkedBy: (upstream: string, digest: Digest) => boolean
+  /** All, those of a repository, or those to a digest. */
   links: (filter?: { place?: Place; digest?: Digest }) => Link[]
   addLink: (place: Place, digest: Digest, kind: LinkKind) => void
+  /** And the list of referrers that was kept with it. */
   dropLink: (place: Place, digest: Digest) => void
   /** The upstreams of what is known, in no order. */
   upstreams: () => string[]
@@ -41,23 +43,28 @@ export function linkQueries(sqlite: DatabaseSync): Links {
   const drop = sqlite.prepare(
     'DELETE FROM link WHERE upstream = ? AND repository = ? AND digest = ?',
   )
-  const find = sqlite.prepare(
-    `SELECT upstream, repository, digest, kind FROM link
-     WHERE (?1 IS NULL OR (upstream = ?1 AND repository = ?2)) AND (?3 IS NULL OR digest = ?3)`,
+  const dropList = sqlite.prepare(
+    'DELETE FROM referrers WHERE upstream = ? AND repository = ? AND digest = ?',
   )
+  const columns = 'SELECT upstream, repository, digest, kind FROM link'
+  const all = sqlite.prepare(columns)
+  const at = sqlite.prepare(`${columns} WHERE upstream = ? AND repository = ?`)
+  const to = sqlite.prepare(`${columns} WHERE digest = ?`)
   return {
     linkKinds: ({ upstream, repository }, digest) =>
       kinds.all(upstream, repository, digest).map((row) => row['kind'] as LinkKind),
     isLinkedBy: (upstream, digest) => anyOf.get(digest, upstream) !== undefined,
-    links: ({ place, digest } = {}) =>
-      find.all(
-        place?.upstream ?? null,
-        place?.repository ?? null,
-        digest ?? null,
-      ) as unknown as Link[],
+    links({ place, digest } = {}) {
+      if (digest !== undefined) return to.all(digest) as unknown as Link[]
+      const found = place === undefined ? all.all() : at.all(place.upstream, place.repository)
+      return found as unknown as Link[]
+    },
     addLink: ({ upstream, repository }, digest, kind) =>
       void put.run(upstream, repository, digest, kind),
-    dropLink: ({ upstream, repository }, digest) => void drop.run(upstream, repository, digest),
+    dropLink({ upstream, repository }, digest) {
+      drop.run(upstream, repository, digest)
+      dropList.run(upstream, repository, digest)
+    },
     ...repositoryQueries(sqlite),
   }
 }

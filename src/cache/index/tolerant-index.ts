@@ -28,6 +28,8 @@ type Writes =
   | 'hasFacts'
 
 export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged' | 'close'> {
+  /** The index itself, for whoever has to know whether what it does comes true. */
+  current: () => Index
   /** See `Index`. */
   isVolatile: () => boolean
   isProvisional: () => boolean
@@ -97,6 +99,7 @@ export function createTolerantIndex(
   }
 
   return {
+    current,
     isVolatile: () => current().isVolatile,
     isProvisional: () => current().isProvisional,
     content: read((digest) => current().content(digest), undefined),

@@ -47,11 +47,16 @@ t.test('content', async (t) => {
   )
   index.touchContents(new Map([[one, 2500]]))
   t.match(index.contents(), [{ digest: one, accessed: 3000 }])
-  index.pin(one)
-  index.pin(one)
-  t.same(index.pins(), [one])
-  index.unpin(one)
-  t.same(index.pins(), [])
+  const name = { ...place, reference: 'latest' }
+  index.pin(name, 'operator')
+  index.pin(name, 'operator')
+  index.pin(name, 'shelf')
+  t.match(index.pins(), [
+    { ...name, owner: 'operator' },
+    { ...name, owner: 'shelf' },
+  ])
+  index.unpin(name, 'operator')
+  t.match(index.pins(), [{ ...name, owner: 'shelf' }])
   index.dropContent(one)
   t.equal(index.content(one), undefined)
 })
@@ -136,7 +141,7 @@ t.test('a damaged index is put aside, a newer one refused', async (t) => {
   fresh.close()
   t.match(readdirSync(join(dir, 'quarantine')), [/^index-/])
   const sqlite = new DatabaseSync(join(dir, 'index.db'))
-  sqlite.exec('PRAGMA user_version = 2')
+  sqlite.exec('PRAGMA user_version = 3')
   sqlite.close()
   t.throws(() => openIndex(dir), /cache\.dir: .*newer version/)
 })

@@ -97,7 +97,7 @@ t.test('it is damaged while it is open: what is known is served, the rest is ask
   // What another connection writes makes SQLite forget the pages that it has in memory.
   const second = new DatabaseSync(join(dir, 'index.db'))
   t.teardown(() => second.close())
-  second.exec("INSERT INTO pin VALUES ('x')")
+  second.exec("INSERT INTO pin VALUES ('x', 'y', 'z', 'operator')")
   damage(dir)
   t.equal((await cache.tag(app, 'latest')).content, content)
   t.equal(await hashAll(await cache.blob(app, digest)), digest)
