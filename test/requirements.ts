@@ -60,8 +60,9 @@ const suites = {
   doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },
   start: { programs: ['setpriv'] },
-  kill: { programs: ['setpriv'] },
+  kill: { programs: ['setpriv', 'prlimit'] },
   storing: { programs: ['prlimit'] },
+  injection: { programs: ['setpriv', 'strace'] },
   disk: { programs: ['unshare', 'mount'], namespaces: true },
   matrix: { programs: lab },
   'matrix-compose': {

@@ -11,6 +11,7 @@ import { buildSampleImage, type SampleContent } from '../../src/demo/sample-imag
 import type { Digest } from '../../src/oci/digest.ts'
 import { largest, storedIn, until } from '../helpers/cache.ts'
 import { startTestGateway, type Files, type TestGateway } from '../helpers/gateway.ts'
+import { heldBytes } from '../helpers/heap.ts'
 import { countDescriptors } from '../helpers/limits.ts'
 import { recordingLog } from '../helpers/listener.ts'
 import { testPki } from '../helpers/tls.ts'
@@ -65,23 +66,24 @@ export function fault(
   const extra = { timeout: 90_000, ...(skip === undefined ? {} : { skip }) }
   void tap.test(name, extra, async (t) => {
     const away = await url?.(t)
-    const descriptors = await baseline(t)
+    const before = await baseline(t)
     const site = await startSite(t, { ...siteOptions, away })
     await act(t, site)
     await site.heal()
-    await holds(t, site, descriptors)
+    await holds(t, site, before)
   })
 }
 
 /** What must be true after every fault, once it is gone. Closes the gateway and the upstream. */
-async function holds(t: Test, site: Site, descriptors: number): Promise<void> {
+async function holds(t: Test, site: Site, before: Resources): Promise<void> {
   const { dir, upstream } = site
   t.equal((await site.send(manifestPath)).status, 200, 'the next request works')
   await pullsAll(t, site)
   await until(() => storedIn(dir).includes(layer.digest), 'the layer is stored')
   t.equal(await site.close(10_000), 0, 'no transfer is left')
   await upstream.close()
-  await until(() => countDescriptors() <= descriptors, 'as many descriptors as before')
+  await until(() => countDescriptors() <= before.descriptors, 'as many descriptors as before')
+  await until(() => heldBytes() <= before.memory + slack, 'as much memory as before')
   t.doesNotThrow(() => storedIn(dir), 'every blob hashes to its name')
 
   await site.restart()
@@ -180,8 +182,18 @@ async function pulled(response: IncomingMessage): Promise<Pulled> {
 
 let isWarm = false
 
-/** How many descriptors are open before a row: what opens once for a process is open. */
-async function baseline(t: Test): Promise<number> {
+/** Of this process. */
+interface Resources {
+  descriptors: number
+  /** Bytes. */
+  memory: number
+}
+
+/** What the closed gateways of a row keep, which its test still knows, bytes. */
+const slack = 12 * 2 ** 20
+
+/** What is held before a row: what is held once for a process is there. */
+async function baseline(t: Test): Promise<Resources> {
   if (!isWarm) {
     const site = await startSite(t)
     await site.pull(layerPath)
@@ -189,7 +201,7 @@ async function baseline(t: Test): Promise<number> {
     await site.upstream.close()
   }
   isWarm = true
-  return countDescriptors()
+  return { descriptors: countDescriptors(), memory: heldBytes() }
 }
 
 function blobPath(digest: Digest): string {
