@@ -14,8 +14,9 @@ import { certificateInUse, expiriesInUse } from './listener/reload-tls.ts'
 import { createServer, listen } from './listener/server.ts'
 import { listenerUrls } from './listener/urls.ts'
 import { prepareLive, type Reporting } from './live.ts'
-import { openAuditLog } from './log.ts'
+import { openAuditLog } from './log/log.ts'
 import { createAnswers } from './registry/answer.ts'
+import { createRequestLog } from './registry/record/request-line.ts'
 import { createRecorder } from './registry/request-record.ts'
 import { createPull } from './registry/pull.ts'
 import { createShares } from './registry/shares.ts'
@@ -186,7 +187,7 @@ function wireRegistry(
     origins: () => readonly string[]
   },
 ): FastifyInstance {
-  const record = createRecorder(log, metrics.request, (exchange) => {
+  const record = createRecorder(createRequestLog(log), metrics.request, (exchange) => {
     const { resource, place, digest, req, error } = exchange
     const isByTag = resource?.kind === 'manifest' && resource.tag !== undefined
     if (isByTag && current.live.config.audit.tagPulls) current.live.onTagPull(exchange)

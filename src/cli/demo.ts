@@ -6,7 +6,7 @@ import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { pullImage, type PullStep } from '../demo/puller.ts'
 import { createSite, demoRepository, demoUpstream, writeHosts, type Site } from '../demo/site.ts'
-import { createLog } from '../log.ts'
+import { createLog } from '../log/log.ts'
 import { defineCommand } from './command.ts'
 import { printLine, printTable } from './output/print.ts'
 import { shellWord } from '../rules/shell-word.ts'
@@ -36,7 +36,7 @@ async function demonstrate(folder: string, keep: boolean): Promise<number> {
   say('Certificates, a sample registry behind mutual TLS, and a gateway in front of it ...')
   const site = await createSite(folder)
   const config = await loadConfig(site.config)
-  const log = createLog(config.log)
+  const log = await createLog(config.log)
   const gateway = await startGateway(config, { log: log.logger })
   const url = `https://localhost:${gateway.port}`
   try {

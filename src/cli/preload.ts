@@ -4,7 +4,7 @@ import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
 import { roughSize } from '../config/units.ts'
 import { UsageError } from '../errors.ts'
-import { createLog } from '../log.ts'
+import { createLog, type Log } from '../log/log.ts'
 import { readImageList } from '../transfer/image-list.ts'
 import { formatImage, namingOf, type ImageName } from '../transfer/image-name.ts'
 import { parsePlatforms } from '../transfer/platforms.ts'
@@ -65,7 +65,7 @@ async function preload(
   names: readonly ImageName[],
   options: Pick<PreloadOptions, 'platforms' | 'jobs'>,
 ): Promise<Outcome> {
-  const log = createLog({ ...config.log, level: 'warn' }, process.stderr.fd)
+  const log = await createLog({ ...config.log, level: 'warn' }, process.stderr.fd)
   const bars = openBars()
   try {
     const { upstreams, cache } = await open(config, log.logger)
@@ -84,7 +84,7 @@ async function preload(
 }
 
 /** As the gateway does it, but for what is counted. */
-async function open(config: Config, log: ReturnType<typeof createLog>['logger']) {
+async function open(config: Config, log: Log['logger']) {
   const ignore = () => undefined
   const metrics = { attempt: ignore, badAnswer: ignore, insecureUpstreams: ignore }
   const identities = await openIdentities(config.upstreams)

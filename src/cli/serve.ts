@@ -2,7 +2,7 @@
 import { resolve } from 'node:path'
 import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
-import { createLog } from '../log.ts'
+import { createLog } from '../log/log.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
 
@@ -19,7 +19,7 @@ export const command = defineCommand({
   async run({ values }) {
     const file = configFile(values.config)
     const config = await loadConfig(file)
-    const log = createLog(config.log)
+    const log = await createLog(config.log)
     // From here on no signal kills the start half-way; files that change meanwhile are noticed anyhow.
     const firstSignal = endingSignal()
     const reload = { now: () => {} }

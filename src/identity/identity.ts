@@ -64,3 +64,18 @@ export interface CombinedIdentity {
 }
 
 export type Identity = Anonymous | CertificateIdentity | TokenIdentity | CombinedIdentity
+
+/** Such as `CN=edge-1`, `token alice of https://idp.example`, or both. */
+export function callerName(identity: Identity): string {
+  switch (identity.kind) {
+    case 'anonymous':
+      return 'anonymous'
+    case 'certificate':
+      return identity.subject
+    case 'token':
+      return `token ${identity.subject} of ${identity.issuer}`
+    case 'certificate+token':
+    default:
+      return `${callerName(identity.certificate)} with ${callerName(identity.token)}`
+  }
+}

@@ -1,10 +1,10 @@
 // Tells the audit of refusals and of pulls by tag: one line and one count for each.
 import type { Socket } from 'node:net'
 import type { Caller } from '../identity/certificate.ts'
-import type { Identity } from '../identity/identity.ts'
+import { callerName, type Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
 import type { Resource } from '../oci/resource.ts'
-import { callerName, type Exchange } from './request-record.ts'
+import type { Exchange } from './request-record.ts'
 
 /** Writes one line. */
 export type WriteAudit = (facts: Readonly<Record<string, unknown>>) => void

@@ -1,6 +1,5 @@
 // One request on its way through the registry: what becomes known of it, for the log and the metrics.
 import type { IncomingMessage, ServerResponse } from 'node:http'
-import type { Logger } from 'pino'
 import type { Source } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
@@ -42,6 +41,13 @@ export interface RequestSample {
   firstByteSeconds?: number
 }
 
+/** Writes the log line of one request; seconds. */
+export type WriteRequest = (
+  exchange: Exchange,
+  seconds: number,
+  firstByteSeconds: number | undefined,
+) => void
+
 /** Takes note of a request that is over. */
 export type Recorder = (exchange: Exchange) => void
 
@@ -71,7 +77,7 @@ export function clientLeft(): GatewayError {
 
 /** One log line and one sample per request; `onManifest` hears of those for manifests that were let through. */
 export function createRecorder(
-  log: Logger,
+  write: WriteRequest,
   sample: (sample: RequestSample) => void,
   onManifest: (exchange: Exchange) => void,
 ): Recorder {
@@ -83,7 +89,7 @@ export function createRecorder(
     const { resource, res, source, bytes } = exchange
     const common = { kind: kindOf(resource), status: res.statusCode, source, bytes, seconds }
     sample(firstByteSeconds === undefined ? common : { ...common, firstByteSeconds })
-    write(log, exchange, seconds, firstByteSeconds)
+    write(exchange, seconds, firstByteSeconds)
     if (exchange.isAdmitted && resource?.kind === 'manifest') onManifest(exchange)
   }
 }
@@ -98,70 +104,4 @@ function noteLeft(exchange: Exchange): void {
 
 function kindOf(resource: Resource | undefined): RequestSample['kind'] {
   return resource === undefined || resource.kind === 'upload' ? 'other' : resource.kind
-}
-
-function write(
-  log: Logger,
-  exchange: Exchange,
-  seconds: number,
-  firstByteSeconds: number | undefined,
-): void {
-  const { req, res, place, error, identity } = exchange
-  const level = res.statusCode >= 500 ? 'warn' : 'info'
-  if (!log.isLevelEnabled(level)) return
-  log[level](
-    {
-      client: exchange.client,
-      identity: identity === undefined ? undefined : callerName(identity),
-      method: req.method,
-      upstream: place?.upstream,
-      repository: place?.repository,
-      reference: referenceOf(exchange),
-      status: res.statusCode,
-      bytes: exchange.bytes,
-      source: exchange.source,
-      stale: exchange.stale ? true : undefined,
-      ttfbMs: firstByteSeconds === undefined ? undefined : round(firstByteSeconds),
-      ms: round(seconds),
-      ...(error === undefined ? {} : failureOf(error)),
-    },
-    'request',
-  )
-}
-
-/** Such as `CN=edge-1`, `token alice of https://idp.example`, or both. */
-export function callerName(identity: Identity): string {
-  switch (identity.kind) {
-    case 'anonymous':
-      return 'anonymous'
-    case 'certificate':
-      return identity.subject
-    case 'token':
-      return `token ${identity.subject} of ${identity.issuer}`
-    case 'certificate+token':
-    default:
-      return `${callerName(identity.certificate)} with ${callerName(identity.token)}`
-  }
-}
-
-function referenceOf({ resource, req }: Exchange): string | undefined {
-  // What is no resource may be anything, a secret too: only what is known by name is told.
-  if (resource === undefined) return isTokenPath(req.url) ? 'token' : undefined
-  if ('digest' in resource && resource.digest !== undefined) return resource.digest
-  return 'tag' in resource ? resource.tag : resource.kind
-}
-
-function isTokenPath(url = ''): boolean {
-  return url === '/token' || url.startsWith('/token?')
-}
-
-function failureOf(error: GatewayError) {
-  const { code, reason, message, cause } = error
-  const why = cause instanceof Error ? cause.message : undefined
-  // What is no failure of ours by name is a fault: its stack is wanted.
-  return { code, reason, message, why, ...(code === 'INTERNAL' ? { err: cause } : {}) }
-}
-
-function round(seconds: number): number {
-  return Math.round(seconds * 1e5) / 100
 }

@@ -140,8 +140,8 @@ t.test('the log for people shows what a foreign text has in it, and does none of
   const file = join(folder, 'log')
   const script = `
     import { openSync } from 'node:fs'
-    import { createLog } from ${JSON.stringify(join(import.meta.dirname, '../../src/log.ts'))}
-    const { logger } = createLog({ level: 'info', pretty: true }, openSync(${JSON.stringify(file)}, 'w'))
+    import { createLog } from ${JSON.stringify(join(import.meta.dirname, '../../src/log/log.ts'))}
+    const { logger } = await createLog({ level: 'info', pretty: true }, openSync(${JSON.stringify(file)}, 'w'))
     const evil = 'a\\u001b[2J\\u009b\\nINFO: forged'
     logger.warn({ detail: evil, err: new Error(evil) }, evil)
   `

@@ -1,11 +1,11 @@
-// Logs JSON lines to standard output, buffered, because a write per request costs more than the request;
-// and the audit to a file of its own, where there is one.
+// Logs JSON lines to standard output, in the background, because a write per request costs more than the
+// request; and the audit to a file of its own, where there is one.
 import { closeSync, openSync } from 'node:fs'
 import { pino, type Logger } from 'pino'
-import { PinoPretty } from 'pino-pretty'
-import type { Config } from './config/schema.ts'
-import { UsageError } from './errors.ts'
-import { printable, printableLines } from './rules/printable.ts'
+import type { Config } from '../config/schema.ts'
+import { UsageError } from '../errors.ts'
+import { printable, printableLines } from '../rules/printable.ts'
+import { createSink } from './sink.ts'
 
 export interface Log {
   logger: Logger
@@ -15,32 +15,36 @@ export interface Log {
   close: () => void
 }
 
-/** Bytes gathered for one write: a synchronous line per request costs 70 % more CPU. */
-const bufferSize = 8 * 1024
 const flushEvery = 500
 
 /** The log by the config's `log` section. What is buffered is written twice a second, and at the end. */
-export function createLog({ level, pretty }: Config['log'], to: number = 1): Log {
-  if (pretty) {
-    const stream = PinoPretty({ destination: to, sync: true, ignore: 'pid,hostname' })
-    stream.on('error', () => undefined)
-    const logger = pino(options(level), { write: (line) => stream.write(withoutControls(line)) })
-    return { logger, flush: () => undefined, close: () => undefined }
-  }
-  const destination = pino.destination({ dest: to, sync: false, minLength: bufferSize })
-  // A reader that went away, as `| head` does, is no reason to stop serving.
-  destination.on('error', () => undefined)
-  const logger = pino(options(level), destination)
-  const timer = setInterval(() => destination.flush(), flushEvery)
+export async function createLog({ level, pretty }: Config['log'], to: number = 1): Promise<Log> {
+  if (pretty) return createPrettyLog(level, to)
+  const sink = createSink(to, (lines) => {
+    const facts = { level: 'warn', time: new Date().toISOString(), pid: process.pid, lines }
+    return `${JSON.stringify({ ...facts, msg: 'lines were lost: nobody takes the log' })}\n`
+  })
+  const timer = setInterval(sink.flush, flushEvery)
   timer.unref()
+  process.on('exit', sink.exit)
   return {
-    logger,
-    flush: () => destination.flush(),
+    logger: pino(options(level), sink),
+    flush: sink.flush,
     close: () => {
       clearInterval(timer)
-      destination.flushSync()
+      process.off('exit', sink.exit)
+      sink.close()
     },
   }
+}
+
+/** For people, who do not need it as fast: what makes it so is loaded only here. */
+async function createPrettyLog(level: string, to: number): Promise<Log> {
+  const { PinoPretty } = await import('pino-pretty')
+  const stream = PinoPretty({ destination: to, sync: true, ignore: 'pid,hostname' })
+  stream.on('error', () => undefined)
+  const logger = pino(options(level), { write: (line) => stream.write(withoutControls(line)) })
+  return { logger, flush: () => undefined, close: () => undefined }
 }
 
 /** JSON escapes what steers a terminal; printed for people it would be that again. */
