@@ -1,7 +1,8 @@
-// Kills a downloading gateway again and again, and looks at what its cache holds after each restart.
+// Kills a gateway that downloads, and what imports beside it, again and again, and looks at what the
+// cache holds after each restart.
 // `node test/e2e/kill-loop.ts 200` does two hundred rounds and says what came of them.
 import { createHash, randomInt } from 'node:crypto'
-import { readdirSync, rmSync } from 'node:fs'
+import { readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { get } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -9,9 +10,10 @@ import type { Test } from 'tap'
 import { startRegistry } from '../../src/demo/registry.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import { craneFiles, sample, tarWith } from '../helpers/archives.ts'
 import { storedIn } from '../helpers/cache.ts'
 import { serveCommand, startConfigured, writeConfig, type Gateway } from './lab/gateway.ts'
-import { startProgram } from './lab/program.ts'
+import { startProgram, type Program } from './lab/program.ts'
 
 export interface KillOutcome {
   kills: number
@@ -25,6 +27,10 @@ interface Site {
   /** The config file. */
   file: string
   dir: string
+  /** Of an image that is imported, never pulled. */
+  archive: string
+  /** Paths of manifests, each a tag and a link of the index. */
+  tags: string[]
   digests: Digest[]
   /** Bytes of all blobs. */
   bytes: number
@@ -32,6 +38,9 @@ interface Site {
 
 const layers = 4
 const repository = '/v2/app'
+/** They share one small image, and have a tag each. */
+const smallRepositories = Array.from({ length: 30 }, (_, at) => `small/${at}`)
+const importedTag = '/v2/imported/manifests/1'
 
 /** After `rounds` kills, one more gateway has to serve everything, the last time without upstream. */
 export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promise<KillOutcome> {
@@ -40,7 +49,13 @@ export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promi
     const bytes = createHash('shake256', { outputLength: 3_000_000 }).update(`${seed}`).digest()
     image.blobs.set(digestOf(bytes), bytes)
   }
-  const upstream = await startRegistry({ repositories: { app: image } })
+  const small = await sample()
+  const upstream = await startRegistry({
+    repositories: {
+      app: image,
+      ...Object.fromEntries(smallRepositories.map((name) => [name, small.content])),
+    },
+  })
   t.teardown(() => upstream.close())
   const file = writeConfig(t, {
     listen: { host: '127.0.0.1', port: 0, insecureHttp: true },
@@ -48,17 +63,23 @@ export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promi
     upstreams: { 'registry.test': { url: upstream.url, staleIfError: '1d' } },
     defaultUpstream: 'registry.test',
   })
+  const archive = join(file, '..', 'image.tar')
+  writeFileSync(archive, await tarWith(craneFiles(await sample('imported'), ['app:1'])))
+  const tags = ['app', ...smallRepositories].map((name) => `/v2/${name}/manifests/latest`)
   const digests = [...image.blobs.keys()]
   const bytes = [...image.blobs.values()].reduce((sum, blob) => sum + blob.length, 0)
-  const site: Site = { file, dir: join(file, '..', 'cache'), digests, bytes }
+  const site: Site = { file, dir: join(file, '..', 'cache'), archive, tags, digests, bytes }
   const outcome: KillOutcome = { kills: 0, interrupted: 0, violations: [] }
 
   for (let round = 0; round < rounds; round += 1) {
     if (round % 10 === 9) await killStarting(t, site)
-    else await killPulling(t, site, outcome, round % 5 === 4)
+    else await killPulling(t, site, outcome, { isLate: round % 5 === 4, imports: round % 3 === 1 })
     outcome.kills += 1
   }
   const gateway = await restarted(t, site, outcome)
+  if ((await (await startImport(t, site)).ended) !== 0) {
+    outcome.violations.push('the image cannot be imported in the end')
+  }
   await pullAll(site, gateway, outcome)
   await upstream.close()
   await pullAll(site, gateway, outcome)
@@ -80,27 +101,37 @@ async function killPulling(
   t: Pick<Test, 'teardown'>,
   site: Site,
   outcome: KillOutcome,
-  isLate: boolean,
+  { isLate, imports }: { isLate: boolean; imports: boolean },
 ): Promise<void> {
   const gateway = await restarted(t, site, outcome)
+  const importing = imports ? await startImport(t, site) : undefined
   let left = isLate ? Infinity : randomInt(site.bytes)
   const enough = Promise.withResolvers<void>()
   const clients = [...site.digests, ...site.digests].map(async (digest, index) => {
     const from = index < site.digests.length ? 0 : randomInt(1_000_000)
-    const body = await pull(gateway, `blobs/${digest}`, from, (received) => {
+    const body = await pull(gateway, `${repository}/blobs/${digest}`, from, (received) => {
       left -= received
       if (left < 0) enough.resolve()
     })
     const isRight = body === undefined || from > 0 || body === digest
     if (!isRight) outcome.violations.push(`a client completed ${body} instead of ${digest}`)
   })
-  clients.push(pull(gateway, 'manifests/latest', 0, () => undefined).then(() => undefined))
+  for (const tag of site.tags) {
+    if (randomInt(2) === 0) clients.push(pull(gateway, tag).then(() => undefined))
+  }
   const all = Promise.all(clients)
   await Promise.race([enough.promise, all])
+  if (importing !== undefined) await Promise.race([importing.ended, delay(randomInt(2000))])
   if (isLate) await delay(randomInt(50))
   else if (left < 0) outcome.interrupted += 1
-  await gateway.program.stop('SIGKILL')
+  await Promise.all([importing?.stop('SIGKILL'), gateway.program.stop('SIGKILL')])
   await all
+}
+
+function startImport(t: Pick<Test, 'teardown'>, { file, archive }: Site): Promise<Program> {
+  const [command = '', main = ''] = serveCommand(file)
+  const args = [main, 'import', archive, '--as', 'registry.test/imported', '--config', file]
+  return startProgram(t, { command, args })
 }
 
 /** Starts it again, looks at what is there, and takes some of it away: there is more to download. */
@@ -111,6 +142,9 @@ async function restarted(
 ): Promise<Gateway> {
   const gateway = await startConfigured(t, site.file)
   look(site, `after ${outcome.kills} kills`, outcome)
+  for (const { level, msg } of gateway.log()) {
+    if (Number(level) >= 50) outcome.violations.push(`after ${outcome.kills} kills: ${String(msg)}`)
+  }
   const files = readdirSync(join(site.dir, 'blobs'), { recursive: true, withFileTypes: true })
   for (const entry of files) {
     if (entry.isFile() && randomInt(4) > 0) rmSync(join(entry.parentPath, entry.name))
@@ -131,10 +165,11 @@ function look({ dir }: Site, when: string, { violations }: KillOutcome): void {
 }
 
 async function pullAll(site: Site, gateway: Gateway, { violations }: KillOutcome): Promise<void> {
-  const tag = await pull(gateway, 'manifests/latest', 0, () => undefined)
-  if (tag === undefined) violations.push('the tag cannot be pulled in the end')
+  for (const tag of [...site.tags, importedTag]) {
+    if ((await pull(gateway, tag)) === undefined) violations.push(`${tag} is not served in the end`)
+  }
   for (const digest of site.digests) {
-    const body = await pull(gateway, `blobs/${digest}`, 0, () => undefined)
+    const body = await pull(gateway, `${repository}/blobs/${digest}`)
     if (body !== digest) violations.push(`${digest} is ${body} in the end`)
   }
 }
@@ -142,13 +177,13 @@ async function pullAll(site: Site, gateway: Gateway, { violations }: KillOutcome
 /** What a complete body hashes to; undefined where there was none. */
 function pull(
   { port }: Gateway,
-  resource: string,
-  from: number,
-  onBytes: (count: number) => void,
+  path: string,
+  from = 0,
+  onBytes: (count: number) => void = () => undefined,
 ): Promise<string | undefined> {
   return new Promise((resolve) => {
     const headers = from === 0 ? {} : { range: `bytes=${from}-` }
-    const options = { host: '127.0.0.1', port, path: `${repository}/${resource}`, headers }
+    const options = { host: '127.0.0.1', port, path, headers }
     get({ ...options, agent: false }, (response) => {
       const hash = createHash('sha256')
       response.on('error', () => resolve(undefined))
