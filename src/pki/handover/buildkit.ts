@@ -21,7 +21,9 @@ export function buildkitHandover(input: HandoverInput): Handover {
     ...mirrors.map(
       (registry) => `[registry.${tomlText(registry)}]\n  mirrors = [${tomlText(gateway.host)}]\n`,
     ),
+    // Without `http` it asks a gateway on its own machine in plain text.
     `[registry.${own}]
+  http = false
   ca = [${tomlText(ca)}]
   [[registry.${own}.keypair]]
     cert = ${tomlText(certificate)}

@@ -101,6 +101,7 @@ t.test('buildkit: mirrors, and how the gateway is trusted', async (t) => {
   mirrors = ["gateway.local:5443"]
 
 [registry."gateway.local:5443"]
+  http = false
   ca = ["/etc/buildkit/portcullis/ca.crt"]
   [[registry."gateway.local:5443".keypair]]
     cert = "/etc/buildkit/portcullis/edge-1.crt"
