@@ -50,6 +50,10 @@ const suites = {
   login: { programs: [...engine, 'ctr', 'podman', 'skopeo'], namespaces: true },
   'same-result': { programs: [...engine, 'ctr', 'podman', 'skopeo'], namespaces: true },
   revocation: { programs: ['setpriv'] },
+  'short-lived': {
+    programs: [...enclosed, 'containerd', 'ctr', 'runc', 'skopeo'],
+    namespaces: true,
+  },
   'authorities-openssl': { programs: ['setpriv', 'openssl'] },
   'authorities-easy-rsa': { programs: ['setpriv', 'openssl', 'easyrsa'] },
   'authorities-step-ca': { programs: ['setpriv', 'step-ca', 'step', 'curl'], optional: true },
