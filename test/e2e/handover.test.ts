@@ -7,11 +7,12 @@ import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { optionsFor } from '../requirements.ts'
 import { startContainerd } from './lab/containerd.ts'
 import { dockerHost, startDocker } from './lab/docker.ts'
-import { runEnclosed } from './lab/enclosure.ts'
+import { runEnclosed, startEnclosed } from './lab/enclosure.ts'
 import { makeFolder, subfolder } from './lab/folder.ts'
+import { findGoProgram } from './lab/go-program.ts'
 import { startGateway, type Gateway } from './lab/gateway.ts'
 import { makePodman } from './lab/podman.ts'
-import { succeed } from './lab/program.ts'
+import { run, succeed } from './lab/program.ts'
 
 const scripts = join(import.meta.dirname, '../../scripts')
 const image = await buildSampleImage()
@@ -73,14 +74,22 @@ function pulled(t: Test, { upstream }: Node): void {
   )
 }
 
-t.test('containerd', optionsFor('containerd'), async (t) => {
+t.test('containerd', optionsFor('containerd'), (t) => pullByContainerd(t))
+
+const programs = process.env['CONTAINERD_2']
+const missing = 'CONTAINERD_2 names no folder with the programs of containerd 2'
+const options = programs === undefined ? { skip: missing } : optionsFor('containerd')
+
+t.test('containerd 2', options, (t) => pullByContainerd(t, programs))
+
+async function pullByContainerd(t: Test, programs?: string): Promise<void> {
   const node = await handOver(t, 'containerd', '127.0.0.1')
   const [command, ...args] = node.test
   t.equal(command, 'ctr')
-  const { ctrWith } = await startContainerd(t)
-  const of = (image: string) =>
-    ctrWith(join(node.root, 'etc/containerd'), ...args.slice(0, -1), image)
-  const pull = () => ctrWith(join(node.root, 'etc/containerd'), ...args)
+  const etc = join(node.root, 'etc/containerd')
+  const { ctr } = await startContainerd(t, { etc, ...(programs !== undefined && { programs }) })
+  const of = (image: string) => ctr(...args.slice(0, -1), image)
+  const pull = () => ctr(...args)
   t.match(await pull(), { code: 0 })
   pulled(t, node)
   const absent = await of('docker.io/library/alpine:absent')
@@ -94,6 +103,35 @@ t.test('containerd', optionsFor('containerd'), async (t) => {
   await node.script('revoke-cert', 'edge-1')
   await node.gateway.logged('its reload', ({ msg }) => msg === 'reloaded')
   t.match(await pull(), { code: 1, stderr: /403 Forbidden/ }, 'revoked while it runs')
+}
+
+const buildkitd = findGoProgram('buildkitd')
+const buildctl = findGoProgram('buildctl')
+const buildkit =
+  buildkitd && buildctl ? optionsFor('containerd') : { skip: 'no buildkitd, buildctl' }
+
+t.test('BuildKit', buildkit, async (t) => {
+  const node = await handOver(t, 'buildkit', '127.0.0.1')
+  const folder = makeFolder(t)
+  const address = `unix://${join(folder, 'buildkitd.sock')}`
+  const env = { HOME: folder, BUILDKIT_HOST: address }
+  const control = (...args: string[]) => run(buildctl ?? '', args, { env })
+  const config = join(node.root, 'etc/buildkit/buildkitd.toml')
+  writeFileSync(config, readFileSync(config, 'utf8').replaceAll('"/etc', `"${node.root}/etc`))
+  const root = ['--root', join(folder, 'root'), '--containerd-worker=false']
+  await startEnclosed(t, {
+    folder,
+    command: buildkitd ?? '',
+    args: ['--config', config, '--addr', address, ...root],
+    env,
+    ready: async () => (await control('debug', 'workers')).code === 0,
+  })
+  writeFileSync(join(folder, 'Dockerfile'), 'FROM docker.io/library/alpine:latest\n')
+  const local = ['context', 'dockerfile'].flatMap((name) => ['--local', `${name}=${folder}`])
+  const output = ['--output', `type=oci,dest=${join(folder, 'built.tar')}`]
+  const built = await control('build', '--frontend', 'dockerfile.v0', ...local, ...output)
+  t.match(built, { code: 0 })
+  pulled(t, node)
 })
 
 t.test('docker', optionsFor('docker'), async (t) => {

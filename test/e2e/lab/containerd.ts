@@ -1,6 +1,6 @@
 // containerd with everything of its own, and `ctr` to drive it.
 import { existsSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import type { Test } from 'tap'
 import type { Pair } from './certificates.ts'
 import { runEnclosed, startEnclosed } from './enclosure.ts'
@@ -20,24 +20,41 @@ export interface Containerd {
   ctr: (...args: string[]) => Promise<Outcome>
   /** `ctr images pull`, of an image whose registry is asked for at `host`; `options` are ctr's. */
   pull: (image: string, host: Host, ...options: string[]) => Promise<Outcome>
-  /** Runs `ctr` on a node that has the files below `etc` in its /etc/containerd. */
-  ctrWith: (etc: string, ...args: string[]) => Promise<Outcome>
   /** `ctr run` to the end of the container. */
   runImage: (image: string) => Promise<Outcome>
 }
 
+export interface ContainerdOptions {
+  /** The folder of `containerd`, `ctr` and the shim; on PATH unless told. */
+  programs?: string
+  /** What the node has in its /etc/containerd. */
+  etc?: string
+}
+
 /** Starts a containerd with nothing in it, in namespaces of its own. Needs root. */
-export async function startContainerd(t: Pick<Test, 'teardown'>): Promise<Containerd> {
+export async function startContainerd(
+  t: Pick<Test, 'teardown'>,
+  { programs, etc }: ContainerdOptions = {},
+): Promise<Containerd> {
   const folder = makeFolder(t)
   const socket = join(folder, 'containerd.sock')
   const file = join(folder, 'config.toml')
   writeFileSync(file, configOf(folder, socket))
-  const env = { CONTAINERD_ADDRESS: socket, HOME: subfolder(folder, 'home') }
-  const ctr = (...args: string[]) => run('ctr', args, { env })
+  const program = (name: string) => (programs === undefined ? name : join(programs, name))
+  const path = [programs ?? [], process.env['PATH'] ?? ''].flat().join(delimiter)
+  const env = { CONTAINERD_ADDRESS: socket, HOME: subfolder(folder, 'home'), PATH: path }
+  // Of hosts.toml 1.6 reads that of `ctr`, 2 that of the daemon.
+  const overlays = etc === undefined ? {} : { '/etc/containerd': etc }
+  const ctr = (...args: string[]) =>
+    etc === undefined
+      ? run(program('ctr'), args, { env })
+      : runEnclosed({ folder, overlays, command: program('ctr'), args, env })
   await startEnclosed(t, {
     folder,
-    command: 'containerd',
+    overlays,
+    command: program('containerd'),
     args: ['--config', file],
+    env,
     ready: async () => existsSync(socket) && (await ctr('version')).code === 0,
   })
   let containers = 0
@@ -49,8 +66,6 @@ export async function startContainerd(t: Pick<Test, 'teardown'>): Promise<Contai
       writeFileSync(join(subfolder(hosts, registry), 'hosts.toml'), hostsToml(host))
       return ctr('images', 'pull', '--hosts-dir', hosts, ...options, image)
     },
-    ctrWith: (etc, ...args) =>
-      runEnclosed({ folder, overlays: { '/etc/containerd': etc }, command: 'ctr', args, env }),
     runImage: (image) => {
       const fifos = join(folder, 'fifo')
       return ctr('run', '--rm', '--fifo-dir', fifos, image, `container-${(containers += 1)}`)
@@ -62,7 +77,7 @@ function configOf(folder: string, socket: string): string {
   return `version = 2
 root = "${join(folder, 'root')}"
 state = "${join(folder, 'state')}"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
 
 [grpc]
   address = "${socket}"
