@@ -2,6 +2,7 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { newPseudonym } from './oci/via.ts'
 import { readinessOf } from './admin/readiness.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { createAdmin } from './admin/server.ts'
@@ -25,8 +26,8 @@ import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createPrefetch, type Prefetch } from './transfer/prefetch.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
+import { openIdentities } from './upstream/endpoints/files.ts'
 import { createPacer } from './upstream/pace/pacer.ts'
-import { openIdentities } from './upstream/upstreams.ts'
 
 export interface Gateway {
   /** Ports that are listened on. */
@@ -53,11 +54,13 @@ export async function startGateway(
   { log, source }: GatewayOptions,
 ): Promise<Gateway> {
   const metrics = createMetrics()
-  const reporting = { log, metrics, audit: openAuditLog(config.audit, log) }
+  const audit = openAuditLog(config.audit, log)
+  const reporting = { log, metrics, audit, pseudonym: newPseudonym() }
   const current = await readFirst(config, reporting)
   const cache = openGatewayCache(config, current, reporting)
   metrics.condition(cache.condition)
   metrics.verification(cache.verification.state)
+  metrics.upstreams(() => statusOfAll(current, cache))
   const prefetch = createPrefetch({
     cache,
     modeOf: (upstream) => current.live.config.upstreams[upstream]?.prefetch ?? 'none',
@@ -65,7 +68,9 @@ export async function startGateway(
   })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
-  const wiring = { current, cache, prefetch, log, metrics, origins: () => urls.admin }
+  const { pseudonym } = reporting
+  const origins = () => urls.admin
+  const wiring = { current, cache, prefetch, log, metrics, pseudonym, origins }
   const registry = wireRegistry(config, wiring)
   const admin = createAdmin({
     config: config.admin,
@@ -132,6 +137,11 @@ const lastMs = 2000
 /** An upstream that a reload took away, while something of it is under way. */
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
 
+/** How every upstream fares: what its client knows, and whether the cache lets it rest. */
+function statusOfAll({ live }: Current, { circuit }: Cache) {
+  return live.upstreams.status().map((status) => ({ ...status, circuit: circuit(status.upstream) }))
+}
+
 function isOffline({ offline, upstreams }: Config, upstream: string): boolean {
   return offline || upstreams[upstream]?.offline === true
 }
@@ -165,6 +175,7 @@ function openGatewayCache(
     }),
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
     offline: (upstream) => isOffline(current.live.config, upstream),
+    isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
     report: (upstream, error) => current.live.upstreams.report(upstream, error),
     log,
     metrics,
@@ -179,6 +190,7 @@ function wireRegistry(
     prefetch,
     log,
     metrics,
+    pseudonym,
     origins,
   }: Omit<Reporting, 'audit'> & {
     current: Current
@@ -199,6 +211,7 @@ function wireRegistry(
     pull: createPull({
       cache,
       live: () => current.live,
+      pseudonym,
       answers: createAnswers(record),
       record,
       takeShare,

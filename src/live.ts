@@ -9,7 +9,8 @@ import type { AuditLog } from './log/log.ts'
 import { createAuthorization, type Authorization } from './registry/authorization.ts'
 import type { Chooser } from './registry/target.ts'
 import type { TokenRoutes } from './registry/token/routes.ts'
-import { createUpstreams, type openIdentities, type Upstreams } from './upstream/upstreams.ts'
+import type { openIdentities } from './upstream/endpoints/files.ts'
+import { createUpstreams, type Upstreams } from './upstream/upstreams.ts'
 
 /** Connections, downloads and the cache are not among it: they outlive a reload. */
 export interface Live {
@@ -32,6 +33,8 @@ export interface Reporting {
   log: Logger
   metrics: Metrics
   audit: AuditLog
+  /** What this gateway calls itself to others. */
+  pseudonym: string
 }
 
 /**
@@ -41,7 +44,7 @@ export interface Reporting {
 export function prepareLive(
   config: Config,
   identities: Awaited<ReturnType<typeof openIdentities>>,
-  { log, metrics, audit }: Reporting,
+  { log, metrics, audit, pseudonym }: Reporting,
 ): Live {
   const choose: Chooser = createChoosers(config)
   const problems: Problem[] = []
@@ -54,7 +57,7 @@ export function prepareLive(
     }),
   )
   const upstreams = attempt(problems, () =>
-    createUpstreams({ upstreams: config.upstreams, identities, log, metrics }),
+    createUpstreams({ upstreams: config.upstreams, identities, log, metrics, pseudonym }),
   )
   const close = async () => {
     await Promise.all([upstreams?.close(), authorization?.close()])

@@ -14,7 +14,7 @@ import { renewalOf, type ListenerRenewal } from './listener/reload-tls.ts'
 import type { ListenerServer } from './listener/server.ts'
 import { createCrlFiles, type CrlFiles } from './listener/trust/crl-files.ts'
 import { prepareLive, type Live, type Reporting } from './live.ts'
-import { openIdentities } from './upstream/upstreams.ts'
+import { openIdentities } from './upstream/endpoints/files.ts'
 
 /** What is in use now, and since when its files may have changed. */
 export interface Current {

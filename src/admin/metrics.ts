@@ -8,6 +8,7 @@ import { createVerificationMetrics } from './verification-metrics.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
 import { cacheMetrics, type CachePart } from './cache-metrics.ts'
 import { memoize, tally } from './tally.ts'
+import { upstreamMetrics, type UpstreamPart } from './upstream-metrics.ts'
 
 /** One request that is over. */
 export interface CountedRequest {
@@ -23,7 +24,7 @@ export interface CountedRequest {
 }
 
 /** Every function may be passed on its own. */
-export interface Metrics extends CachePart {
+export interface Metrics extends CachePart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
@@ -53,6 +54,7 @@ export function createMetrics(): Metrics {
     request: requestMetrics(registry),
     ...attemptMetrics(registry),
     ...cacheMetrics(registry),
+    ...upstreamMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),
     verification: createVerificationMetrics(registry),

@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts'
 import { collectBody } from '../oci/body-collector.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
 import { isErrorBody } from '../oci/error-body.ts'
+import { isOutage } from '../oci/failure-scope.ts'
 import { answerBudget } from '../oci/attempts.ts'
 
 /** Of an error this much is of interest, bytes. */
@@ -134,14 +135,6 @@ export function digestMismatch(): BadAnswer {
  */
 export function isOfRegistry({ headers, body }: CollectedAnswer): boolean {
   return 'docker-distribution-api-version' in headers || isErrorBody(body)
-}
-
-/** The upstream could not be asked, or said nothing of use: what is known of it may still be true. */
-export function isOutage(error: unknown): error is GatewayError {
-  return (
-    error instanceof GatewayError &&
-    ['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS'].includes(error.code)
-  )
 }
 
 /** The upstream answers 404 to a blob; `blame` has that where it is a registry's own. */

@@ -94,6 +94,17 @@ export interface Condition {
   degraded: Record<'folder' | 'index' | 'storing', boolean>
 }
 
+/** Whether an upstream rests as a whole. */
+export interface Circuit {
+  /** `half-open`: the rest is over, and nobody has had an answer since. */
+  state: 'closed' | 'open' | 'half-open'
+  /** Unless it is closed: a word of docs/reference/errors.md. */
+  reason?: string
+  /** Since when, and when it is asked again at the earliest; ms since 1970. */
+  since?: number
+  nextProbe?: number
+}
+
 /** Methods that may answer at once do so where memory has the answer. All reject with GatewayError. */
 export interface Cache {
   /** MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT, UNAVAILABLE. */
@@ -108,6 +119,8 @@ export interface Cache {
   tags: (place: Place) => Promise<Listed<string>>
   /** All manifests whose subject is `digest`, whatever their artifact type. */
   referrers: (place: Place, digest: Digest) => Promise<Listed<Descriptor>>
+  /** Whether an upstream rests as a whole. */
+  circuit: (upstream: string) => Circuit
   /**
    * Every repository that the cache holds a tag or a manifest of, sorted by `upstream/repository`, in
    * pieces; only those behind the name `after` where it is given.

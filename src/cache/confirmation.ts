@@ -3,7 +3,7 @@
 import { isDigestOfNothing, type Digest } from '../oci/digest.ts'
 import { bareMediaType, isWebPage } from '../oci/media-type.ts'
 import type { OriginResponse } from '../oci/origin.ts'
-import type { Place } from '../oci/place.ts'
+import { requestAt, type Place } from '../oci/place.ts'
 import { ask, askHeaders, badResponse, blobUnknown, isEncoded, lengthOf } from './ask.ts'
 import type { Context } from './context.ts'
 import type { ForeignLayers } from './foreign-layers.ts'
@@ -29,12 +29,9 @@ export function createConfirmation(
 ): Confirmation {
   const share = createSingleFlight()
 
-  async function asked(
-    { upstream, repository, client }: Place,
-    digest: Digest,
-  ): Promise<OriginResponse> {
-    const request = { upstream, repository, client, resource: `blobs/${digest}` }
-    return heads.orGet(upstream, 'blob', {
+  async function asked(place: Place, digest: Digest): Promise<OriginResponse> {
+    const request = { ...requestAt(place), resource: `blobs/${digest}` }
+    return heads.orGet(place.upstream, 'blob', {
       async head() {
         const answer = await ask(openUpstream, { ...request, method: 'HEAD' }, 0)
         return answer.status === 200 && isPlausible(answer, digest) ? answer : undefined

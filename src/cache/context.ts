@@ -40,6 +40,7 @@ export interface Context {
   metrics: CacheMetrics
   openUpstream: OpenUpstream
   freshnessOf: (upstream: string) => Freshness
+  isQuotaShort: (upstream: string) => boolean
   tagTtls: ReturnType<typeof createTagTtls>
   negatives: NegativeAnswers
   /** See `createOutages`. */

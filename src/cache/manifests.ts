@@ -1,12 +1,13 @@
 // Manifests by digest: from memory, from disk, from upstream.
 import { type Digest, algorithmOf, digestOf, isDigest } from '../oci/digest.ts'
-import type { Place } from '../oci/place.ts'
+import { requestAt, type Place } from '../oci/place.ts'
 import type { Found, Small } from './cache.ts'
 import type { Context } from './context.ts'
 import { GatewayError } from '../errors.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
+import type { OriginRequest } from '../oci/origin.ts'
 import {
   ask,
   badResponse,
@@ -174,19 +175,9 @@ export function createManifestSource(context: Context): ManifestSource {
   }
 }
 
-function requestFor(
-  method: 'GET' | 'HEAD',
-  { upstream, repository, client }: Place,
-  reference: string,
-) {
-  return {
-    client,
-    upstream,
-    method,
-    repository,
-    resource: `manifests/${reference}`,
-    accept: manifestAccept,
-  }
+function requestFor(method: 'GET' | 'HEAD', place: Place, reference: string): OriginRequest {
+  const resource = `manifests/${reference}`
+  return { ...requestAt(place), method, resource, accept: manifestAccept }
 }
 
 /** What the bytes have to hash to. */

@@ -41,6 +41,8 @@ export interface CacheOptions {
   freshnessOf: (upstream: string) => Freshness
   /** See `createOutages`. */
   offline: (upstream: string) => boolean
+  /** Whether an upstream allows so few more requests that only what is not cached is worth one. */
+  isQuotaShort?: (upstream: string) => boolean
   /** See `createOutages`. */
   report: (upstream: string, error: GatewayError) => void
   log: Logger
@@ -90,15 +92,15 @@ export function openCache(options: CacheOptions): KeptCache {
     void work.finally(() => pending.delete(work))
   }
   const typed = new WeakSet<Small>()
+  const isQuotaShort = options.isQuotaShort ?? (() => false)
+  const freshness = { freshnessOf, isQuotaShort, tagTtls: createTagTtls(), negatives }
   const parts = { store, index, memory, disk, smallStore, typed, outages, heads, storageProblems }
   const context: Context = {
     ...parts,
     log,
     metrics,
     openUpstream,
-    freshnessOf,
-    tagTtls: createTagTtls(),
-    negatives,
+    ...freshness,
     report,
     now,
     background,
@@ -124,6 +126,7 @@ export function openCache(options: CacheOptions): KeptCache {
     ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
     tags: createTagList(context, askPages),
     referrers: createReferrers(context, manifests, askPages),
+    circuit: outages.circuit,
     repositories: (after) => listRepositories(index, after),
     inventory: inventoryOf(context, fills),
     problems: async () => problemsOf(context),

@@ -2,7 +2,9 @@
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
-import { BadAnswer, isOutage } from './ask.ts'
+import { isOutage, isRefusal, scopeOf } from '../oci/failure-scope.ts'
+import { BadAnswer } from './ask.ts'
+import type { Circuit } from './cache.ts'
 import type { TagTtl } from './freshness/tag-ttl.ts'
 import { placeKey } from './memory.ts'
 
@@ -33,6 +35,7 @@ export interface Outages {
   ) => Promise<Answer>
   /** @throws GatewayError UNAVAILABLE */
   assertOnline: (place: Place) => void
+  circuit: (upstream: string) => Circuit
 }
 
 export interface OutagesOptions {
@@ -55,6 +58,8 @@ const mostRemembered = 2000
 
 interface Failure {
   at: number
+  /** A word of docs/reference/errors.md. */
+  reason: string
   /** Our own credentials are refused, rather than that nobody could be asked. */
   isRefusal: boolean
 }
@@ -104,6 +109,7 @@ export function createOutages(options: OutagesOptions): Outages {
         return known
       })
     },
+    circuit: (upstream) => failures.circuit(upstream),
     assertOnline({ upstream }) {
       if (offline(upstream)) throw offlineError(upstream)
     },
@@ -157,32 +163,21 @@ function createFailures(now: () => number) {
       places.delete(placeKey(place))
     },
     note(place: Place, error: unknown): void {
-      const strength = strengthOf(error)
-      const failure = { at: now(), isRefusal: isRefusal(error) }
-      if (strength === 'strong') begin(upstreams, place.upstream, failure)
-      if (strength === 'weak') noteWeak(place, failure)
+      const scope = scopeOf(error)
+      const { reason = 'error' } = error instanceof GatewayError ? error : {}
+      const failure = { at: now(), isRefusal: isRefusal(error), reason }
+      if (scope === 'upstream') begin(upstreams, place.upstream, failure)
+      if (scope === 'repository') noteWeak(place, failure)
     },
-    noteLate: (place: Place) => noteWeak(place, { at: now(), isRefusal: false }),
+    noteLate: (place: Place) => noteWeak(place, { at: now(), isRefusal: false, reason: 'timeout' }),
+    circuit(upstream: string): Circuit {
+      const failure = upstreams.get(upstream)
+      if (failure === undefined) return { state: 'closed' }
+      const { at, reason } = failure
+      const state = within(restFor, at) ? 'open' : 'half-open'
+      return { state, reason, since: at, nextProbe: at + restFor }
+    },
   }
-}
-
-/** Whether an error says something of the whole registry, of what was asked about, or of nothing else. */
-function strengthOf(error: unknown): 'strong' | 'weak' | undefined {
-  if (isRefusal(error)) return 'weak'
-  if (!isOutage(error)) return undefined
-  const { code, reason = '', blame } = error
-  // It has not been asked.
-  if (reason === 'too_many_upstream_requests') return undefined
-  if (code === 'TOOMANYREQUESTS') return 'weak'
-  if (blame.status !== undefined) return [502, 503, 504].includes(blame.status) ? 'weak' : undefined
-  if (['bad_response', 'digest_mismatch'].includes(reason)) return undefined
-  const isOfOne = ['reset', 'stall', 'timeout', 'truncated'].includes(reason)
-  return blame.host !== undefined || isOfOne ? 'weak' : 'strong'
-}
-
-/** The upstream does not take the credentials that the gateway has, whatever they are to open. */
-function isRefusal(error: unknown): error is GatewayError {
-  return error instanceof GatewayError && error.reason === 'credentials_refused'
 }
 
 /** Whether the work takes longer than so many ms; it goes on. */

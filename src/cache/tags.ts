@@ -17,9 +17,10 @@ import { createSingleFlight } from './single-flight.ts'
 type Tag = (place: Place, tag: string) => FoundManifest | Promise<FoundManifest>
 
 export function createTags(context: Context, manifests: Manifests, source: ManifestSource): Tag {
-  const { memory, outages, heads, negatives, freshnessOf, tagTtls, now } = context
+  const { memory, outages, heads, negatives, isQuotaShort, freshnessOf, tagTtls, now } = context
   const { manifest, held, fetched, counted } = manifests
   const share = createSingleFlight()
+  const byHead = createSparing(context, manifests, source)
 
   function isFresh({ checkedAt }: TagFacts, { upstream }: Place, tag: string): boolean {
     const age = now() - checkedAt
@@ -54,6 +55,8 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
   async function revalidated(place: Place, tag: string, before: Digest): Promise<FoundManifest> {
     const gone = negatives.recent(place, `manifests/${tag}`)
     if (gone !== undefined) return keptAfter(place, tag, gone)
+    const spared = isQuotaShort(place.upstream) ? await byHead(place, tag, before) : undefined
+    if (spared !== undefined) return spared
     const answer = await heads.orGet<Digest | FoundManifest>(place.upstream, 'manifest', {
       head: async () => source.resolve(place, tag),
       get: async () => byTag(place, tag, await held(place, before)),
@@ -95,5 +98,21 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
         async (longest) => stale(place, tag, known, longest),
       ),
     )
+  }
+}
+
+/**
+ * What a tag means by HEAD alone, which costs no pull: one that has moved is served as it was. Undefined
+ * where that is not in the cache any more.
+ */
+function createSparing({ memory }: Context, manifests: Manifests, source: ManifestSource) {
+  const { held, counted } = manifests
+  return async (place: Place, tag: string, before: Digest): Promise<FoundManifest | undefined> => {
+    const found = await held(place, before)
+    if (found === undefined) return undefined
+    const now = await source.resolve(place, tag)
+    if (now !== before) return { ...counted(found), stale: true }
+    memory.setTag(place, tag, before)
+    return counted(found)
   }
 }

@@ -1,7 +1,8 @@
 // `portcullis check`: is the config right, and what does it come to? Who may pull what?
 import { pino } from 'pino'
 import { effectiveConfig, linesOf, loadConfig } from '../config/load.ts'
-import type { Config, UpstreamConfig } from '../config/schema.ts'
+import type { Config } from '../config/schema.ts'
+import { endpointsOf, type Endpoint } from '../config/upstream/endpoints.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { createKeySource } from '../identity/jwks.ts'
 import { readTlsFiles } from '../listener/tls-files.ts'
@@ -13,7 +14,7 @@ import { createChooser } from '../config/upstream-names.ts'
 import { readPasswords } from '../registry/token/htpasswd.ts'
 import { readKeys } from '../registry/token/keys.ts'
 import { apiAddress } from '../upstream/api-address.ts'
-import { openIdentities, readUpstreamFiles } from '../upstream/upstreams.ts'
+import { openIdentities, readUpstreamFiles } from '../upstream/endpoints/files.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
@@ -70,9 +71,12 @@ function explain(config: Config, callers: readonly string[], names: readonly str
     ...policy.decide(caller, action, repository),
   }))
   const upstream = config.upstreams[place.upstream]
-  if (upstream !== undefined && (upstream.rewrite ?? []).length + pathOf(upstream).length > 0) {
-    const address = apiAddress(new URL(upstream.url), `${place.repository}/`)
-    printLine(`ask    ${address.href}`)
+  const endpoints = upstream === undefined ? [] : endpointsOf(place.upstream, upstream)
+  const isElsewhere = endpoints.length > 1 || endpoints.some(isNotPlain)
+  if ((upstream?.rewrite ?? []).length > 0 || isElsewhere) {
+    for (const endpoint of endpoints) {
+      printLine(`ask    ${addressOf(place.upstream, endpoint, `${place.repository}/`)}`)
+    }
   }
   for (const { action, allowed, reason } of decisions) {
     printLine(`${allowed ? 'allow' : 'deny '}  ${action} ${repository}: ${reason}`)
@@ -80,19 +84,26 @@ function explain(config: Config, callers: readonly string[], names: readonly str
   return decisions[0]?.allowed === true ? 0 : 1
 }
 
-/** The path of an upstream's URL, empty where there is none. */
-function pathOf({ url }: UpstreamConfig): string {
-  return new URL(url).pathname.replace(/^\/$/, '')
+/** Its URL has a path, or another gateway answers there: few expect what is asked then. */
+function isNotPlain({ config: { url, gateway } }: Endpoint): boolean {
+  return gateway || new URL(url).pathname !== '/'
 }
 
-/** What is asked of an upstream whose URL has a path: few expect what such a URL means. */
+function addressOf(upstream: string, { config: { url, gateway } }: Endpoint, path: string): string {
+  return apiAddress(new URL(url), path, gateway ? upstream : undefined).href
+}
+
+/** What is asked where that is not plain to see, and in which order. */
 function explanations({ upstreams }: Config): string[] {
-  return Object.entries(upstreams)
-    .filter(([, upstream]) => pathOf(upstream) !== '')
-    .map(([name, { url }]) => {
-      const { href } = apiAddress(new URL(url), 'NAME/manifests/TAG')
-      return `upstreams.${name}.url: ${name}/NAME:TAG is asked for at ${href}`
-    })
+  return Object.entries(upstreams).flatMap(([name, upstream]) => {
+    const endpoints = endpointsOf(name, upstream)
+    return endpoints
+      .filter((endpoint) => endpoints.length > 1 || isNotPlain(endpoint))
+      .map((endpoint, index) => {
+        const order = index === 0 ? 'asked for at' : 'where that does not answer, at'
+        return `${endpoint.at}.url: ${name}/NAME:TAG is ${order} ${addressOf(name, endpoint, 'NAME/manifests/TAG')}`
+      })
+  })
 }
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */
@@ -151,13 +162,14 @@ function doubtsOf({ expiries, warnings }: { expiries: Expiry[]; warnings: string
 
 /** The private keys that every account of this machine can read. */
 function exposedKeys({ listen, admin, upstreams, auth }: Config): string[] {
+  const endpoints = Object.entries(upstreams).flatMap(([name, one]) => endpointsOf(name, one))
   const named: [path: string, file: string | undefined][] = [
     ['listen.tls.key', listen.insecureHttp ? undefined : listen.tls.key],
     ['admin.tls.key', admin.tls.key],
     ['auth.tokenService.key', auth.tokenService?.key],
-    ...Object.entries(upstreams).flatMap(([name, { tls }]): typeof named => [
-      [`upstreams.${name}.tls.key`, tls.key],
-      [`upstreams.${name}.tls.pfx`, tls.pfx],
+    ...endpoints.flatMap(({ at, config: { tls } }): typeof named => [
+      [`${at}.tls.key`, tls.key],
+      [`${at}.tls.pfx`, tls.pfx],
     ]),
   ]
   return named.flatMap(([path, file]) => {
@@ -173,7 +185,9 @@ function lineFor({ path, message }: Problem): string {
 /** What is allowed and should not be left so. */
 async function warnings(config: Config, file: string): Promise<string[]> {
   const { listen, upstreams, policy, auth } = config
-  const unchecked = Object.entries(upstreams).filter(([, { tls }]) => !tls.verify)
+  const unchecked = Object.entries(upstreams)
+    .flatMap(([name, upstream]) => endpointsOf(name, upstream))
+    .filter(({ config: { tls } }) => !tls.verify)
   const lineOf = await linesOf(file)
   const ofPolicy = policyWarnings({
     policy,
@@ -186,7 +200,7 @@ async function warnings(config: Config, file: string): Promise<string[]> {
       ? ['listen.insecureHttp: nothing is encrypted and nobody is identified']
       : []),
     ...unchecked.map(
-      ([name]) => `upstreams.${name}.tls.verify: the certificate of the upstream is not checked`,
+      ({ at }) => `${at}.tls.verify: the certificate of the upstream is not checked`,
     ),
     ...ofPolicy.map(({ at, message }) => `${at.join('.')}: ${message} (line ${lineOf(at)})`),
   ]

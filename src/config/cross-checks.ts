@@ -19,10 +19,11 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
   checkAdmin(config, tell)
   for (const [name, upstream] of Object.entries(config.upstreams)) {
     const below = within(tell, 'upstreams', name)
-    checkUrl(upstream, below)
-    checkUpstreamTls(upstream, below)
-    checkAuth(upstream.auth, environment, below)
-    checkProxy(upstream.proxy, below)
+    checkEndpoint(upstream, environment, below)
+    for (const [index, endpoint] of upstream.endpoints.entries()) {
+      checkEndpoint(endpoint, environment, within(below, 'endpoints', String(index)))
+    }
+    checkOwnUrl(upstream, below)
     checkRewrite(upstream.rewrite, below)
     checkHours(upstream.maxRate, below)
   }
@@ -101,7 +102,40 @@ function checkPair(tls: { cert?: string; key?: string }, tell: TellAt): void {
   }
 }
 
-function checkUrl({ url, tls }: UpstreamDraft, tell: TellAt): void {
+/** What says where an upstream is, and how it is asked there. */
+type EndpointDraft = Pick<UpstreamDraft, 'url' | 'tls' | 'auth' | 'proxy' | 'gateway'>
+
+function checkEndpoint(
+  endpoint: EndpointDraft,
+  environment: NodeJS.ProcessEnv,
+  tell: TellAt,
+): void {
+  checkUrl(endpoint, tell)
+  checkUpstreamTls(endpoint, tell)
+  checkAuth(endpoint.auth, environment, tell)
+  checkProxy(endpoint.proxy, tell)
+}
+
+/** Where the endpoints are all there is, what is beside them would be for nobody. */
+function checkOwnUrl(upstream: UpstreamDraft, tell: TellAt): void {
+  const { url, endpoints, tls, auth, gateway, proxy } = upstream
+  if (url !== undefined) return
+  if (endpoints.length === 0) {
+    if (gateway) tell(['url'], 'is missing: gateway needs the address of that gateway', 'absent')
+    return
+  }
+  const written = {
+    gateway,
+    tls: !tls.verify || Object.keys(tls).length > 1,
+    auth: Object.keys(auth).length > 2 || auth.realms.length > 0 || auth.fallback !== 'anonymous',
+    proxy: proxy !== undefined,
+  }
+  for (const [key, isWritten] of Object.entries(written)) {
+    if (isWritten) tell([key], 'has no effect without url: each of endpoints has its own')
+  }
+}
+
+function checkUrl({ url, tls }: EndpointDraft, tell: TellAt): void {
   if (url === undefined) return
   const parsed = checkHttpUrl(['url'], url, tell)
   if (parsed === undefined) return
@@ -111,7 +145,7 @@ function checkUrl({ url, tls }: UpstreamDraft, tell: TellAt): void {
   }
 }
 
-function checkUpstreamTls({ tls }: UpstreamDraft, tell: TellAt): void {
+function checkUpstreamTls({ tls }: EndpointDraft, tell: TellAt): void {
   const below = within(tell, 'tls')
   checkPair(tls, below)
   if (tls.pfx !== undefined && (tls.cert !== undefined || tls.key !== undefined)) {

@@ -5,7 +5,7 @@ import type { Config, UpstreamConfig } from './schema.ts'
 export type UpstreamDraft = Omit<UpstreamConfig, Completed> &
   Partial<Pick<UpstreamConfig, Completed>>
 
-type Completed = 'url' | 'redirects' | 'foreignLayers'
+type Completed = 'redirects' | 'foreignLayers'
 
 export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
 

@@ -132,11 +132,26 @@ function offsetOf(path: readonly string[], document: Document): number | undefin
 /** Fills in what follows from an upstream's name and other keys. */
 function complete(draft: ConfigDraft): Config {
   const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
-    const url = withoutTrailingSlashes(upstream.url ?? defaultUrl(name))
+    const own = upstream.endpoints.length === 0 ? defaultUrl(name) : undefined
+    const url = upstream.url ?? own
+    const endpoints = upstream.endpoints.map((endpoint) => ({
+      ...endpoint,
+      url: withoutTrailingSlashes(endpoint.url),
+    }))
     const redirects = upstream.redirects ?? defaultRedirects(name)
     const tagTtl = withDefault(upstream.tagTtl)
     const { foreignLayers = upstream.redirects === undefined ? 'refuse' : 'fetch' } = upstream
-    return [name, { ...upstream, url, redirects, foreignLayers, tagTtl }] as const
+    return [
+      name,
+      {
+        ...upstream,
+        ...(url === undefined ? {} : { url: withoutTrailingSlashes(url) }),
+        endpoints,
+        redirects,
+        foreignLayers,
+        tagTtl,
+      },
+    ] as const
   })
   return { ...draft, upstreams: Object.fromEntries(upstreams) }
 }

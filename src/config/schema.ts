@@ -130,9 +130,11 @@ export type { ListenLimits } from './access-schema.ts'
 
 export type ListenerTlsConfig = StaticDecode<typeof ListenerTls>
 
-/** One upstream with what follows from its name resolved: its URL has no trailing slash. */
+/**
+ * One upstream with what follows from its name resolved: its URLs have no trailing slash. Only where it
+ * has `endpoints` may it have no URL of its own: see `endpointsOf`.
+ */
 export type UpstreamConfig = StaticDecode<typeof UpstreamSchema> & {
-  url: string
   redirects: string[]
   foreignLayers: 'refuse' | 'fetch'
 }

@@ -3,13 +3,10 @@
 // in between (a fetch body costs 2.4 times as much CPU per byte).
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from './digest.ts'
+import type { Place } from './place.ts'
 
-export interface OriginRequest {
-  /** The configured name of the upstream, such as `docker.io`. */
-  upstream: string
+export interface OriginRequest extends Omit<Place, 'isBackground'> {
   method: 'GET' | 'HEAD'
-  /** Repository as the upstream knows it, such as `library/alpine`. */
-  repository: string
   /** What is asked below `/v2/<repository>/`, such as `blobs/sha256:…` or `tags/list?n=100`. */
   resource: string
   /** The Accept header; none is sent when absent. */
@@ -18,8 +15,6 @@ export interface OriginRequest {
   from?: number
   /** With `from`: and no further than before this offset (`Range: bytes=N-M`). */
   to?: number
-  /** On whose behalf, as `Place` has it. */
-  client?: string | undefined
   /** Whether somebody waits for it, which may change meanwhile; absent: somebody does. */
   isWaitedFor?: () => boolean
   /** Where a foreign layer is, according to its manifest: asked instead of the registry, as a stranger. */
@@ -50,7 +45,7 @@ export interface Receiver {
   data(chunk: Buffer): void
   end(): void
   /**
-   * Codes: UPSTREAM_FAILED (502), UPSTREAM_TIMEOUT (504), TOOMANYREQUESTS (429) mean that the
+   * Codes: LOOP_DETECTED (508), UPSTREAM_FAILED (502), UPSTREAM_TIMEOUT (504), TOOMANYREQUESTS (429) mean that the
    * upstream could not be asked, or that its answer is of no use; DENIED (403) that it refuses the
    * gateway. `reason` says why, `blame` who and with which status.
    */

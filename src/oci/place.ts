@@ -9,4 +9,16 @@ export interface Place {
   client?: string | undefined
   /** Nobody waits for it: it comes after what somebody does, and waits for a link that is down. */
   isBackground?: boolean
+  /** The gateways that it was asked through, as `gatewaysIn` has them. */
+  via?: readonly string[] | undefined
+}
+
+/** What of a place goes along with a request to its upstream. */
+export function requestAt({
+  upstream,
+  repository,
+  client,
+  via,
+}: Place): Omit<Place, 'isBackground'> {
+  return { upstream, repository, client, via }
 }

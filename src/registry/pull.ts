@@ -9,6 +9,7 @@ import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
 import { mediaTypes } from '../oci/media-type.ts'
 import type { Place } from '../oci/place.ts'
+import { gatewaysIn } from '../oci/via.ts'
 import type { Access, Wanted } from './access.ts'
 import { contentHeaders, partHeaders, requestHeaders, wantedPart, type Answers } from './answer.ts'
 import { multipartOf } from './multi-range.ts'
@@ -22,6 +23,8 @@ export interface PullOptions {
   cache: Cache
   /** Asked at each request: a reload replaces them. */
   live: () => { choose: Chooser; access: Access }
+  /** What this gateway calls itself to others. */
+  pseudonym: string
   answers: Answers
   record: Recorder
   takeShare: TakeShare
@@ -30,7 +33,7 @@ export interface PullOptions {
 const blobType = 'application/octet-stream'
 
 export function createPull(options: PullOptions): RequestListener {
-  const { live, answers, takeShare } = options
+  const { live, pseudonym, answers, takeShare } = options
   const serve = createServing(options)
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
@@ -45,7 +48,7 @@ export function createPull(options: PullOptions): RequestListener {
     const exchange = beginExchange(req, res)
     const { choose, access } = live()
     try {
-      const target = targetOf(exchange, choose)
+      const target = targetOf(exchange, choose, pseudonym)
       const identity = access.admit(exchange, wantedBy(target))
       if (identity instanceof Promise) {
         identity
@@ -59,7 +62,7 @@ export function createPull(options: PullOptions): RequestListener {
 }
 
 /** What the request means, or what is wrong with it: told only to who may come at all. */
-function targetOf(exchange: Exchange, choose: Chooser): Target | GatewayError {
+function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Target | GatewayError {
   const { url = '', headers } = exchange.req
   const registry = headers['x-registry']
   try {
@@ -67,6 +70,9 @@ function targetOf(exchange: Exchange, choose: Chooser): Target | GatewayError {
     const target = readTarget(url, name, choose)
     exchange.resource = target.resource
     exchange.place = target.place
+    if (headers.via !== undefined && target.place !== undefined) {
+      target.place.via = gatewaysIn(headers.via, pseudonym)
+    }
     return target
   } catch (error) {
     return asGatewayError(error)

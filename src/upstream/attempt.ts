@@ -2,7 +2,8 @@
 // or a promise in between; anything else is collected for the exchange to judge.
 import type { Dispatcher } from 'undici'
 import { collectBody } from '../oci/body-collector.ts'
-import type { Receiver } from '../oci/origin.ts'
+import type { OriginRequest, Receiver } from '../oci/origin.ts'
+import { viaHeader } from '../oci/via.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
 
@@ -17,6 +18,35 @@ const contentStatuses: ReadonlySet<number> = new Set([200, 206, 304, 404, 405, 4
 
 /** Of an answer that is no content this much is of interest, bytes. */
 const largestAnswer = 16 * 1024
+
+/** `hasLeft`: whoever is asked now is not the registry, and none of the gateways' business. */
+export function requestOptions(
+  { userAgent, pseudonym }: { userAgent: string; pseudonym: string },
+  { method, accept, from, to, unless, via = [] }: OriginRequest,
+  {
+    url,
+    authorization,
+    hasLeft,
+  }: { url: URL; authorization: string | undefined; hasLeft: boolean },
+): Dispatcher.DispatchOptions {
+  return {
+    origin: url.origin,
+    path: url.pathname + url.search,
+    method,
+    headers: {
+      'user-agent': userAgent,
+      // Bytes are wanted as they hash; without this header some compress what they send.
+      'accept-encoding': 'identity',
+      ...(hasLeft ? {} : { via: viaHeader([...via, pseudonym]) }),
+      ...(accept === undefined ? {} : { accept }),
+      ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
+      ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
+      ...(authorization === undefined ? {} : { authorization }),
+    },
+    // undici would close the connection after each HEAD, and a tag costs one every few minutes.
+    reset: false,
+  }
+}
 
 /** Never rejects. After an abort the receiver hears nothing more, and the outcome is `broken`. */
 export function attempt(

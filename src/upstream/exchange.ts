@@ -1,11 +1,10 @@
 // One exchange with an upstream, from the first request to the last byte: authentication, redirects
 // and retries until there is content, or nothing more to be done.
 import { setTimeout as wait } from 'node:timers/promises'
-import type { Dispatcher } from 'undici'
 import type { Flow, OriginRequest, Receiver } from '../oci/origin.ts'
 import { apiAddress, repositoryIn } from './api-address.ts'
 import type { Agents } from './agents.ts'
-import { attempt, type Outcome } from './attempt.ts'
+import { attempt, requestOptions, type Outcome } from './attempt.ts'
 import type { Authorizer } from './auth/authorizer.ts'
 import {
   failureFor,
@@ -17,7 +16,13 @@ import {
   type FailureSubject,
 } from './failure.ts'
 import { createFlow, type ExchangeFlow } from './flow.ts'
-import { isRedirect, mostRedirects, redirectProblem, redirectTarget } from './redirect.ts'
+import {
+  isRedirect,
+  mostRedirects,
+  redirectProblem,
+  redirectTarget,
+  strayRedirect,
+} from './redirect.ts'
 import type { AttemptSample } from './failure-log.ts'
 import { retryDelay } from './retry.ts'
 
@@ -25,7 +30,11 @@ import { retryDelay } from './retry.ts'
 export interface Upstream {
   name: string
   url: URL
+  /** What another gateway is asked for there; undefined: a registry is asked. */
+  namespace: string | undefined
   userAgent: string
+  /** What this gateway calls itself to others (`Via`, RFC 9110 section 7.6.3). */
+  pseudonym: string
   agents: Agents
   authorizer: Authorizer
   /** Whether the hosts in `redirects` include that of a URL. */
@@ -72,10 +81,11 @@ export function openExchange(
   upstream: Upstream,
   request: OriginRequest,
   receiver: Receiver,
+  mayRetry = true,
 ): { flow: Flow; ended: Promise<void> } {
   const flow = createFlow()
   const sent = new Set<string>()
-  const ended = exchange(upstream, request, { flow, receiver, sent }).then((told) => {
+  const ended = exchange(upstream, request, { flow, receiver, sent, mayRetry }).then((told) => {
     if (told === undefined || flow.isAborted) return
     const failure = withoutSecrets(told, [...upstream.secrets(), ...sent])
     upstream.onFailure(failure)
@@ -84,11 +94,20 @@ export function openExchange(
   return { flow, ended }
 }
 
+interface Course {
+  flow: ExchangeFlow
+  receiver: Receiver
+  /** What was sent as authorization. */
+  sent: Set<string>
+  /** Whether what may go well in a moment is asked for again. */
+  mayRetry: boolean
+}
+
 /** The failure that it ends with, if any. */
 async function exchange(
   upstream: Upstream,
   request: OriginRequest,
-  { flow, receiver, sent }: { flow: ExchangeFlow; receiver: Receiver; sent: Set<string> },
+  { flow, receiver, sent, mayRetry }: Course,
 ): Promise<Failure | undefined> {
   const progress: Progress = {
     ...beginning(upstream, request),
@@ -100,7 +119,7 @@ async function exchange(
     const begun = performance.now()
     progress.wasBare ||= progress.authorization === undefined
     const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
-    const options = dispatchOptions(upstream, request, progress)
+    const options = requestOptions(upstream, request, progress)
     if (progress.authorization !== undefined) sent.add(progress.authorization.replace(/^\S+ /, ''))
     const outcome = await attempt(agent, options, { flow, receiver })
     const seconds = (performance.now() - begun) / 1000
@@ -122,7 +141,7 @@ async function exchange(
       Object.assign(progress, beginning(upstream, request), { hasStartedOver: true })
     }
     if (step.kind === 'failure') {
-      if (!(await waitToRetry(upstream, progress, step, flow))) return step
+      if (!mayRetry || !(await waitToRetry(upstream, progress, step, flow))) return step
       // The address of a download is good for one host and some minutes: the registry has others.
       if (progress.hasLeft) Object.assign(progress, beginning(upstream, request))
     }
@@ -132,11 +151,13 @@ async function exchange(
 
 /** Where an exchange begins, and where it begins again. */
 function beginning(
-  { url, authorizer }: Upstream,
+  { url, namespace, authorizer }: Upstream,
   { repository, resource, url: address }: OriginRequest,
 ): Omit<Progress, 'hasStartedOver' | 'retries' | 'startedAt'> {
   const isForeign = address !== undefined
-  const first = isForeign ? new URL(address) : apiAddress(url, `${repository}/${resource}`)
+  const first = isForeign
+    ? new URL(address)
+    : apiAddress(url, `${repository}/${resource}`, namespace)
   return {
     url: first,
     hasLeft: isForeign,
@@ -146,29 +167,6 @@ function beginning(
     isForeign,
     wasBare: false,
     refusal: undefined,
-  }
-}
-
-function dispatchOptions(
-  { userAgent }: Upstream,
-  { method, accept, from, to, unless }: OriginRequest,
-  { url, authorization }: Progress,
-): Dispatcher.DispatchOptions {
-  return {
-    origin: url.origin,
-    path: url.pathname + url.search,
-    method,
-    headers: {
-      'user-agent': userAgent,
-      // Bytes are wanted as they hash; without this header some compress what they send.
-      'accept-encoding': 'identity',
-      ...(accept === undefined ? {} : { accept }),
-      ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
-      ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),
-      ...(authorization === undefined ? {} : { authorization }),
-    },
-    // undici would close the connection after each HEAD, and a tag costs one every few minutes.
-    reset: false,
   }
 }
 
@@ -282,12 +280,6 @@ async function waitToRetry(
   await Promise.race([wait(delay, undefined, { signal: timer.signal }), flow.aborted])
   timer.abort()
   return true
-}
-
-function strayRedirect(location: string | undefined): Error {
-  const host = URL.parse(location ?? '')?.host
-  const target = host === undefined ? 'to an address that is not usable' : `to ${host}`
-  return new Error(`it redirects ${target}, or too often: hosts are allowed by redirects`)
 }
 
 function refusedBy(url: URL, status: number): Error {

@@ -208,6 +208,7 @@ function reasonOfAnswer(status: number, body: string): Reason {
   if (status === 401 || status === 403) return 'denied'
   if (status === 429) return 'rate_limited'
   if (status === 400) return reasonOfBadRequest(body)
+  if (status === 508) return 'loop'
   if (status >= 500) return 'http_5xx'
   return status >= 400 ? 'http_4xx' : 'unexpected_status'
 }

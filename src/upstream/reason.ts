@@ -32,6 +32,11 @@ const meanings = {
   http_4xx: { what: 'calls the request wrong', keys: ['url'] },
   http_5xx: { what: 'fails: its own log says why', keys: [] },
   invalid_certificate: { what: 'has a certificate that is not valid', keys: ['tls.ca'] },
+  loop: {
+    code: 'LOOP_DETECTED',
+    what: 'leads back to a gateway on the way',
+    keys: ['url', 'endpoints'],
+  },
   no_credentials: {
     what: 'is not asked, because the credential helper has no credentials for it',
     keys: ['auth.helper', 'auth.dockerConfig'],

@@ -46,3 +46,10 @@ export function redirectTarget(
   if (url.protocol !== 'https:' && url.protocol !== upstream.protocol) return undefined
   return allowed(url) ? url : undefined
 }
+
+/** What is underneath `redirectProblem`. */
+export function strayRedirect(location: string | undefined): Error {
+  const host = URL.parse(location ?? '')?.host
+  const target = host === undefined ? 'to an address that is not usable' : `to ${host}`
+  return new Error(`it redirects ${target}, or too often: hosts are allowed by redirects`)
+}

@@ -40,6 +40,13 @@ export interface TlsProfile {
   warnings: Problem[]
 }
 
+/** Two-way shows a client certificate; secure checks that of the upstream. */
+export type Mode = 'one-way insecure' | 'one-way secure' | 'two-way insecure' | 'two-way secure'
+
+export function modeOf(isTwoWay: boolean, isSecure: boolean): Mode {
+  return `${isTwoWay ? 'two-way' : 'one-way'} ${isSecure ? 'secure' : 'insecure'}`
+}
+
 /** What PKCS#12 files hold, or the Error that says why it cannot be read; by `fileKey`. */
 export type OpenedPkcs12 = ReadonlyMap<string, Pkcs12 | Error>
 

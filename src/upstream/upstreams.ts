@@ -1,21 +1,16 @@
 // The configured upstreams, ready to be asked.
 import type { Logger } from 'pino'
-import type { Config, UpstreamConfig } from '../config/schema.ts'
-import { GatewayError, UsageError, type Problem } from '../errors.ts'
+import type { Config } from '../config/schema.ts'
+import { GatewayError } from '../errors.ts'
 import type { Flow, OpenUpstream, Receiver } from '../oci/origin.ts'
-import { programVersion } from '../rules/version.ts'
+import { newPseudonym } from '../oci/via.ts'
 import type { Expiry } from '../rules/expiry.ts'
-import { createAgents } from './agents.ts'
-import { createAuthorizer } from './auth/authorizer.ts'
-import { secretsIn, type CredentialSource } from './auth/credentials.ts'
-import { readCredentials } from './auth/read-credentials.ts'
-import { openExchange, type Upstream } from './exchange.ts'
-import type { FailureSubject } from './failure.ts'
-import { foreignLayerRefusal } from './foreign-layer.ts'
-import { hostMatcher } from './host-pattern.ts'
+import { createEndpoints, type EndpointStatus } from './endpoints/choice.ts'
+import { createEndpointClient, userAgent } from './endpoints/client.ts'
+import { readUpstreamFiles, type PreparedUpstream } from './endpoints/files.ts'
 import { createFailureLog, type AttemptSample } from './failure-log.ts'
-import { openPkcs12Files, readTlsProfile, type OpenedPkcs12, type TlsProfile } from './tls.ts'
-import { requestToken } from './auth/token-request.ts'
+import { foreignLayerRefusal } from './endpoints/foreign-layer.ts'
+import type { OpenedPkcs12 } from './tls.ts'
 
 export interface UpstreamsOptions {
   upstreams: Config['upstreams']
@@ -29,11 +24,30 @@ export interface UpstreamsOptions {
     /** The upstreams whose certificate is not checked. */
     insecureUpstreams: (names: readonly string[]) => void
   }
+  /** What this gateway calls itself to others; a new name unless told. */
+  pseudonym?: string
   now?: () => number
+}
+
+/** What an operator wants to know of one upstream. */
+export interface UpstreamStatus {
+  upstream: string
+  /** The config says that it is never to be asked. */
+  offline: boolean
+  /** The one that is asked first now. */
+  inUse: EndpointStatus
+  /** All of them, in the order of the config. */
+  endpoints: EndpointStatus[]
+  /** Fewer pulls are left there than `quotaFloor`. */
+  isQuotaShort: boolean
 }
 
 export interface Upstreams {
   open: OpenUpstream
+  /** How each of them fares, in the order of the config. */
+  status: () => UpstreamStatus[]
+  /** Whether fewer pulls than `quotaFloor` are left at an upstream. */
+  isQuotaShort: (upstream: string) => boolean
   /** Tells log and metrics what should not be left so; once it is in use. */
   announce: () => void
   /** When the gateway's own certificates for the upstreams end. */
@@ -49,10 +63,17 @@ export interface Upstreams {
 
 /** Throws UsageError with everything that is wrong with the files that the upstreams name. */
 export function createUpstreams(options: UpstreamsOptions): Upstreams {
-  const { log, metrics, now = Date.now } = options
+  const { log, metrics, pseudonym = newPseudonym(), now = Date.now } = options
   const prepared = readUpstreamFiles(options.upstreams, options.identities)
-  const context = { metrics, now, logFailure: createFailureLog(log, now), userAgent: userAgent() }
-  const upstreams = new Map(prepared.map((one) => [one.name, createUpstream(one, context)]))
+  const logFailure = createFailureLog(log, now)
+  const context = { metrics, now, logFailure, userAgent: userAgent(), pseudonym }
+  const upstreams = new Map(
+    [...Map.groupBy(prepared, ({ name }) => name)].map(([name, own]) => {
+      const clients = own.map((one) => createEndpointClient(one, context))
+      const endpoints = createEndpoints(clients, now)
+      return [name, { ...endpoints, clients, config: options.upstreams[name] }] as const
+    }),
+  )
 
   const underWay = new Set<Promise<void>>()
   let closing: Promise<void> | undefined
@@ -60,7 +81,8 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   async function close(): Promise<void> {
     // An exchange may still need a token, a redirect or another try.
     await Promise.all(underWay)
-    await Promise.all([...upstreams.values()].map(({ agents }) => agents.close()))
+    const clients = [...upstreams.values()].flatMap((upstream) => upstream.clients)
+    await Promise.all(clients.map(({ client }) => client.agents.close()))
   }
 
   return {
@@ -69,9 +91,10 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       const upstream = upstreams.get(request.upstream)
       if (upstream !== undefined) {
         const { url } = request
-        const refusal = url === undefined ? undefined : foreignLayerRefusal(upstream, url)
-        if (refusal !== undefined) return refused(refusal, receiver)
-        const { flow, ended } = openExchange(upstream, request, receiver)
+        const [first] = upstream.clients
+        const refusal = url && first && foreignLayerRefusal(first.client, url)
+        if (refusal) return refused(refusal, receiver)
+        const { flow, ended } = upstream.open(request, receiver)
         const over = ended.finally(() => underWay.delete(over))
         underWay.add(over)
         return flow
@@ -81,6 +104,18 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
         receiver,
       )
     },
+    status: () =>
+      [...upstreams].map(([upstream, { inUse, status, isQuotaShort, config }]) => ({
+        upstream,
+        offline: config?.offline === true,
+        inUse: inUse(),
+        endpoints: status(),
+        isQuotaShort: isQuotaShort(config?.quotaFloor ?? 0),
+      })),
+    isQuotaShort(name) {
+      const { isQuotaShort, config } = upstreams.get(name) ?? {}
+      return isQuotaShort?.(config?.quotaFloor ?? 0) === true
+    },
     report(upstream, error) {
       const { reason = 'error' } = error
       metrics.badAnswer(upstream, reason)
@@ -88,7 +123,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     },
     announce() {
       warn(prepared, log)
-      metrics.insecureUpstreams(prepared.filter(isInsecure).map(({ name }) => name))
+      metrics.insecureUpstreams([...new Set(prepared.filter(isInsecure).map(({ name }) => name))])
     },
     close: () => (closing ??= close()),
   }
@@ -109,135 +144,19 @@ function refused(error: GatewayError, receiver: Receiver): Flow {
   }
 }
 
-/** An upstream whose files have been read. */
-export interface PreparedUpstream {
-  name: string
-  config: UpstreamConfig
-  tls: TlsProfile
-  credentials: ReturnType<typeof readCredentials>
-}
-
-/** Opens what takes long among the files of the upstreams: those of PKCS#12. Never rejects. */
-export async function openIdentities(upstreams: Config['upstreams']): Promise<OpenedPkcs12> {
-  return openPkcs12Files(Object.values(upstreams).map(({ tls }) => tls))
-}
-
-/**
- * Reads and checks the files that the upstreams name; `identities` has those of PKCS#12. Throws
- * UsageError with every problem.
- */
-export function readUpstreamFiles(
-  upstreams: Config['upstreams'],
-  identities: OpenedPkcs12 = new Map(),
-): PreparedUpstream[] {
-  const problems: Problem[] = []
-  const attempt = <Value>(read: () => Value): { value: Value } | undefined => {
-    try {
-      return { value: read() }
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error
-      problems.push(...error.problems)
-      return undefined
-    }
-  }
-  const prepared = Object.entries(upstreams).flatMap(([name, config]) => {
-    const tls = attempt(() => readTlsProfile(config.tls, `upstreams.${name}.tls`, identities))
-    const credentials = attempt(() => readCredentials(name, config))
-    if (tls === undefined || credentials === undefined) return []
-    return { name, config, tls: tls.value, credentials: credentials.value }
-  })
-  if (problems.length > 0) throw new UsageError(problems)
-  return prepared
-}
-
-interface Context {
-  metrics: UpstreamsOptions['metrics']
-  logFailure: ReturnType<typeof createFailureLog>
-  userAgent: string
-  now: () => number
-}
-
-export function createUpstream(
-  { name, config, tls, credentials }: PreparedUpstream,
-  context: Context,
-): Upstream {
-  const { metrics, now, userAgent } = context
-  const url = new URL(config.url)
-  const agents = createAgents(config, tls)
-  const subject: FailureSubject = {
-    title: `the upstream ${name}`,
-    at: `upstreams.${name}`,
-    hasProxy: config.proxy !== undefined,
-    hasClientCertificate: tls.hasClientCertificate,
-  }
-  let secrets: readonly string[] = []
-  const noting = (source: CredentialSource): CredentialSource => ({
-    get: async (refused) => {
-      const given = await source.get(refused)
-      secrets = secretsIn(given)
-      return given
-    },
-  })
-  const authorizer = createAuthorizer({
-    upstream: url,
-    credentials: credentials && noting(credentials),
-    fallback: config.auth.fallback,
-    onRefusal: (failure) => {
-      metrics.badAnswer(name, failure.reason)
-      context.logFailure(name, failure)
-    },
-    allowedRealm: hostMatcher(config.auth.realms),
-    subject,
-    now,
-    requestToken: (question) => {
-      const isOwn = question.realm.origin === url.origin
-      return requestToken(question, {
-        dispatcher: isOwn ? agents.own : agents.foreign,
-        userAgent,
-        timeout: config.headersTimeout,
-        subject: {
-          ...subject,
-          title: `the token service of the upstream ${name}`,
-          ...(isOwn ? {} : { host: question.realm.host }),
-          hasClientCertificate: isOwn && subject.hasClientCertificate,
-        },
-        now,
-      })
-    },
-  })
-  return {
-    name,
-    url,
-    userAgent,
-    agents,
-    authorizer,
-    allowedRedirect: hostMatcher(config.redirects),
-    foreignLayers: config.foreignLayers,
-    subject,
-    secrets: () => secrets,
-    onAttempt: metrics.attempt,
-    onFailure: (failure) => context.logFailure(name, failure),
-    now,
-  }
-}
-
 function isInsecure({ config }: PreparedUpstream): boolean {
   return !config.tls.verify
 }
 
 function warn(prepared: readonly PreparedUpstream[], log: Logger): void {
   for (const one of prepared) {
-    const { name: upstream, tls } = one
+    const { name: upstream, at, tls } = one
     if (isInsecure(one)) {
       log.warn(
         { upstream },
-        `INSECURE: upstreams.${upstream}.tls.verify is false, so whoever answers there is believed; set tls.ca instead`,
+        `INSECURE: ${at}.tls.verify is false, so whoever answers there is believed; set tls.ca instead`,
       )
     }
     for (const { path, message } of tls.warnings) log.warn({ upstream }, `${path} ${message}`)
   }
-}
-
-export function userAgent(): string {
-  return `portcullis/${programVersion()}`
 }

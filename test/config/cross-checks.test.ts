@@ -41,6 +41,33 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     'admin.tls.clientAuth',
     /needs TLS/,
   ],
+  [upstream('endpoints: [{ url: ftp://a }]'), 'upstreams.local.endpoints.0.url', /https:\/\//],
+  [
+    upstream('endpoints: [{ url: https://a, tls: { cert: a } }]'),
+    'upstreams.local.endpoints.0.tls.key',
+    /is missing/,
+  ],
+  [
+    upstream('endpoints: [{ url: https://a, auth: { username: a } }]'),
+    'upstreams.local.endpoints.0.auth.username',
+    /needs its password/,
+  ],
+  [
+    upstream('tls: { ca: a }, endpoints: [{ url: https://a }]'),
+    'upstreams.local.tls',
+    /no effect without url/,
+  ],
+  [
+    upstream('auth: { fallback: none }, endpoints: [{ url: https://a }]'),
+    'upstreams.local.auth',
+    /no effect without url/,
+  ],
+  [
+    upstream('gateway: true, endpoints: [{ url: https://a }]'),
+    'upstreams.local.gateway',
+    /no effect without url/,
+  ],
+  [upstream('gateway: true'), 'upstreams.local.url', /is missing: gateway needs/],
   [upstream('url: ftp://a'), 'upstreams.local.url', /https:\/\//],
   [upstream('url: nginx.local'), 'upstreams.local.url', /https:\/\//],
   [upstream('url: https://me:pw@a'), 'upstreams.local.url', /user name or password/],

@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join } from 'node:path'
 import { writeFile } from 'node:fs/promises'
 import t, { type Test } from 'tap'
+import { endpointsOf } from '../../src/config/upstream/endpoints.ts'
 import { effectiveConfig, loadConfig } from '../../src/config/load.ts'
 import type { Problem } from '../../src/errors.ts'
 import { problemsOf } from '../helpers/problems.ts'
@@ -225,6 +226,45 @@ t.test('the time of a tag, by patterns too', async (t) => {
       'upstreams.b.onUpstreamDelete: must be one of keep, drop',
       'upstreams.b.negativeTtl: must be a duration such as 5m',
       'upstreams.b.offline: must be true or false',
+    ],
+  )
+})
+
+t.test('endpoints, alone or after the url of the upstream', async (t) => {
+  const config = await load(
+    t,
+    `${tls}upstreams:
+  alone: { endpoints: [{ url: https://a/, gateway: true }, { url: https://b, tls: { ca: ca.crt } }] }
+  both: { url: https://c, tagTtl: 1m, proxy: http://p, endpoints: [{ url: https://d }] }
+`,
+  )
+  const of = (name: string) => {
+    const upstream = config.upstreams[name]
+    return upstream && endpointsOf(name, upstream)
+  }
+  t.match(of('alone'), [
+    { at: 'upstreams.alone.endpoints.0', config: { url: 'https://a', gateway: true } },
+    { at: 'upstreams.alone.endpoints.1', config: { url: 'https://b', tls: { ca: /ca\.crt$/ } } },
+  ])
+  t.match(of('both'), [
+    { at: 'upstreams.both', config: { url: 'https://c', tagTtl: 60_000, proxy: 'http://p' } },
+    { at: 'upstreams.both.endpoints.0', config: { url: 'https://d', tagTtl: 60_000 } },
+  ])
+  t.equal(of('both')?.[1]?.config.proxy, undefined, 'each has a proxy of its own')
+  const again = join(t.testdirName, 'again.yaml')
+  await writeFile(again, effectiveConfig(config))
+  t.same(await loadConfig(again), config)
+  t.same(
+    await told(
+      t,
+      `${tls}upstreams: { a: { endpoints: [{ gateway: true }, { url: https://a, tagTtl: 5m }], quotaFloor: -1 }, b: { gateway: yes please, endpoints: {} } }`,
+    ),
+    [
+      'upstreams.a.endpoints.0.url: is missing; must be a text that is not empty',
+      'upstreams.a.endpoints.1.tagTtl: is no known key; known here are url, gateway, tls, auth, proxy',
+      'upstreams.a.quotaFloor: must be a whole number from 0 to 1000000',
+      'upstreams.b.gateway: must be true or false',
+      'upstreams.b.endpoints: must be a list',
     ],
   )
 })

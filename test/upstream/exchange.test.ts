@@ -37,7 +37,9 @@ t.test('content arrives as it is, with lower-case headers', async (t) => {
     'connection',
     'host',
     'user-agent',
+    'via',
   ])
+  t.match(request?.headers.via, /^1\.1 portcullis-[0-9a-f]{12}$/)
 })
 
 t.test('HEAD, Accept and Range reach the upstream', async (t) => {

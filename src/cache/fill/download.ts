@@ -2,9 +2,10 @@
 import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
-import type { Place } from '../../oci/place.ts'
+import { requestAt, type Place } from '../../oci/place.ts'
 import { blobBudget } from '../../oci/attempts.ts'
-import { BadAnswer, badResponse, digestMismatch, isEncoded, isOutage } from '../ask.ts'
+import { isOutage } from '../../oci/failure-scope.ts'
+import { BadAnswer, badResponse, digestMismatch, isEncoded } from '../ask.ts'
 import type { Readers } from './readers.ts'
 import { endedEarly, judgeResponse } from './resumption.ts'
 
@@ -167,14 +168,7 @@ function createConnection(): Connection {
 }
 
 function requestFor(place: Place, digest: Digest, from: number | undefined): OriginRequest {
-  const { upstream, repository, client } = place
-  const request: OriginRequest = {
-    client,
-    upstream,
-    method: 'GET',
-    repository,
-    resource: `blobs/${digest}`,
-  }
+  const request = { ...requestAt(place), method: 'GET', resource: `blobs/${digest}` } as const
   return from === undefined ? request : { ...request, from }
 }
 

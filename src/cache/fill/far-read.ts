@@ -2,7 +2,7 @@
 // passed on as it is: it is neither stored nor hashed.
 import type { Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
-import type { Place } from '../../oci/place.ts'
+import { requestAt, type Place } from '../../oci/place.ts'
 import { isEncoded } from '../ask.ts'
 import { judgeResponse } from './resumption.ts'
 
@@ -38,7 +38,6 @@ const mostHeld = 512 * 1024
 /** Starts it. States: asked, flowing or paused, over. Calls back once this has returned. */
 export function openFarRead(options: FarReadOptions): FarRead {
   const { openUpstream, place, digest, from, to, size, onBytes, onFailure } = options
-  const { upstream, repository, client } = place
   const chunks: Buffer[] = []
   let position = from
   /** Offset behind what has come. */
@@ -50,7 +49,7 @@ export function openFarRead(options: FarReadOptions): FarRead {
   }
 
   const resource = `blobs/${digest}`
-  const request = { client, upstream, repository, resource, method: 'GET', from, to } as const
+  const request = { ...requestAt(place), resource, method: 'GET', from, to } as const
   const flow = openUpstream(request, {
     start(response) {
       const verdict = judgeResponse(response, { digest, from, received: from, size })

@@ -1,5 +1,5 @@
 // Asks for lists page by page: all of them, or an error; never a part.
-import type { Place } from '../../oci/place.ts'
+import { requestAt, type Place } from '../../oci/place.ts'
 import { ask, badResponse, isOfRegistry, type CollectedAnswer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { nextQuery } from '../../oci/link.ts'
@@ -53,7 +53,7 @@ export function createPagedList(context: Pick<Context, 'openUpstream' | 'now'>):
 
 async function askPages(
   { openUpstream, now }: Pick<Context, 'openUpstream' | 'now'>,
-  { upstream, repository, client }: Place,
+  place: Place,
   { resource, query, accept, limit }: ListRequest,
 ): Promise<Pages> {
   const begun = now()
@@ -68,7 +68,7 @@ async function askPages(
     const target: string = next === '' ? resource : `${resource}?${next}`
     const answer: CollectedAnswer = await ask(
       openUpstream,
-      { upstream, repository, client, method: 'GET', resource: target, accept },
+      { ...requestAt(place), method: 'GET', resource: target, accept },
       limit - bytes,
     )
     const { status } = answer

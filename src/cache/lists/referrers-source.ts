@@ -3,7 +3,7 @@ import { GatewayError } from '../../errors.ts'
 import { algorithmOf, hexOf, type Digest } from '../../oci/digest.ts'
 import { manifestLimit, readManifest } from '../../oci/manifest.ts'
 import { manifestAccept, mediaTypes } from '../../oci/media-type.ts'
-import type { Place } from '../../oci/place.ts'
+import { requestAt, type Place } from '../../oci/place.ts'
 import { isManifestOf } from '../../oci/schema1.ts'
 import type { Descriptor } from '../cache.ts'
 import { ask, badResponse } from '../ask.ts'
@@ -72,12 +72,8 @@ export function createReferrersSource(
   }
 
   /** undefined: there is none. */
-  async function askTag(
-    { upstream, repository, client }: Place,
-    tag: string,
-  ): Promise<Buffer | undefined> {
-    const resource = `manifests/${tag}`
-    const request = { upstream, repository, client, resource, accept: manifestAccept }
+  async function askTag(place: Place, tag: string): Promise<Buffer | undefined> {
+    const request = { ...requestAt(place), resource: `manifests/${tag}`, accept: manifestAccept }
     try {
       const answer = await ask(openUpstream, { ...request, method: 'GET' }, manifestLimit)
       if (answer.status === 200) return answer.body

@@ -10,10 +10,11 @@ const widest = 160
 
 /** Tables and sentences, with an empty line at the end. */
 export function formatDiagnosis(diagnosis: Diagnosis): string {
-  const { upstream, url, proxy, mode, steps, certificates, modes } = diagnosis
+  const { upstream, url, gateway, proxy, mode, steps, certificates, modes } = diagnosis
   const way = proxy === undefined ? '' : ` by way of ${proxy}`
+  const what = gateway ? ', another gateway' : ''
   const parts = [
-    `${printable(`${upstream}: ${url}${way}, ${mode}`)}\n`,
+    `${printable(`${upstream}: ${url}${what}${way}, ${mode}`)}\n`,
     stepTable(steps),
     ...(certificates.length === 0 ? [] : [certificateTable(certificates)]),
     ...(modes.length === 0 ? [] : [modeTable(modes)]),

@@ -75,6 +75,25 @@ const Rewrite = Type.Object(
   { ...closed, description: 'One rule.' },
 )
 
+const gateway = Type.Boolean({
+  default: false,
+  description:
+    'Whether another Portcullis answers there: it is asked with `?ns=` and the name of this upstream, so that one gateway serves another for all its upstreams.',
+})
+
+const proxy = Type.Optional(text('An HTTP proxy on the way there.', { valueText: 'URL' }))
+
+const EndpointSchema = Type.Object(
+  {
+    url: text('Where it is, as `url` of the upstream.', { valueText: 'URL' }),
+    gateway,
+    tls: Type.Object(upstreamTls, section('TLS towards this endpoint.')),
+    auth: Type.Object(upstreamAuth, section('Credentials for this endpoint; none: anonymous.')),
+    proxy,
+  },
+  { ...closed, description: 'One endpoint; it has none of the keys of another.' },
+)
+
 /** One of `upstreams`. */
 const hour = String.raw`([01]?\d|2[0-3])(:[0-5]\d)?`
 const hoursOfDay = `^${hour}-(${hour}|24(:00)?)$`
@@ -86,12 +105,19 @@ export const UpstreamSchema = Type.Object(
         'Where the registry is, without `/v2`; or a part of a registry, such as a Harbor project, whose repositories are named without it: `https://harbor.example/v2/dockerhub`.',
         {
           valueText: 'URL',
-          defaultText: '`https://<name>`; the well-known registries have their own',
+          defaultText:
+            '`https://<name>`; the well-known registries have their own; none where `endpoints` has any',
         },
       ),
     ),
+    gateway,
     tls: Type.Object(upstreamTls, section('TLS towards this upstream.')),
     auth: Type.Object(upstreamAuth, section('Credentials for this upstream; none: anonymous.')),
+    endpoints: Type.Array(EndpointSchema, {
+      default: [],
+      description:
+        'Where else the same content is: asked in this order, after `url` where that is written. The first that works is used; one that fails is asked again after 30 s. Everything else of the upstream holds for all of them.',
+    }),
     tagTtl: byPattern(tagTtl, {
       default: formatDuration(defaultTagTtl),
       description:
@@ -112,6 +138,13 @@ export const UpstreamSchema = Type.Object(
     offline: Type.Boolean({
       default: false,
       description: 'Never ask this upstream: serve what the cache holds of it.',
+    }),
+    quotaFloor: Type.Integer({
+      minimum: 0,
+      maximum: 1_000_000,
+      default: 10,
+      description:
+        'Where the registry tells how many pulls are left (`ratelimit-remaining`, as Docker Hub does): below so many, cached tags are asked for by HEAD only, which costs none, and served as they are, with a `Warning` header where they have moved.',
     }),
     onUpstreamDelete: oneOf(['keep', 'drop'], {
       default: 'keep',
@@ -145,7 +178,7 @@ export const UpstreamSchema = Type.Object(
       default: false,
       description: 'Whether its repository names may have capitals, as those of model registries.',
     }),
-    proxy: Type.Optional(text('An HTTP proxy on the way to this upstream.', { valueText: 'URL' })),
+    proxy,
     maxRate: Type.Optional(
       byPattern(rate({ description: 'So much.' }), {
         keyPattern: hoursOfDay,

@@ -1,5 +1,5 @@
 // Reads where an upstream's credentials come from: a file, the environment, a docker config, a helper.
-import type { UpstreamConfig } from '../../config/schema.ts'
+import type { Endpoint } from '../../config/upstream/endpoints.ts'
 import { UsageError } from '../../errors.ts'
 import { readTextFile } from '../../rules/pem-files.ts'
 import type { Credentials, CredentialSource } from './credentials.ts'
@@ -7,28 +7,27 @@ import { createHelper } from './credential-program.ts'
 import { readDockerConfig } from './docker-config.ts'
 
 /**
- * Reads what the `auth` section of the upstream called `name` refers to; undefined: anonymous.
+ * Reads what the `auth` section of an endpoint of the upstream called `name` refers to; undefined: anonymous.
  * Throws UsageError naming the key, such as `upstreams.quay.io.auth.passwordFile`.
  */
 export function readCredentials(
   name: string,
-  { auth, url }: Pick<UpstreamConfig, 'auth' | 'url'>,
+  { at, config: { auth, url } }: Endpoint,
 ): CredentialSource | undefined {
   const { username, passwordFile, passwordEnv, dockerConfig, helper } = auth
-  const at = `upstreams.${name}.auth`
   if (helper !== undefined) return createHelper(helper, name, url)
   if (dockerConfig !== undefined) {
-    return problemAt(`${at}.dockerConfig`, () => readDockerConfig(dockerConfig, name, url))
+    return problemAt(`${at}.auth.dockerConfig`, () => readDockerConfig(dockerConfig, name, url))
   }
   if (username === undefined) return undefined
   if (passwordFile !== undefined) {
-    const password = problemAt(`${at}.passwordFile`, () => readPassword(passwordFile))
+    const password = problemAt(`${at}.auth.passwordFile`, () => readPassword(passwordFile))
     return fixed({ kind: 'password', username, password })
   }
   const password = process.env[passwordEnv ?? '']
   if (password === undefined || password === '') {
     const message = 'names an environment variable that is not set'
-    throw new UsageError([{ path: `${at}.passwordEnv`, message }])
+    throw new UsageError([{ path: `${at}.auth.passwordEnv`, message }])
   }
   return fixed({ kind: 'password', username, password })
 }

@@ -1,6 +1,7 @@
 // What is right and wrong with one upstream, from its name to a part of a blob.
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestFacts } from '../../oci/manifest.ts'
+import { newPseudonym } from '../../oci/via.ts'
 import { checkAccess } from './access-check.ts'
 import { checkBase } from './base-check.ts'
 import type { ChainCertificate } from './certificate-chain.ts'
@@ -9,7 +10,8 @@ import { checkHead, checkReferrers, checkTags } from './pull-check.ts'
 import type { Upstream } from '../exchange.ts'
 import type { Image } from './image.ts'
 import { createLine } from './connection-check.ts'
-import { modeOf, tryModes, type Mode, type ModeResult } from './tls-modes.ts'
+import { modeOf, type Mode } from '../tls.ts'
+import { tryModes, type ModeResult } from './tls-modes.ts'
 import { createRedaction } from './redaction.ts'
 import { findImage } from './find-image.ts'
 import {
@@ -22,11 +24,14 @@ import {
   type StepName,
   type StepVerdict,
 } from './step.ts'
-import { createUpstream, userAgent, type PreparedUpstream } from '../upstreams.ts'
+import { createUpstream, userAgent } from '../endpoints/client.ts'
+import type { PreparedUpstream } from '../endpoints/files.ts'
 
 export interface Diagnosis {
   upstream: string
   url: string
+  /** Another gateway answers there. */
+  gateway: boolean
   proxy?: string
   /** What the config asks for; `plain` where the URL says http. */
   mode: Mode | 'plain'
@@ -52,9 +57,10 @@ export async function diagnose(prepared: PreparedUpstream, image?: Image): Promi
   const client = createUpstream(
     { ...prepared, credentials },
     {
-      metrics: { attempt() {}, badAnswer() {}, insecureUpstreams() {} },
+      metrics: { attempt() {}, badAnswer() {} },
       logFailure() {},
       userAgent: userAgent(),
+      pseudonym: newPseudonym(),
       now: Date.now,
     },
   )
@@ -78,6 +84,7 @@ export async function diagnose(prepared: PreparedUpstream, image?: Image): Promi
     return {
       upstream: name,
       url: config.url,
+      gateway: config.gateway,
       ...(config.proxy === undefined ? {} : { proxy: config.proxy }),
       mode: isPlain ? 'plain' : modeOf(tls.hasClientCertificate, config.tls.verify),
       ok: steps.every(({ outcome }) => outcome !== 'failed'),
@@ -151,17 +158,12 @@ function registryStages(
   ]
 }
 
-function warningsOf(
-  { name, config, tls }: PreparedUpstream,
-  modes: readonly ModeResult[],
-): string[] {
+function warningsOf({ at, config, tls }: PreparedUpstream, modes: readonly ModeResult[]): string[] {
   const secure = modeOf(tls.hasClientCertificate, true)
   const isNeedless =
     !config.tls.verify && modes.some(({ mode, outcome }) => mode === secure && outcome === 'works')
   return [
     ...tls.warnings.map(({ path, message }) => `${path} ${message}`),
-    ...(isNeedless
-      ? [`upstreams.${name}.tls.verify can be true: its certificate passes the check`]
-      : []),
+    ...(isNeedless ? [`${at}.tls.verify can be true: its certificate passes the check`] : []),
   ]
 }

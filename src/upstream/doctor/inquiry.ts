@@ -28,7 +28,7 @@ const largest = 1024 * 1024
 /** Never rejects. Any status is an answer. */
 export async function inquire(upstream: Upstream, question: Question): Promise<Reply> {
   const { method, path, accept, authorization } = question
-  const url = apiAddress(upstream.url, path)
+  const url = apiAddress(upstream.url, path, upstream.namespace)
   const flow = createFlow()
   let begun = performance.now()
   const timed: ExchangeFlow = {

@@ -1,12 +1,9 @@
 // The four ways of TLS to an upstream: does it show a certificate that is trusted, does it take ours?
-import type { UpstreamConfig } from '../../config/schema.ts'
+import type { EndpointConfig } from '../../config/upstream/endpoints.ts'
 import { createAgents } from '../agents.ts'
 import { checkBase } from './base-check.ts'
 import type { Upstream } from '../exchange.ts'
-import type { TlsProfile } from '../tls.ts'
-
-/** Two-way shows a client certificate; secure checks that of the upstream. */
-export type Mode = 'one-way insecure' | 'one-way secure' | 'two-way insecure' | 'two-way secure'
+import { modeOf, type Mode, type TlsProfile } from '../tls.ts'
 
 export interface ModeResult {
   mode: Mode
@@ -16,14 +13,10 @@ export interface ModeResult {
   reason?: string
 }
 
-export function modeOf(isTwoWay: boolean, isSecure: boolean): Mode {
-  return `${isTwoWay ? 'two-way' : 'one-way'} ${isSecure ? 'secure' : 'insecure'}`
-}
-
 /** Makes a connection in each mode, and asks for `GET /v2/` and nothing else: no credentials. */
 export function tryModes(
   upstream: Upstream,
-  config: UpstreamConfig,
+  config: EndpointConfig,
   profile: TlsProfile,
 ): Promise<ModeResult[]> {
   const combinations = [false, true].flatMap((isTwoWay) =>

@@ -321,7 +321,11 @@ t.test('a docker config', async (t) => {
     const file = join(t.testdir({}), 'config.json')
     writeFileSync(file, typeof content === 'string' ? content : JSON.stringify(content))
     try {
-      const source = readCredentials(name, upstreamConfig({ url, auth: { dockerConfig: file } }))
+      const { proxy: _, ...config } = {
+        ...upstreamConfig({ url, auth: { dockerConfig: file } }),
+        url,
+      }
+      const source = readCredentials(name, { at: `upstreams.${name}`, config })
       return await source?.get()
     } catch (error) {
       if (error instanceof UsageError || error instanceof CredentialsUnavailable) {

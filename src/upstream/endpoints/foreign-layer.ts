@@ -1,7 +1,7 @@
 // Decides whether a foreign layer is fetched from an address that its manifest has for it: whoever
 // pushes an image writes that, so it leads only where the config lets it.
-import { GatewayError } from '../errors.ts'
-import type { Upstream } from './exchange.ts'
+import { GatewayError } from '../../errors.ts'
+import type { Upstream } from '../exchange.ts'
 
 type Rules = Pick<Upstream, 'url' | 'foreignLayers' | 'allowedRedirect' | 'subject'>
 

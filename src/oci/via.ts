@@ -1,0 +1,33 @@
+// The gateways that a request has come through (`Via`, RFC 9110 section 7.6.3), so that a loop ends.
+import { randomBytes } from 'node:crypto'
+import { GatewayError } from '../errors.ts'
+
+/** More gateways than anybody has behind each other. */
+const most = 8
+
+/** What a gateway calls itself: says nothing of where it is, and is another one at each start. */
+export function newPseudonym(): string {
+  return `portcullis-${randomBytes(6).toString('hex')}`
+}
+
+/** The header for the gateways of `names`, in the order of the way. */
+export function viaHeader(names: readonly string[]): string {
+  return names.map((name) => `1.1 ${name}`).join(', ')
+}
+
+/**
+ * The gateways in a header; others on the way are of no interest. Throws GatewayError LOOP_DETECTED
+ * where `own` is among them, or more than can be meant.
+ */
+export function gatewaysIn(header: string, own: string): string[] {
+  const names: string[] = header.match(/\bportcullis-[0-9a-f]{12}\b/g) ?? []
+  if (names.includes(own)) {
+    throw loop('this gateway asks itself: an upstream, or what is behind one, leads back here')
+  }
+  if (names.length >= most) throw loop(`the request has come through ${names.length} gateways`)
+  return names
+}
+
+function loop(message: string): GatewayError {
+  return new GatewayError('LOOP_DETECTED', message, { reason: 'loop' })
+}

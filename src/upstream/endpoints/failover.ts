@@ -1,0 +1,89 @@
+// One exchange at the first of several endpoints that can be asked.
+import type { GatewayError } from '../../errors.ts'
+import { isOutage, isRefusal } from '../../oci/failure-scope.ts'
+import type { Flow, OriginResponse, Receiver } from '../../oci/origin.ts'
+
+export interface UpstreamExchange {
+  flow: Flow
+  /** Resolves, and never rejects, when nothing more is asked. */
+  ended: Promise<void>
+}
+
+/** An endpoint that may be asked. */
+export interface EndpointCandidate {
+  /** `mayRetry`: nobody else is left, and it may be well in a moment. */
+  open: (receiver: Receiver, mayRetry: boolean) => UpstreamExchange
+  onAnswer: (response: OriginResponse) => void
+  onFailure: (error: GatewayError) => void
+}
+
+/**
+ * Asks the candidates in turn until one answers; the receiver hears of that one, or the failure of the
+ * last. One that breaks off later ends the exchange: whoever wants the rest asks for it, with a Range.
+ */
+export function openFirst(
+  candidates: readonly EndpointCandidate[],
+  receiver: Receiver,
+): UpstreamExchange {
+  let flow: Flow | undefined
+  let ended = Promise.resolve()
+  let isPaused = false
+  let isAborted = false
+
+  function ask([candidate, ...others]: readonly EndpointCandidate[]): void {
+    if (candidate === undefined || isAborted) return
+    let hasBegun = false
+    const exchange = candidate.open(
+      {
+        start(response) {
+          hasBegun = true
+          candidate.onAnswer(response)
+          receiver.start(response)
+        },
+        data: (chunk) => receiver.data(chunk),
+        end: () => receiver.end(),
+        fail(error) {
+          candidate.onFailure(error)
+          if (hasBegun || others.length === 0 || isAnswer(error)) receiver.fail(error)
+          else ask(others)
+        },
+      },
+      others.length === 0,
+    )
+    flow = exchange.flow
+    ended = exchange.ended
+    if (isPaused) flow.pause()
+  }
+
+  async function allEnded(): Promise<void> {
+    let last: Promise<void> | undefined
+    while (last !== ended) {
+      last = ended
+      await last
+    }
+  }
+
+  ask(candidates)
+  return {
+    ended: allEnded(),
+    flow: {
+      pause() {
+        isPaused = true
+        flow?.pause()
+      },
+      resume() {
+        isPaused = false
+        flow?.resume()
+      },
+      abort() {
+        isAborted = true
+        flow?.abort()
+      },
+    },
+  }
+}
+
+/** A refusal of what was asked for: another endpoint would be a way around it. */
+function isAnswer(error: GatewayError): boolean {
+  return !isOutage(error) && !isRefusal(error)
+}
