@@ -110,7 +110,8 @@ async function deriveByPbkdf2(
   const length = rest.find(({ type }) => type === forge.asn1.Type.INTEGER)
   const prf = rest.find(({ type }) => type === forge.asn1.Type.SEQUENCE)
   const name = prf === undefined ? 'sha1' : known(hmacs, oidText(children(prf)[0]))
-  const size = wanted ?? (length === undefined ? 32 : numberOf(length))
+  const size = wanted ?? (length === undefined ? 0 : numberOf(length))
+  if (size === 0) throw new Error('has a MAC without a key length (RFC 9579): export it again')
   return derive(passphrase, bytesOf(salt), bounded(numberOf(rounds)), size, name)
 }
 
