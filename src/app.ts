@@ -3,7 +3,7 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { newPseudonym } from './oci/via.ts'
-import { readinessOf } from './admin/readiness.ts'
+import { createReadiness } from './admin/readiness.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { createAdmin } from './admin/server.ts'
 import type { Cache } from './cache/cache.ts'
@@ -72,6 +72,7 @@ export async function startGateway(
   const origins = () => urls.admin
   const wiring = { current, cache, prefetch, log, metrics, pseudonym, origins }
   const registry = wireRegistry(config, wiring)
+  const readiness = createReadiness()
   const admin = createAdmin({
     config: config.admin,
     metrics,
@@ -81,7 +82,7 @@ export async function startGateway(
     audit: reporting.audit.write,
     mayAdminister: (caller) => current.live.access.mayAdminister(caller),
     readiness: async () =>
-      readinessOf(current.live.config, registry, {
+      readiness(current.live.config, registry, {
         problems: imports?.problems() ?? [],
         warnings: await cache.problems(),
       }),

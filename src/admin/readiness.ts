@@ -1,31 +1,40 @@
 // Tells whether pulls can be served, and what is wrong besides.
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.ts'
-import { certificateProblems, type ListenerProblems } from './certificates.ts'
+import { createCertificateCheck, type ListenerProblems } from './certificates.ts'
 import type { Readiness } from './server.ts'
+
+/** Problems and warnings from elsewhere. */
+interface Others {
+  problems: readonly string[]
+  warnings: readonly string[]
+}
 
 /**
  * A load balancer takes out what is not ready. So only what keeps pulls from being served counts as
  * that: a full disk, an index in memory or one expired authority of several are warnings.
  */
-export async function readinessOf(
-  { listen, admin }: Config,
-  { server }: FastifyInstance,
-  others: { problems: readonly string[]; warnings: readonly string[] },
-): Promise<Readiness> {
-  const none: ListenerProblems = { fatal: [], partial: [] }
-  const pulls = listen.insecureHttp ? none : await certificateProblems(listen.tls, 'listen.tls')
-  const administration = await certificateProblems(admin.tls, 'admin.tls')
-  const problems = [
-    ...(server.listening ? [] : ['the gateway is not listening']),
-    ...pulls.fatal,
-    ...others.problems,
-  ]
-  const warnings = [
-    ...pulls.partial,
-    ...administration.fatal,
-    ...administration.partial,
-    ...others.warnings,
-  ]
-  return { ok: problems.length === 0, problems, warnings }
+export function createReadiness() {
+  const problemsOf = createCertificateCheck()
+  return async (
+    { listen, admin }: Config,
+    { server }: FastifyInstance,
+    others: Others,
+  ): Promise<Readiness> => {
+    const none: ListenerProblems = { fatal: [], partial: [] }
+    const pulls = listen.insecureHttp ? none : await problemsOf(listen.tls, 'listen.tls')
+    const administration = await problemsOf(admin.tls, 'admin.tls')
+    const problems = [
+      ...(server.listening ? [] : ['the gateway is not listening']),
+      ...pulls.fatal,
+      ...others.problems,
+    ]
+    const warnings = [
+      ...pulls.partial,
+      ...administration.fatal,
+      ...administration.partial,
+      ...others.warnings,
+    ]
+    return { ok: problems.length === 0, problems, warnings }
+  }
 }

@@ -1,8 +1,9 @@
 // Certificates as the readiness check sees them, today and later.
 import { unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t from 'tap'
-import { certificateProblems } from '../../src/admin/certificates.ts'
+import { createCertificateCheck } from '../../src/admin/certificates.ts'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { makeCrl } from '../helpers/crl.ts'
@@ -10,6 +11,8 @@ import { makeSite, noTls } from '../helpers/listener.ts'
 
 const day = 86_400_000
 const hour = 3_600_000
+
+const certificateProblems = createCertificateCheck()
 
 async function allProblems(tls: ListenerTlsConfig, at: string, now?: number): Promise<string[]> {
   const { fatal, partial } = await certificateProblems(tls, at, now)
@@ -92,4 +95,33 @@ t.test('one authority that is right is enough to serve somebody', async (t) => {
     { fatal: [], partial: [/clientCa\.0/] },
     'who has no certificate is served',
   )
+})
+
+t.test('a list is read once, until its file changes', async (t) => {
+  let turns = 0
+  const check = createCertificateCheck(async () => void (turns += 1))
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const file = join(site.folder, 'ca.crl')
+  const tls = { ...site.tls, crl: [file] }
+  const problemsAt = async (now: number) => (await check(tls, 'listen.tls', now)).fatal
+  const turnsOf = async (now = Date.now()) => {
+    turns = 0
+    await problemsAt(now)
+    return turns
+  }
+  const soon = new Date(Date.now() + hour)
+  writeFileSync(file, (await makeCrl({ issuer: site.ca, nextUpdate: soon })).pem)
+  t.ok((await turnsOf()) > 0, 'in steps')
+  // What has just been written may be written again within the same tick of the clock.
+  while ((await turnsOf()) > 0) await delay(20)
+  t.match(
+    await problemsAt(Date.now() + 2 * hour),
+    [/crl\.0: .* is outdated/],
+    'judged by the clock',
+  )
+  t.equal(turns, 0)
+
+  const later = new Date(Date.now() + 3 * hour)
+  writeFileSync(file, (await makeCrl({ issuer: site.ca, nextUpdate: later })).pem)
+  t.same(await problemsAt(Date.now() + 2 * hour), [], 'the next list')
 })
