@@ -41,15 +41,18 @@ const hashes: Readonly<Record<string, string>> = {
 }
 
 /**
- * Says of a key whether it has made `signature`. `algorithm` is an AlgorithmIdentifier in `der`;
- * what comes back throws an Error where that is a weak or an unknown one.
+ * Says of a key whether it has made `signature`, and hashes what is signed once for each key: a long
+ * list takes a while, and is the same at most reloads and for each listener. `algorithm` is an
+ * AlgorithmIdentifier in `der`; what comes back throws an Error where that is a weak or an unknown one.
  */
 export function signatureCheck(
   der: Buffer,
   algorithm: Element,
   { signed, signature }: { signed: Buffer; signature: Buffer },
 ): (key: KeyObject) => boolean {
-  return (key) => {
+  const known = new Map<string, boolean>()
+
+  function check(key: KeyObject): boolean {
     const { hash, salt } = algorithmOf(der, algorithm)
     const padding = { padding: constants.RSA_PKCS1_PSS_PADDING, saltLength: salt }
     try {
@@ -58,6 +61,13 @@ export function signatureCheck(
       // The key is of another kind.
       return false
     }
+  }
+
+  return (key) => {
+    const name = key.export({ type: 'spki', format: 'der' }).toString('base64')
+    const isSigned = known.get(name) ?? check(key)
+    known.set(name, isSigned)
+    return isSigned
   }
 }
 

@@ -37,6 +37,14 @@ t.test('its signature is of one key', async (t) => {
   t.equal(crl?.isSignedBy(keyOf(other)), false)
 })
 
+t.test('its signature is checked once for each key', async (t) => {
+  const { der } = await makeCrl({ issuer: ca })
+  const [crl] = parseCrls(der)
+  t.equal(crl?.isSignedBy(keyOf(ca)), true)
+  der.fill(0, 20, 60)
+  t.equal(crl?.isSignedBy(keyOf(ca)), true, 'remembered')
+})
+
 t.test('any number of lists in a PEM file, one in DER', async (t) => {
   const [one, two] = [await makeCrl({ issuer: ca }), await makeCrl({ issuer: other })]
   t.equal(parseCrls(Buffer.from(`# first\n${one.pem}\n${two.pem}`)).length, 2)

@@ -1,11 +1,15 @@
 // Certificates too weak for OpenSSL, over real handshakes: refused under a name of their own.
-import { writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { X509Certificate } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
 import { callerOf } from '../../../src/identity/certificate.ts'
 import { readTlsFiles } from '../../../src/listener/tls-files.ts'
+import { hasWeakKey, weaknessOf } from '../../../src/listener/trust/weakness.ts'
 import { makeCertificate, makeRsaKeys, type TestCertificate } from '../../helpers/certificates.ts'
 import { exchange, makeSite, startListener, type Site } from '../../helpers/listener.ts'
+import { optionsFor } from '../../requirements.ts'
 
 const get = 'GET /v2/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
 
@@ -96,3 +100,40 @@ for (const clientAuth of ['required', 'optional'] as const) {
     }
   })
 }
+
+t.test('keys of kinds that few have', { ...optionsFor('pki'), timeout: 90_000 }, (t) => {
+  const folder = t.testdir()
+  const sh = (command: string) => execFileSync('sh', ['-ec', command], { stdio: 'ignore' })
+  /** Signs itself: `kind` makes the key, `digest` is what the signature is made over. */
+  const make = (name: string, kind: string, digest: string): X509Certificate => {
+    const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)]
+    // The bits of DSA come last.
+    sh(`openssl ${kind.replace(' ', ` -out ${key} `)}`)
+    sh(`openssl req -x509 -key ${key} ${digest} -subj /CN=${name} -days 1 -out ${cert}`)
+    return new X509Certificate(readFileSync(cert))
+  }
+  const pss = (bits: number) => `genpkey -algorithm RSA-PSS -pkeyopt rsa_keygen_bits:${bits}`
+  const dsa = (bits: number) => `dsaparam -genkey -noout ${bits}`
+  for (const [certificate, isWeak] of [
+    [make('pss-1024', pss(1024), '-sha256'), true],
+    [make('pss-2048', pss(2048), '-sha256'), false],
+    [make('dsa-1024', dsa(1024), '-sha256'), true],
+    [make('dsa-2048', dsa(2048), '-sha256'), false],
+    [make('ed25519', 'genpkey -algorithm ED25519', ''), false],
+    [make('p-192', 'ecparam -genkey -noout -name prime192v1', '-sha256'), true],
+    [make('brainpool', 'ecparam -genkey -noout -name brainpoolP256r1', '-sha256'), false],
+  ] as const) {
+    t.equal(hasWeakKey(certificate), isWeak, certificate.subject)
+    t.equal(weaknessOf([certificate], []), isWeak ? 'EE_KEY_TOO_SMALL' : undefined)
+  }
+  for (const kind of [pss(2048), dsa(2048)]) {
+    const root = make('old', kind, '-sha1')
+    t.equal(weaknessOf([root], []), undefined, 'the signature of a root says nothing')
+    const issued = join(folder, 'issued.crt')
+    const by = `-CA ${join(folder, 'old.crt')} -CAkey ${join(folder, 'old.key')} -sha1`
+    const request = `openssl req -new -key ${join(folder, 'pss-2048.key')} -subj /CN=edge-1`
+    sh(`${request} | openssl x509 -req ${by} -days 1 -out ${issued}`)
+    t.equal(weaknessOf([new X509Certificate(readFileSync(issued))], [root]), 'CA_MD_TOO_WEAK')
+  }
+  t.end()
+})
