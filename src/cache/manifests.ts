@@ -122,7 +122,7 @@ export interface ManifestSource {
 export const notOfRegistry = 'not_of_registry'
 
 export function createManifestSource(context: Context): ManifestSource {
-  const { memory, index, smallStore, metrics, openUpstream, background, typed } = context
+  const { memory, index, smallStore, negatives, metrics, openUpstream, background, typed } = context
   const share = createSingleFlight(metrics.coalesced)
 
   async function get(place: Place, reference: string, known?: Small): Promise<Small> {
@@ -152,6 +152,7 @@ export function createManifestSource(context: Context): ManifestSource {
     memory.keep(kept)
     memory.link(place, digest, 'manifest')
     index.addEdges(digest, facts.children)
+    for (const child of facts.children) negatives.forget(place, child)
     if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
     const bytesDigest = digestOf(kept.bytes, algorithmOf(digest))
     if (bytesDigest !== digest) {

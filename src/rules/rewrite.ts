@@ -26,7 +26,8 @@ export function createRewriter(
     for (const rule of rulesOf.get(place.upstream) ?? []) {
       const repository = rule(place.repository)
       if (repository === undefined) continue
-      if (isRepositoryName(repository)) return { ...place, repository }
+      // Whether it may have capitals is for others to say.
+      if (isRepositoryName(repository, { capitals: true })) return { ...place, repository }
       throw new GatewayError('NAME_INVALID', 'the name of this repository is too long upstream')
     }
     return place

@@ -11,6 +11,8 @@ import { isRepositoryName, isTag } from '../oci/resource.ts'
 export interface Naming {
   upstreams: readonly string[]
   defaultUpstream: string | undefined
+  /** Whether the names of an upstream's repositories may have capitals; none may when absent. */
+  isCaseSensitive?: (upstream: string) => boolean
   /** Gives a repository the name that its upstream has for it. */
   rewrite?: (place: Place) => Place
 }
@@ -19,6 +21,7 @@ export function namingOf(config: Pick<Config, 'upstreams' | 'defaultUpstream'>):
   return {
     upstreams: Object.keys(config.upstreams),
     defaultUpstream: config.defaultUpstream,
+    isCaseSensitive: (upstream) => config.upstreams[upstream]?.caseSensitive === true,
     rewrite: createRewriter(config.upstreams),
   }
 }
@@ -79,7 +82,7 @@ export function parseDestination(text: string, naming: Naming): Destination {
   if (upstream === undefined) throw fail(`${first} is no upstream; ${known(naming)}`)
   if (rest.length === 0) return { upstream }
   const { repository = '', tag } = splitName(rest.join('/'))
-  const problem = wrongWith(repository, tag)
+  const problem = wrongWith(repository, tag, naming.isCaseSensitive?.(upstream))
   if (problem !== undefined) throw fail(problem)
   return { ...placeAt(upstream, repository), ...(tag === undefined ? {} : { tag }) }
 }
@@ -121,7 +124,8 @@ function placeOfGiven(
   }
   if (as === undefined) return placeOf(repository, naming)
   const { rest } = hostIn(repository, naming)
-  return wrongWith(rest, undefined) ?? placeAt(as.upstream, rest)
+  const capitals = naming.isCaseSensitive?.(as.upstream)
+  return wrongWith(rest, undefined, capitals) ?? placeAt(as.upstream, rest)
 }
 
 /** The place of a name with or without a registry's host, or a sentence about what is wrong. */
@@ -133,7 +137,8 @@ function placeOf(name: string, naming: Naming): Place | string {
       ? `${name} names no upstream and there is no defaultUpstream; ${known(naming)}`
       : `${host} is no upstream; ${known(naming)}`
   }
-  return wrongWith(rest, undefined) ?? placeAt(upstream, rest)
+  const capitals = naming.isCaseSensitive?.(upstream)
+  return wrongWith(rest, undefined, capitals) ?? placeAt(upstream, rest)
 }
 
 /** By docker's rule a first part with a dot or a port, or `localhost`, is a host; so is an upstream. */
@@ -149,8 +154,14 @@ function configured(host: string, { upstreams }: Naming): string | undefined {
   return createUpstreamFinder(upstreams)(host)
 }
 
-function wrongWith(repository: string, tag: string | undefined): string | undefined {
-  if (!isRepositoryName(repository)) return `${repository || '(nothing)'} is no repository name`
+function wrongWith(
+  repository: string,
+  tag: string | undefined,
+  capitals = false,
+): string | undefined {
+  if (!isRepositoryName(repository, { capitals })) {
+    return `${repository || '(nothing)'} is no repository name`
+  }
   return tag === undefined || isTag(tag) ? undefined : `${tag} is no valid tag`
 }
 

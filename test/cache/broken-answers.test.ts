@@ -1,7 +1,7 @@
 // Manifests and lists that break off are asked for again, within a budget.
 import t from 'tap'
 import { answerBudget } from '../../src/oci/attempts.ts'
-import { app, startSite } from '../helpers/cache.ts'
+import { app, largest, readAll, startSite } from '../helpers/cache.ts'
 import * as faults from '../helpers/upstream.ts'
 
 const isGet = /^GET .*(manifests|tags)/
@@ -46,6 +46,20 @@ t.test('an upstream that always breaks off is given up', async (t) => {
     await t.rejects(async () => cache.tag(app, 'latest'), { name: 'GatewayError' })
     t.equal(upstream.count(isGet), answerBudget.repeats + 1)
   }
+})
+
+t.test('a blob whose first answers are 500', async (t) => {
+  const isBlob = /^GET .*blobs/
+  const site = await startSite(t)
+  const [digest, bytes] = largest(site.image)
+  site.upstream.fail(faults.on(isBlob, faults.times(answerBudget.repeats, faults.status(500))))
+  t.ok((await readAll(await site.cache.blob(app, digest))).equals(bytes))
+  t.equal(site.upstream.count(isBlob), answerBudget.repeats + 1)
+
+  const broken = await startSite(t, { faults: [faults.on(isBlob, faults.status(500))] })
+  const expected = { code: 'UPSTREAM_FAILED' }
+  await t.rejects(async () => broken.cache.blob(app, digest), expected)
+  t.equal(broken.upstream.count(isBlob), answerBudget.repeats + 1, 'it is given up')
 })
 
 t.test('what is no manifest is not asked for again', async (t) => {

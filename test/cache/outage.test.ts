@@ -97,6 +97,33 @@ t.test('a registry that nobody reaches rests at once', async (t) => {
   t.notOk((await cache.tag(app, 'latest')).stale)
 })
 
+t.test(
+  'the circuit: open for what concerns the whole upstream, with the time of the next try',
+  async (t) => {
+    const door = createDoor('refused')
+    const { cache, clock, upstream } = await startBehind(t, door)
+    const circuit = () => cache.circuit('registry.test')
+    t.same(circuit(), { state: 'closed' })
+    upstream.fail(faults.on(bad, faults.status(500)))
+    await cache.tag(other, 'latest')
+    upstream.fail(faults.on(bad, faults.status(503)))
+    await cache.tag(other, 'latest')
+    t.same(circuit(), { state: 'closed' }, 'one repository is not all')
+
+    door.isShut = true
+    await cache.tag(app, 'latest')
+    const since = clock.time
+    const told = { reason: 'refused', since, nextProbe: since + 15_000 }
+    t.same(circuit(), { state: 'open', ...told })
+    clock.time += 15_000
+    t.same(circuit(), { state: 'half-open', ...told })
+    upstream.fail()
+    door.isShut = false
+    await cache.tag(app, 'latest')
+    t.same(circuit(), { state: 'closed' })
+  },
+)
+
 t.test('a failure during a rest does not make it longer', async (t) => {
   const { cache, upstream, clock, image } = await startPulled(t)
   upstream.fail(faults.status(503))

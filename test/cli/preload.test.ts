@@ -41,6 +41,26 @@ t.test('a list: a line per image and a summary, progress on stderr', async (t) =
   t.same(temporary, [])
 })
 
+t.test('a name with capitals, where the upstream says that it has such', async (t) => {
+  const upstream = await startUpstream(t, { repositories: { 'Team/Model': image.content } })
+  const config = (keys: string) => `listen: { insecureHttp: true }
+cache: { dir: cache }
+upstreams: { models.local: { url: '${upstream.url}', ${keys} } }
+`
+  const folder = t.testdir({
+    'gateway.yaml': config('caseSensitive: true, rewrite: [{ from: Old/**, to: Team/** }]'),
+    'plain.yaml': config(''),
+  })
+  for (const name of ['Team/Model', 'Old/Model']) {
+    const { status, stdout, stderr } = await preload(folder, `models.local/${name}:1.0`)
+    t.equal(status, 0, stderr)
+    t.match(stdout, `models.local/Team/Model:1.0 ${image.index} (`)
+  }
+  const refused = await preload(folder, 'models.local/Team/Model:1.0', '--config', 'plain.yaml')
+  t.equal(refused.status, 2)
+  t.match(refused.stderr, /Team\/Model is no repository name/)
+})
+
 t.test('beside a running gateway, which then needs no upstream', async (t) => {
   const upstream = await startUpstream(t, { repositories: { app: image.content } })
   const gateway = await startTestGateway(

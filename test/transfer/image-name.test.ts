@@ -51,6 +51,18 @@ t.test('wrong images say what is wrong', async (t) => {
   t.throws(() => parseImage('app', without), { message: /the config has no upstreams/ })
 })
 
+t.test('capitals, where the upstream says that names may have them', async (t) => {
+  const models = { ...naming, isCaseSensitive: (upstream: string) => upstream === 'quay.io' }
+  const image = 'quay.io/Team/Model:Q4'
+  t.equal(formatImage(parseImage(image, models)), image)
+  t.match(parseDestination('quay.io/Team/Model', models), { repository: 'Team/Model' })
+  const named = { repository: 'Team/Model', tag: 'Q4' }
+  t.match(destinationOf(named, { upstream: 'quay.io' }, models), named)
+  for (const wrong of ['docker.io/Team/Model', 'Team/Model']) {
+    t.throws(() => parseImage(wrong, models), { message: /Team\/Model is no repository name/ })
+  }
+})
+
 t.test('--as: as much of a destination as is given', async (t) => {
   t.same(parseDestination('quay.io', naming), { upstream: 'quay.io' })
   t.same(parseDestination('registry.local:5000', naming), { upstream: 'registry.local:5000' })

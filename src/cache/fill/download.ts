@@ -3,7 +3,7 @@ import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
-import { blobBudget } from '../../oci/attempts.ts'
+import { answerBudget, blobBudget } from '../../oci/attempts.ts'
 import { isOutage } from '../../oci/failure-scope.ts'
 import { BadAnswer, badResponse, digestMismatch, isEncoded } from '../ask.ts'
 import type { Readers } from './readers.ts'
@@ -55,7 +55,7 @@ export function startDownload(options: DownloadOptions): Flow {
   }
 
   function retry(error: GatewayError): void {
-    const delay = backoff(state.received)
+    const delay = backoff(state.received, hasBegun)
     if (delay === undefined || (delay.isLate && !outlasts(error))) fail(error)
     else connection.replace(delay.ms, attempt)
   }
@@ -118,7 +118,8 @@ export function startDownload(options: DownloadOptions): Flow {
       fail(error) {
         // A refusal of a part says nothing of the whole.
         if (!isOutage(error)) state.usesRange = false
-        if (hasBegun && (isOutage(error) || from !== undefined)) retry(error)
+        const mayPass = isOutage(error) || from !== undefined
+        if (hasBegun ? mayPass : error.blame.status === 500) retry(error)
         else fail(error)
       },
     })
@@ -182,7 +183,14 @@ function createBackoff(delay: number) {
   const { failures: most, patience } = blobBudget
   let failures = 0
   let receivedBefore = 0
-  return (received: number): { ms: number; isLate: boolean } | undefined => {
+  /** Of what has not begun at all. */
+  let repeats = 0
+  return (received: number, hasBegun: boolean): { ms: number; isLate: boolean } | undefined => {
+    if (!hasBegun) {
+      repeats += 1
+      const ms = answerBudget.delay * (0.5 + Math.random())
+      return repeats > answerBudget.repeats ? undefined : { ms, isLate: false }
+    }
     failures = received > receivedBefore ? 1 : failures + 1
     receivedBefore = received
     if (failures > most + patience.failures) return undefined

@@ -1,11 +1,14 @@
 // Remembers for a while what a registry has said that it does not have.
 import { LRUCache } from 'lru-cache'
 import { GatewayError } from '../../errors.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import { placeKey } from '../memory.ts'
 import type { Freshness } from '../outage.ts'
 
 export interface NegativeAnswers {
+  /** It may be there by now: something of that repository names it. */
+  forget: (place: Place, digest: Digest) => void
   /** What the registry said of it, as long as that holds. `resource` as in `OriginRequest`. */
   recent: (place: Place, resource: string) => GatewayError | undefined
   /** Throws what the registry said a moment ago; else asks, and remembers if it says so now. */
@@ -35,6 +38,9 @@ export function createNegativeAnswers(
 
   return {
     recent,
+    forget(place, digest) {
+      for (const kind of ['blobs', 'manifests']) answers.delete(keyOf(place, `${kind}/${digest}`))
+    },
     async orAsk(place, resource, asks) {
       const known = recent(place, resource)
       if (known !== undefined) throw known

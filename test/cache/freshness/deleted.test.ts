@@ -85,6 +85,18 @@ t.test('what a registry does not have is not asked again for a while', async (t)
   t.same(await readAll(await cache.blob(app, layer)), bytes)
 })
 
+t.test('a blob that a manifest names is asked for again', async (t) => {
+  const { cache, upstream, image } = await startPulled(t, 'keep', 30_000)
+  const [layer, bytes] = largest(image)
+  const version = { 'docker-distribution-api-version': 'registry/2.0' }
+  upstream.fail(on(/blobs/, status(404, version)))
+  await t.rejects(async () => cache.blob(app, layer), { code: 'BLOB_UNKNOWN' })
+  upstream.fail()
+  await t.rejects(async () => cache.blob(app, layer), { code: 'BLOB_UNKNOWN' })
+  for (const digest of image.manifests.keys()) await cache.manifest(app, digest)
+  t.ok((await readAll(await cache.blob(app, layer))).equals(bytes), 'it was pushed meanwhile')
+})
+
 t.test('only what a registry itself says is remembered', async (t) => {
   const { cache, upstream } = await startPulled(t, 'drop', 30_000)
   upstream.fail(status(404, {}, '404 page not found\n'))
