@@ -11,6 +11,8 @@ export interface TestPki {
   otherCa: Authority
   /** For localhost, 127.0.0.1 and ::1. */
   server: Issued
+  /** The same names with another key. */
+  spareServer: Issued
   expiredServer: Issued
   /** For elsewhere.example only. */
   wrongNameServer: Issued
@@ -47,6 +49,7 @@ async function makePki(): Promise<TestPki> {
     ca,
     otherCa,
     server: await serverOf(ca, here),
+    spareServer: await serverOf(ca, here),
     expiredServer: await serverOf(ca, { ...here, ...past }),
     wrongNameServer: await serverOf(ca, { dnsNames: ['elsewhere.example'] }),
     otherServer: await serverOf(otherCa, here),
