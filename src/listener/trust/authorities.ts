@@ -81,6 +81,7 @@ export function readTrust(
       else tell('clientCa.0', message)
     }
   }
+  for (const text of sameNames(authorities)) warn(`clientCa: ${text}`)
   for (const { file, certificate } of authorities.filter((one) => hasWeakKey(one.certificate))) {
     const name = subjectText(certificate)
     warn(`clientCa: the key of ${name} in ${file} is too weak: OpenSSL refuses all of its clients`)
@@ -95,6 +96,28 @@ export function readTrust(
     trust: { authorities, checked, maxStale: tls.crlMaxStale },
     ca: ca.pem,
   }
+}
+
+/** `subjectKeyIdentifier`, DER. */
+const keyIdentifier = Buffer.from('0603551d0e', 'hex')
+
+/**
+ * Authorities that nothing but a signature tells apart. OpenSSL tries one key for a name and looks no
+ * further, in the handshake, before anybody else can judge.
+ */
+function sameNames(authorities: readonly TrustedAuthority[]): string[] {
+  const firsts = new Map<string, TrustedAuthority>()
+  const unmarked = authorities.filter(({ certificate }) => !certificate.raw.includes(keyIdentifier))
+  return unmarked.flatMap((one) => {
+    const name = nameKey(subjectOf(one.certificate))
+    const first = firsts.get(name) ?? one
+    firsts.set(name, first)
+    if (first.key.equals(one.key)) return []
+    const files = `${first.file} and ${one.file}`
+    return [
+      `${subjectText(one.certificate)} has two keys, in ${files}, and no key identifiers: OpenSSL takes the clients of the first alone; give the next authority another name`,
+    ]
+  })
 }
 
 /** The serial number of a certificate. */

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { callerOf } from '../../../src/identity/certificate.ts'
+import { readTlsFiles } from '../../../src/listener/tls-files.ts'
 import { makeCertificate, type TestCertificate } from '../../helpers/certificates.ts'
 import { makeCrl } from '../../helpers/crl.ts'
 import { exchange, makeSite, startListener, type Site } from '../../helpers/listener.ts'
@@ -86,3 +87,37 @@ for (const clientAuth of ['required', 'optional'] as const) {
     }
   })
 }
+
+t.test('roots that only a signature tells apart: the first alone, and that is told', async (t) => {
+  const site = await makeSite(t, { clientAuth: 'required' })
+  const root = { subject: 'CN=Edge CA', ca: true }
+  const warningsOf = (...authorities: TestCertificate[]) => {
+    const file = join(site.folder, 'clients.crt')
+    writeFileSync(file, authorities.map(({ certificatePem }) => certificatePem).join(''))
+    return readTlsFiles({ ...site.tls, clientCa: [file] }, 'listen.tls').warnings
+  }
+  const old = await makeCertificate({ ...root, keyIdentifiers: false })
+  const next = await makeCertificate({ ...root, keyIdentifiers: false })
+  t.match(warningsOf(old, next), [
+    /^listen\.tls\.clientCa: CN=Edge CA has two keys, in .*clients\.crt/,
+  ])
+  const renewed = await makeCertificate({ ...root, keyIdentifiers: false, keys: old.keys })
+  t.same(warningsOf(old, renewed), [], 'one key')
+  t.same(warningsOf(old, await makeCertificate(root)), [], 'one of them has an identifier')
+  const another = await makeCertificate({ ...root, subject: 'CN=B', keyIdentifiers: false })
+  t.same(warningsOf(old, another), [], 'two names')
+
+  const tls = { ...site.tls, clientCa: [join(site.folder, 'both.crt')] }
+  writeFileSync(tls.clientCa[0] ?? '', old.certificatePem + next.certificatePem)
+  const listener = await startListener(t, { tls }, (_req, res) => void res.end('in'))
+  const ask = async (issuer: TestCertificate) => {
+    const options = { subject: 'CN=edge-1', purposes: ['client' as const], keyIdentifiers: false }
+    const { certificatePem: cert, keyPem: key } = await makeCertificate({ ...options, issuer })
+    const { port } = listener
+    return (await exchange({ port, ca: site.ca.certificatePem, cert, key }, get)).text
+  }
+  t.match(await ask(old), /in$/)
+  const failed = listener.nextFailure()
+  await ask(next)
+  t.equal(await failed, 'bad_signature')
+})
