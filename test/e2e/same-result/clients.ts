@@ -43,9 +43,27 @@ const old = 'sample/old:v1'
 const repository = 'sample/app'
 const chart = 'charts/sample'
 
+/** A folder with the programs of containerd 2. */
+const containerd2 = process.env['CONTAINERD_2']
+
 export const clients: readonly Client[] = [
   { name: 'skopeo', program: findProgram('skopeo'), version: ['--version'], ask: askSkopeo },
-  { name: 'ctr', program: findProgram('ctr'), version: ['--version'], ask: askContainerd },
+  {
+    name: 'ctr',
+    program: findProgram('ctr'),
+    version: ['--version'],
+    ask: (t, registry) => askContainerd(t, registry),
+  },
+  ...(containerd2 === undefined
+    ? []
+    : [
+        {
+          name: 'ctr 2',
+          program: join(containerd2, 'ctr'),
+          version: ['--version'],
+          ask: (t: Bench, registry: Registry) => askContainerd(t, registry, containerd2),
+        },
+      ]),
   { name: 'docker', program: findProgram('dockerd'), version: ['--version'], ask: askDocker },
   { name: 'podman', program: findProgram('podman'), version: ['--version'], ask: askPodman },
   { name: 'crane', program: findGoProgram('crane'), version: ['version'], ask: askCrane },
@@ -120,8 +138,8 @@ function tagsIn({ code, stdout }: Outcome): string[] {
   return code === 0 ? (JSON.parse(stdout) as { Tags: string[] }).Tags.sort() : ['failed']
 }
 
-async function askContainerd(t: Bench, registry: Registry): Promise<Results> {
-  const { ctr } = await startContainerd(t)
+async function askContainerd(t: Bench, registry: Registry, programs?: string): Promise<Results> {
+  const { ctr } = await startContainerd(t, programs === undefined ? {} : { programs })
   const pull = async (name: string, ...listing: string[]) => {
     const reference = `${registry.address}/${registry.prefix}${name}`
     const options = ['--plain-http', '--all-platforms', ...credentials(registry, '--user')]

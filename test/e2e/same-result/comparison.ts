@@ -52,7 +52,7 @@ async function printClient(t: Bench, registry: string, site: Site, client: Clien
     return
   }
   const { stdout } = await run(client.program, client.version)
-  const version = /\d[\w.+~-]*/.exec(stdout)?.[0] ?? ''
+  const version = /\d+\.\d[\w.+~-]*/.exec(stdout)?.[0] ?? ''
   for (const { what, direct, gateway } of await compare(t, site, client)) {
     const isSame = JSON.stringify(direct) === JSON.stringify(gateway)
     const result = `${isSame ? 'the same' : 'DIFFERS'}: ${summary(gateway)}`
