@@ -4,6 +4,7 @@ import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { newPseudonym } from './oci/via.ts'
 import { createReadiness } from './admin/readiness.ts'
+import { listenInFolder, type ControlSocket } from './admin/control-socket.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { createAdmin } from './admin/server.ts'
 import type { Cache } from './cache/cache.ts'
@@ -25,6 +26,7 @@ import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createPrefetch, type Prefetch } from './transfer/prefetch.ts'
+import { namingOf, parseReference } from './transfer/image-name.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
 import { openIdentities } from './upstream/endpoints/files.ts'
 import { createPacer } from './upstream/pace/pacer.ts'
@@ -58,9 +60,6 @@ export async function startGateway(
   const reporting = { log, metrics, audit, pseudonym: newPseudonym() }
   const current = await readFirst(config, reporting)
   const cache = openGatewayCache(config, current, reporting)
-  metrics.condition(cache.condition)
-  metrics.verification(cache.verification.state)
-  metrics.upstreams(() => statusOfAll(current, cache))
   const prefetch = createPrefetch({
     cache,
     modeOf: (upstream) => current.live.config.upstreams[upstream]?.prefetch ?? 'none',
@@ -79,18 +78,20 @@ export async function startGateway(
     log,
     limits: limitsOf(current),
     gatewayUrls: () => urls.gateway,
+    api: { cache, parseImage: (text) => parseReference(text, namingOf(current.live.config)) },
     audit: reporting.audit.write,
-    mayAdminister: (caller) => current.live.access.mayAdminister(caller),
+    mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
     readiness: async () =>
       readiness(current.live.config, registry, {
         problems: imports?.problems() ?? [],
         warnings: await cache.problems(),
       }),
   })
+  let control: ControlSocket | undefined
   const letGo = async (graceMs: number): Promise<number> => {
     const cut = await drain(registry.server, graceMs)
     await drain(admin.server, 0)
-    await Promise.all([registry.close(), admin.close(), imports?.close()])
+    await Promise.all([registry.close(), admin.close(), control?.close(), imports?.close()])
     prefetch.stop()
     await cache.close()
     // What nobody waits for any more may take an upstream's time limits to end.
@@ -106,6 +107,7 @@ export async function startGateway(
     cache.verification.schedule({ every: config.cache.verifyEvery, rate: config.cache.verifyRate })
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
+    control = await openControl(config, admin, log)
     const nameUrls = () => {
       urls.gateway = listenerUrls(config.listen.host, certificateInUse(registry.server), port)
       urls.admin = listenerUrls(config.admin.host, certificateInUse(admin.server), adminPort)
@@ -159,12 +161,22 @@ async function readFirst(config: Config, reporting: Reporting): Promise<Current>
   return { live: prepareLive(config, identities, reporting), started }
 }
 
+/** Commands do by themselves what they cannot ask for, so that nothing depends on it. */
+async function openControl({ cache }: Config, admin: FastifyInstance, log: Logger) {
+  try {
+    return await listenInFolder(cache.dir, (req, res) => admin.routing(req, res))
+  } catch (error) {
+    log.warn({ err: error }, 'commands on the cache cannot ask this gateway: no control.sock')
+    return undefined
+  }
+}
+
 function openGatewayCache(
   config: Config,
   current: Current,
   { log, metrics }: Reporting,
 ): KeptCache {
-  return openCache({
+  const cache = openCache({
     ...config.cache,
     openUpstream: createFairQueue({
       openUpstream: createPacer({
@@ -181,6 +193,10 @@ function openGatewayCache(
     log,
     metrics,
   })
+  metrics.condition(cache.condition)
+  metrics.verification(cache.verification.state)
+  metrics.upstreams(() => statusOfAll(current, cache))
+  return cache
 }
 
 function wireRegistry(

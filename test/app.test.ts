@@ -180,10 +180,21 @@ t.test('who may use the admin listener, where a rule is about it', async (t) => 
   t.equal(await status('/healthz/../metrics'), 403)
   t.match(
     gateway.lines.findLast(({ msg }) => msg === 'audit'),
-    { action: 'admin', who: 'anonymous', reason: 'policy' },
+    { action: 'admin:read', who: 'anonymous', reason: 'policy' },
   )
   t.equal((await gateway.send(path)).status, 200, 'pulls go by the default still')
   edit(gateway, (yaml) => yaml.replace('cn: ops', 'anonymous: true'))
   t.equal(await gateway.reload(), true)
   t.equal(await status('/metrics'), 200)
+  const verify = async () =>
+    (await fetch(`http://127.0.0.1:${gateway.adminPort}/api/v1/verify`, { method: 'POST' })).status
+  t.equal(await verify(), 202)
+  edit(gateway, (yaml) => yaml.replace('[admin]', "['admin:read']"))
+  t.equal(await gateway.reload(), true)
+  t.equal(await status('/api/v1/images'), 200)
+  t.equal(await verify(), 403)
+  edit(gateway, (yaml) => yaml.replace('admin:read', 'admin:write'))
+  t.equal(await gateway.reload(), true)
+  t.equal(await status('/api/v1/images'), 403)
+  t.equal(await verify(), 202)
 })

@@ -3,11 +3,11 @@ import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
-import { callerOf } from '../identity/certificate.ts'
-import type { Identity } from '../identity/identity.ts'
 import { createServer, securedBy, type ServerOptions } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { cacheApi, type CacheApiOptions } from './api/cache-api.ts'
 import { docs } from './docs.ts'
+import { createGuard, type GuardOptions } from './guard.ts'
 import type { Metrics } from './metrics.ts'
 import { ownNames } from './own-names.ts'
 
@@ -24,8 +24,10 @@ export interface AdminOptions {
   metrics: Metrics
   limits: ServerOptions['limits']
   readiness: () => Promise<Readiness>
-  /** Whether the policy lets the caller see more than the health checks; everybody, when absent. */
-  mayAdminister?: (caller: Identity) => boolean
+  /** See `createGuard`; everybody may do everything, when absent. */
+  mayAdminister?: GuardOptions['mayAdminister']
+  /** What `/api/v1` answers from; there is none when absent. */
+  api?: Omit<CacheApiOptions, 'log'>
   /** Writes an audit line; the log has none otherwise. */
   audit?: (facts: Readonly<Record<string, unknown>>) => void
   /** The URLs by which a browser reaches the gateway, for trying out its API. */
@@ -45,6 +47,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     gatewayUrls,
     log,
     limits,
+    api,
     mayAdminister = () => true,
   } = options
   const audit = options.audit ?? (() => undefined)
@@ -65,30 +68,15 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     },
   })
 
-  const isOwn = ownNames(config, () => securedBy(admin.server)?.credentials.context.cert)
+  const guard = createGuard({
+    isOwn: ownNames(config, () => securedBy(admin.server)?.credentials.context.cert),
+    mayAdminister,
+    audit,
+    onRefusal: metrics.refusedCaller,
+  })
   admin.addHook('onRequest', async (request, reply) => {
     reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
-    if (!isOwn(request.raw)) {
-      metrics.refusedCaller('foreign_host')
-      throw new GatewayError(
-        'DENIED',
-        'the admin listener has no such name: ask by its address, or add the name to admin.names',
-        { reason: 'foreign_host' },
-      )
-    }
-    const caller = callerOf(request.raw.socket)
-    if (caller.kind === 'refused') {
-      metrics.refusedCaller(caller.reason)
-      throw new GatewayError('DENIED', 'the client certificate is not accepted', {
-        reason: caller.reason,
-      })
-    }
-    if (isProbe(request.raw.url) || mayAdminister(caller)) return
-    metrics.refusedCaller('policy')
-    const who = caller.kind === 'certificate' ? caller.subject : 'anonymous'
-    const { remoteAddress: client } = request.raw.socket
-    audit({ audit: 'refused', client, who, how: caller.kind, action: 'admin', reason: 'policy' })
-    throw new GatewayError('DENIED', 'the caller may not do this here', { reason: 'policy' })
+    guard(request)
   })
 
   admin.get('/healthz', async () => ({ status: 'alive' }))
@@ -104,11 +92,12 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   })
 
   admin.register(docs, { gatewayUrls })
+  if (api !== undefined) admin.register(cacheApi, { prefix: '/api/v1', ...api, log })
 
   admin.setNotFoundHandler(() => {
     throw new GatewayError(
       'NOT_FOUND',
-      'no such page: there are /healthz, /readyz, /metrics and /docs',
+      'no such page: there are /healthz, /readyz, /metrics, /docs and what that shows',
     )
   })
 
@@ -136,9 +125,4 @@ async function settled(readiness: () => Promise<Readiness>, log: Logger): Promis
     log.error({ err: error }, 'the readiness check failed')
     return { ok: false, problems: ['the check itself failed; the log says why'], warnings: [] }
   }
-}
-
-/** What load balancers and the kubelet ask, who have no certificate. */
-function isProbe(url = ''): boolean {
-  return /^\/(?:healthz|readyz)(?:\?|$)/.test(url)
 }

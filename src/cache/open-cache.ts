@@ -10,7 +10,7 @@ import { keepIndex } from './index/kept-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
-import { createFills, type Fills } from './fill/fills.ts'
+import { createFills, type BlobDownload, type Fills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
@@ -57,6 +57,8 @@ export interface CacheOptions {
 
 /** The cache, and what is done with it beside pulls. */
 export interface KeptCache extends Cache {
+  /** The blobs that are being fetched. */
+  downloads: () => BlobDownload[]
   /** Hashes all that is stored. */
   verification: Verification
 }
@@ -91,20 +93,11 @@ export function openCache(options: CacheOptions): KeptCache {
     pending.add(work)
     void work.finally(() => pending.delete(work))
   }
-  const typed = new WeakSet<Small>()
   const isQuotaShort = options.isQuotaShort ?? (() => false)
   const freshness = { freshnessOf, isQuotaShort, tagTtls: createTagTtls(), negatives }
-  const parts = { store, index, memory, disk, smallStore, typed, outages, heads, storageProblems }
-  const context: Context = {
-    ...parts,
-    log,
-    metrics,
-    openUpstream,
-    ...freshness,
-    report,
-    now,
-    background,
-  }
+  const parts = { store, index, memory, disk, smallStore, outages, heads, storageProblems }
+  const shared = { ...freshness, typed: new WeakSet<Small>(), openUpstream, report, background }
+  const context: Context = { ...parts, ...shared, log, metrics, now }
 
   const source = createManifestSource(context)
   const manifests = createManifests(context, source)
@@ -132,6 +125,7 @@ export function openCache(options: CacheOptions): KeptCache {
     problems: async () => problemsOf(context),
     condition: async () => conditionOf(context),
     verification,
+    downloads: fills.list,
     async close() {
       stopTimers()
       await verification.close()

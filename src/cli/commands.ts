@@ -9,5 +9,12 @@ export const commands: CommandTable = {
   export: async () => (await import('./export.ts')).command,
   import: async () => (await import('./import.ts')).command,
   preload: async () => (await import('./preload.ts')).command,
+  images: async () => (await import('./cache/images.ts')).command,
+  blobs: async () => (await import('./cache/blobs.ts')).command,
+  prune: async () => (await import('./cache/prune.ts')).command,
+  pin: async () => (await import('./cache/pin.ts')).pin,
+  unpin: async () => (await import('./cache/pin.ts')).unpin,
+  rm: async () => (await import('./cache/rm.ts')).command,
+  verify: async () => (await import('./cache/verify.ts')).command,
   pki: async () => (await import('./pki.ts')).command,
 }

@@ -13,6 +13,12 @@ export const jsonOption = {
   help: 'print JSON, for programs',
 } as const
 
+export const matchOption = {
+  type: 'string',
+  value: 'GLOB',
+  help: 'only these, such as registry.local/app/*:v1.*',
+} as const
+
 export const cacheFolderOption = {
   type: 'string',
   value: 'DIR',

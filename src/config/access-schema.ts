@@ -138,6 +138,15 @@ const Who = Type.Object(
   { ...closed, description: 'Whom the rule is for: all that is given must match.' },
 )
 
+const ruleActions: ['pull', 'list', 'token', 'admin', 'admin:read', 'admin:write'] = [
+  'pull',
+  'list',
+  'token',
+  'admin',
+  'admin:read',
+  'admin:write',
+]
+
 const Rule = Type.Object(
   {
     name: Type.Optional(text('What the log calls the rule; its place in the list by default.')),
@@ -150,10 +159,10 @@ const Rule = Type.Object(
         mustBe: 'a pattern such as docker.io/library/* or registry.local/**',
       },
     ),
-    actions: Type.Array(oneOf(['pull', 'list', 'token', 'admin'], { description: 'One action.' }), {
+    actions: Type.Array(oneOf(ruleActions, { description: 'One action.' }), {
       default: ['pull', 'list', 'token'],
       description:
-        '`pull`: manifests and blobs; `list`: tags and the catalog; `token`: a token for it; `admin`: the admin listener but for its health checks, which everybody may use where no rule names it.',
+        '`pull`: manifests and blobs; `list`: tags and the catalog; `token`: a token for it; `admin:read`: the admin listener but for its health checks; `admin:write`: what changes something there; `admin`: both. Where no rule names any of these three, everybody may do both.',
     }),
     effect: oneOf(['allow', 'deny'], { default: 'allow', description: 'What a match decides.' }),
   },

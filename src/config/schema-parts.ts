@@ -14,7 +14,7 @@ import {
   parseSize,
 } from './units.ts'
 
-function size(options: TSchemaOptions) {
+export function size(options: TSchemaOptions) {
   const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
   return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
     .Decode((given) => parseSize(given) ?? 0)

@@ -5,7 +5,8 @@ import { compileGlob } from '../rules/glob.ts'
 import type { Subject } from './subject.ts'
 import { compileWho, type Who } from './who.ts'
 
-export type Action = RuleConfig['actions'][number]
+/** What may be asked for; `admin` of a rule means both of the kind. */
+export type Action = Exclude<RuleConfig['actions'][number], 'admin'>
 
 export interface Decision {
   allowed: boolean
@@ -60,6 +61,13 @@ export function createPolicy(config: PolicyConfig): Policy {
   }
 }
 
+/** What a rule is about. */
+export function actionsOf({ actions }: RuleConfig): Action[] {
+  return actions.flatMap((action): Action[] =>
+    action === 'admin' ? ['admin:read', 'admin:write'] : [action],
+  )
+}
+
 /** What the log calls a rule: its name, or its place in the list. */
 export function nameOfRule({ name }: RuleConfig, index: number): string {
   return name ?? `rules.${index}`
@@ -71,7 +79,7 @@ function compileRule(rule: RuleConfig, index: number): CompiledRule {
   return {
     who: compileWho(rule.who),
     repositories: (repository) => globs.some((glob) => glob.matches(repository)),
-    actions: new Set(rule.actions),
+    actions: new Set(actionsOf(rule)),
     decision: {
       allowed: rule.effect === 'allow',
       rule: name,

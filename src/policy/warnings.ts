@@ -2,7 +2,7 @@
 // upstreams that are not configured, and names that no caller here can have.
 import type { AuthConfig, PolicyConfig, RuleConfig, WhoConfig } from '../config/access-schema.ts'
 import { compileGlob, coversGlob } from '../rules/glob.ts'
-import { nameOfRule } from './policy.ts'
+import { actionsOf, nameOfRule } from './policy.ts'
 import { coversWho } from './who.ts'
 
 export interface PolicyWarning {
@@ -42,7 +42,7 @@ export function policyWarnings(setting: PolicySetting): PolicyWarning[] {
 function unreachable(earlier: readonly RuleConfig[], rule: RuleConfig): string[] {
   const index = earlier.findIndex(
     (other) =>
-      rule.actions.every((action) => other.actions.includes(action)) &&
+      actionsOf(rule).every((action) => actionsOf(other).includes(action)) &&
       rule.repositories.every((inner) =>
         other.repositories.some((outer) => coversGlob(outer, inner, '/')),
       ) &&

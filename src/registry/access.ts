@@ -25,6 +25,9 @@ export interface Wanted {
   scope?: string
 }
 
+/** Of the actions those that are about the admin listener. */
+type AdminAction = Extract<Action, `admin:${string}`>
+
 /** What of an exchange is needed here. */
 export type Asking = Pick<Exchange, 'req' | 'identity' | 'isAdmitted' | 'resource'>
 
@@ -38,8 +41,8 @@ export interface Access {
   mayList: (identity: Identity, place: Place) => boolean
   /** Whether the token service may put the repository into a token. */
   mayHaveToken: (identity: Identity, place: Place) => boolean
-  /** Whether the caller may use the admin listener. */
-  mayAdminister: (identity: Identity) => boolean
+  /** Whether the caller may look in by the admin listener, or change something there. */
+  mayAdminister: (identity: Identity, action: AdminAction) => boolean
 }
 
 export interface AccessOptions {
@@ -104,10 +107,10 @@ export function createAccess(options: AccessOptions): Access {
       policy.decide(subjectOf(identity), 'list', nameOfPlace(place)).allowed,
     mayHaveToken: (identity, place) =>
       policy.decide(subjectOf(identity), 'token', nameOfPlace(place)).allowed,
-    mayAdminister(identity) {
+    mayAdminister(identity, action) {
       if (!options.hasAdminRules) return true
       // No repository is meant: a rule for it leaves `repositories` out. The default allows pulls only.
-      const { allowed, rule } = policy.decide(subjectOf(identity), 'admin', 'admin')
+      const { allowed, rule } = policy.decide(subjectOf(identity), action, 'admin')
       return allowed && rule !== 'default'
     },
   }

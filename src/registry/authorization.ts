@@ -81,7 +81,9 @@ export function createAuthorization(
       return place === undefined ? undefined : nameOfPlace(place)
     }),
     policy: createPolicy(policy),
-    hasAdminRules: policy.rules.some(({ actions }) => actions.includes('admin')),
+    hasAdminRules: policy.rules.some(({ actions }) =>
+      actions.some((action) => action.startsWith('admin')),
+    ),
     setting: {
       require: auth.require,
       tokens: hasIssuers || tokenService?.htpasswd !== undefined,

@@ -68,6 +68,12 @@ export function parseImage(text: string, naming: Naming): ImageName {
   }
 }
 
+/** The same as one name: of a tag and a digest together the digest. */
+export function parseReference(text: string, naming: Naming): Place & { reference: string } {
+  const { upstream, repository, tag = 'latest', digest = tag } = parseImage(text, naming)
+  return { upstream, repository, reference: digest }
+}
+
 /** `docker.io/library/alpine:3.20`, as `parseImage` reads it. */
 export function formatImage({ upstream, repository, tag, digest }: ImageName): string {
   const suffix = `${tag === undefined ? '' : `:${tag}`}${digest === undefined ? '' : `@${digest}`}`

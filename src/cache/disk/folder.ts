@@ -31,7 +31,7 @@ export interface Folder {
 /** What this program writes; a folder with a newer one is refused. */
 const format = 1
 /** Beside these a folder without `format` may hold only what a file system puts there. */
-const ours = /^(blobs|tmp|quarantine|lock|journal|verified|index\.db.*|lost\+found)$/
+const ours = /^(blobs|tmp|quarantine|lock|journal|verified|control\.sock|index\.db.*|lost\+found)$/
 const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
 /** Tells the files of this process from those of an earlier one with the same id, as in containers. */
 const processToken = randomBytes(4).toString('hex')
@@ -161,7 +161,8 @@ function entriesOf(path: string): string[] {
 /** Nobody else is there: what has the name of a temporary file is of a process that was killed. */
 function removeLeftovers(tmp: string): void {
   for (const entry of readdirSync(tmp, { withFileTypes: true })) {
-    if (entry.isFile() && temporary.test(entry.name)) rmSync(join(tmp, entry.name), { force: true })
+    const isOurs = (entry.isFile() || entry.isSocket()) && temporary.test(entry.name)
+    if (isOurs) rmSync(join(tmp, entry.name), { force: true })
   }
 }
 

@@ -23,6 +23,8 @@ export interface Fill {
   isUnread: () => boolean
   /** A reader, one for each client; its size is known once the fill has started. */
   follow: (place: Place) => Large
+  /** Bytes: how many have come, and how many there are, as far as the upstream says it. */
+  progress: () => { bytes: number; size: number | undefined; readers: number }
   /** Ends it for all readers, unless all is there already. */
   abort: (error: GatewayError) => void
 }
@@ -142,6 +144,7 @@ export function startFill(options: FillOptions): Fill {
     isJoinable: () => failure === undefined && file?.tail.hasGap() !== true,
     isUnread: () => readers.count() === 0,
     follow: readers.follow,
+    progress: () => ({ bytes: file?.tail.end() ?? 0, size, readers: readers.count() }),
     abort,
   }
 }

@@ -17,8 +17,22 @@ export interface Fills {
   start: (place: Place, digest: Digest) => Fill
   /** It is under way, or somebody still reads what it has written. */
   isBusy: (digest: Digest) => boolean
+  /** All that is under way, in the order of their starts. */
+  list: () => BlobDownload[]
   /** Ends them all, and waits until what was complete is stored. */
   close: () => Promise<void>
+}
+
+/** A blob that is being fetched. */
+export interface BlobDownload {
+  digest: Digest
+  /** The repository for which it was started. */
+  place: Place
+  /** Those that have come, and those that there are, as far as the upstream says it. */
+  bytes: number
+  size: number | undefined
+  /** Who follows it. */
+  readers: number
 }
 
 export interface FillsOptions {
@@ -105,6 +119,10 @@ export function createFills(options: FillsOptions): Fills {
 
   return {
     start,
+    list: () =>
+      [...underWay].flatMap(([digest, fills]) =>
+        fills.map(({ place, progress }) => ({ digest, place, ...progress() })),
+      ),
     isBusy: (digest) => underWay.has(digest) || open.has(digest),
     running(digest, place) {
       const started = underWay.get(digest) ?? []

@@ -57,6 +57,7 @@ export interface VerificationOptions extends Parts {
 
 const mostFindings = 1000
 const leastEvery = 3_600_000
+const writeEvery = 5000
 /** Unless told, bytes a second: that of a slow disk, with room for those who pull. */
 const usualRate = 64 * 2 ** 20
 
@@ -87,11 +88,11 @@ export function createVerification(options: VerificationOptions): Verification {
       },
       onFile: () => void (counts.files += 1),
       onFinding,
-      onDone: (prefix) => progress.keep({ ...progress.kept(), after: prefix }),
+      onDone: (prefix) => progress.goOn(prefix),
     })
     if (signal.aborted) return
     const { began = now() } = progress.kept()
-    progress.keep({ began, ended: now() })
+    progress.turn({ began, ended: now() })
     const { files, bytes, flaws } = counts
     log[flaws === 0 ? 'info' : 'warn']({ files, bytes, flaws }, 'the cache is verified')
   }
@@ -111,7 +112,7 @@ export function createVerification(options: VerificationOptions): Verification {
   }
 
   function begin(rate = usualRate): void {
-    progress.keep({ began: now() })
+    progress.turn({ began: now() })
     run(rate)
   }
 
@@ -137,7 +138,9 @@ export function createVerification(options: VerificationOptions): Verification {
     async close() {
       clearInterval(timer)
       running?.end.abort()
-      await running?.done
+      if (running === undefined) return
+      await running.done
+      progress.write()
     },
   }
 }
@@ -166,16 +169,30 @@ function shareOf({ ended, after }: Progress): number {
 /** Reads what an earlier process has left, and writes what the next one will find. */
 function keepProgress(folder: Folder, storageProblems: StorageProblems) {
   let kept = readKept(folder.verified)
+  let writtenAt = -Infinity
+
+  function write(): void {
+    writtenAt = performance.now()
+    storageProblems.guard('writing how far verification is', () => {
+      const temporary = newTemporary(folder)
+      writeFileSync(temporary, `${JSON.stringify(kept)}\n`, { mode: modes.file })
+      renameSync(temporary, folder.verified)
+    })
+  }
+
   return {
     kept: () => kept,
-    keep(next: Progress): void {
+    /** A pass has begun, or has ended. */
+    turn(next: Progress): void {
       kept = next
-      storageProblems.guard('writing how far verification is', () => {
-        const temporary = newTemporary(folder)
-        writeFileSync(temporary, `${JSON.stringify(kept)}\n`, { mode: modes.file })
-        renameSync(temporary, folder.verified)
-      })
+      write()
     },
+    /** Written now and then: what is lost is only looked at once more. */
+    goOn(after: Prefix): void {
+      kept = { ...kept, after }
+      if (performance.now() - writtenAt > writeEvery) write()
+    },
+    write,
   }
 }
 

@@ -1,0 +1,187 @@
+// What the cache holds, over HTTP: looking in, pruning, pinning, taking out, verifying.
+import type { FastifyInstance } from 'fastify'
+import type { Logger } from 'pino'
+import type { StaticDecode } from 'typebox'
+import type { KeptCache } from '../../cache/open-cache.ts'
+import type { HeldBlob, HeldImage } from '../../cache/room/images.ts'
+import type { Pruned, RemovalResult } from '../../cache/room/inventory.ts'
+import type { Reference } from '../../cache/index/image-queries.ts'
+import { UsageError } from '../../errors.ts'
+import { isFailure, sendError, sendProblem } from './problem.ts'
+import { compileRequest, EvictBody, PageQuery, PinBody, PruneBody, VerifyBody } from './requests.ts'
+
+export interface CacheApiOptions {
+  cache: Pick<KeptCache, 'inventory' | 'verification' | 'downloads'>
+  /** What a name means here, such as `alpine:3.20`. Throws UsageError. */
+  parseImage: (text: string) => Reference
+  log: Logger
+}
+
+/** A Fastify plugin, for `/api/v1`; docs/reference/api/admin.yaml says what it answers. */
+export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): Promise<void> {
+  const { cache } = options
+  api.setValidatorCompiler(compileRequest)
+  // A form of somebody else's page can send this, without a question asked before.
+  api.removeContentTypeParser('text/plain')
+  api.setErrorHandler((error, _request, reply) => {
+    const { statusCode } = error as { statusCode?: number }
+    if (statusCode === 415) return sendProblem(reply, 415, 'send a body of type application/json')
+    if (isFailure(error)) options.log.error({ err: error }, 'the admin API failed')
+    return sendError(reply, error)
+  })
+  api.setNotFoundHandler((_request, reply) =>
+    sendProblem(
+      reply,
+      404,
+      'no such endpoint; /docs of the admin listener shows those that there are',
+    ),
+  )
+
+  api.get<{ Querystring: StaticDecode<typeof PageQuery> }>(
+    '/images',
+    { schema: { querystring: PageQuery } },
+    async ({ query }) => {
+      const { rows, next } = cache.inventory.images(query)
+      return { images: rows.map(imageView), ...(next === undefined ? {} : { next }) }
+    },
+  )
+
+  api.get<{ Querystring: StaticDecode<typeof PageQuery> }>(
+    '/blobs',
+    { schema: { querystring: PageQuery } },
+    async ({ query }) => {
+      const { rows, next } = cache.inventory.blobs(query)
+      return { blobs: rows.map(blobView), ...(next === undefined ? {} : { next }) }
+    },
+  )
+
+  api.get('/downloads', async () => ({
+    downloads: cache.downloads().map(({ place, ...download }) => ({
+      repository: `${place.upstream}/${place.repository}`,
+      ...download,
+    })),
+  }))
+
+  api.get('/verify', async () => verificationView(cache))
+
+  addChanges(api, options)
+}
+
+/** What changes something: each leaves a line in the log. */
+function addChanges(api: FastifyInstance, { cache, parseImage, log }: CacheApiOptions): void {
+  const { inventory, verification } = cache
+  api.post<{ Body: StaticDecode<typeof PruneBody> }>(
+    '/prune',
+    { schema: { body: PruneBody } },
+    async ({ body: { dryRun, ...filter } }) => {
+      if (Object.keys(filter).length === 0) {
+        const message =
+          'says nothing of what is to go: olderThan, notPulledFor, match, to or untagged'
+        throw new UsageError([{ path: 'body', message }])
+      }
+      const pruned: Pruned[] = []
+      for await (const step of dryRun ? inventory.plan(filter) : inventory.prune(filter)) {
+        pruned.push(step)
+      }
+      const sum = (key: 'bytes' | 'blobs') => pruned.reduce((total, step) => total + step[key], 0)
+      const totals = { bytes: sum('bytes'), blobs: sum('blobs') }
+      if (!dryRun) log.info({ images: pruned.length, ...totals }, 'pruned')
+      return {
+        dryRun,
+        removed: pruned.map((step) => ({ ...step, names: step.names.map(formatReference) })),
+        ...totals,
+        left: inventory.holding(),
+      }
+    },
+  )
+
+  api.post<{ Body: StaticDecode<typeof PinBody> }>(
+    '/pin',
+    { schema: { body: PinBody } },
+    async ({ body: { image, pinned } }) => {
+      const name = parseImage(image)
+      if (pinned) inventory.pin(name)
+      else inventory.unpin(name)
+      log.info({ image: formatReference(name), pinned }, 'pinned')
+      return { image: formatReference(name), pinned }
+    },
+  )
+
+  api.post<{ Body: StaticDecode<typeof EvictBody> }>(
+    '/evict',
+    { schema: { body: EvictBody } },
+    async ({ body: { image, force } }, reply) => {
+      const name = parseImage(image)
+      const result = await inventory.remove(name, { force })
+      const text = formatReference(name)
+      if (result.kind !== 'removed') {
+        const { status, detail, ...more } = refusalOf(result)
+        return sendProblem(reply, status, `${text} ${detail}`, more)
+      }
+      const { kind: _kind, ...removed } = result
+      log.info({ image: text, ...removed }, 'evicted')
+      return { image: text, ...removed }
+    },
+  )
+
+  api.post<{ Body: StaticDecode<typeof VerifyBody> }>(
+    '/verify',
+    { schema: { body: VerifyBody } },
+    async ({ body: { rate } }, reply) => {
+      verification.begin(rate)
+      return reply.code(202).send(verificationView(cache))
+    },
+  )
+}
+
+function refusalOf(result: Exclude<RemovalResult, { kind: 'removed' }>) {
+  if (result.kind === 'missing') return { status: 404, detail: 'is not in the cache' }
+  if (result.kind === 'busy') return { status: 409, detail: 'is being pulled: try again' }
+  const { by } = result
+  return {
+    status: 409,
+    detail: `is pinned by ${by.join(' and ')}: unpin it, or force it`,
+    pinnedBy: by,
+  }
+}
+
+function imageView({ upstream, repository, reference, created, accessed, ...facts }: HeldImage) {
+  return {
+    name: formatReference({ upstream, repository, reference }),
+    ...facts,
+    created: timeOf(created),
+    lastPull: timeOf(accessed),
+  }
+}
+
+function blobView({ created, accessed, places, standing: _standing, ...facts }: HeldBlob) {
+  return {
+    ...facts,
+    repositories: places.map(({ upstream, repository }) => `${upstream}/${repository}`),
+    created: timeOf(created),
+    lastPull: timeOf(accessed),
+  }
+}
+
+function verificationView({ verification, inventory }: CacheApiOptions['cache']) {
+  const { isRunning, began, ended, share, files, bytes, flaws, findings } = verification.state()
+  return {
+    isRunning,
+    ...(began === undefined ? {} : { began: timeOf(began) }),
+    ...(ended === undefined ? {} : { ended: timeOf(ended) }),
+    share,
+    files,
+    bytes,
+    flaws,
+    findings,
+    held: inventory.holding(),
+  }
+}
+
+function formatReference({ upstream, repository, reference }: Reference): string {
+  return `${upstream}/${repository}${reference.includes(':') ? '@' : ':'}${reference}`
+}
+
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,103 @@
+// The admin API for commands on the same machine: a Unix-domain socket in the cache folder, for its owner.
+import { once } from 'node:events'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  openSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+} from 'node:fs'
+import { createServer, request, type IncomingMessage, type RequestListener } from 'node:http'
+import { basename, join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { foldersIn, newTemporary } from '../cache/disk/folder.ts'
+import { systemCode } from '../errors.ts'
+
+const fileName = 'control.sock'
+const local = Symbol('local')
+
+/** Whether a request came by the socket. */
+export function isLocal(request: IncomingMessage & { [local]?: true }): boolean {
+  return request[local] === true
+}
+
+export interface ControlSocket {
+  /** May be called again. */
+  close: () => Promise<void>
+}
+
+/**
+ * Listens in the cache folder `dir`. Of several gateways on one folder the last one answers. Rejects
+ * as the file system does, for a folder that cannot be written.
+ */
+export async function listenInFolder(
+  dir: string,
+  handler: RequestListener,
+): Promise<ControlSocket> {
+  const folder = enterFolder(dir)
+  const server = createServer((req: IncomingMessage & { [local]?: true }, res) => {
+    req[local] = true
+    handler(req, res)
+  })
+  try {
+    const temporary = basename(newTemporary(foldersIn(dir)))
+    server.listen(join(folder.path, 'tmp', temporary))
+    await once(server, 'listening')
+    const path = join(dir, 'tmp', temporary)
+    chmodSync(path, 0o600)
+    const { ino } = statSync(path)
+    renameSync(path, join(dir, fileName))
+    return {
+      async close() {
+        if (!server.listening) return
+        server.close()
+        server.closeAllConnections()
+        await once(server, 'close')
+        removeOwn(join(dir, fileName), ino)
+        folder.leave()
+      },
+    }
+  } catch (error) {
+    server.close()
+    folder.leave()
+    throw error
+  }
+}
+
+/** The answer of the gateway that uses the cache folder `dir`; undefined where none does. */
+export async function askInFolder(
+  dir: string,
+  { method, path, body }: { method: string; path: string; body?: unknown },
+): Promise<{ status: number; body: string } | undefined> {
+  let folder
+  try {
+    folder = enterFolder(dir)
+    const socketPath = join(folder.path, fileName)
+    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
+    const asked = request({ socketPath, method, path, headers: { host: 'localhost', ...headers } })
+    asked.end(body === undefined ? undefined : JSON.stringify(body))
+    const [response] = (await once(asked, 'response')) as [IncomingMessage]
+    return { status: response.statusCode ?? 0, body: await text(response) }
+  } catch (error) {
+    // Nobody has ever been there; or whoever was, is not any more.
+    if (['ENOENT', 'ECONNREFUSED', 'ENOTSOCK'].includes(systemCode(error))) return undefined
+    throw error
+  } finally {
+    folder?.leave()
+  }
+}
+
+/** The path of a socket has 107 bytes at most: by the descriptor of its folder it is always short. */
+function enterFolder(dir: string): { path: string; leave: () => void } {
+  const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY)
+  const path = `/proc/self/fd/${fd}`
+  const isThere = statSync(path, { throwIfNoEntry: false }) !== undefined
+  return { path: isThere ? path : dir, leave: () => closeSync(fd) }
+}
+
+/** Unless it is another gateway's by now. */
+function removeOwn(path: string, inode: number): void {
+  if (statSync(path, { throwIfNoEntry: false })?.ino === inode) unlinkSync(path)
+}
