@@ -20,6 +20,7 @@ import {
 } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t, { type Test } from 'tap'
+import { openIndex } from '../../../src/cache/index/content-index.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import type { Found } from '../../../src/cache/cache.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
@@ -340,3 +341,19 @@ function linkOf(fd: string): string {
     return ''
   }
 }
+
+t.test('a file that is gone: HEAD and GET say the same, and the index forgets it', async (t) => {
+  const { cache, dir, image, site } = await startSite(t)
+  const [digest, bytes] = largest(image)
+  await hashAll(await cache.blob(app, digest))
+  await until(() => storedIn(dir).includes(digest))
+  await cache.tag(app, 'latest')
+  site.offline = true
+  t.match(await cache.blobSize(app, digest), { size: bytes.length })
+  rmSync(join(dir, 'blobs/sha256', digest.slice(7, 9), digest.slice(7)))
+  await t.rejects(async () => cache.blob(app, digest), { code: 'UNAVAILABLE' })
+  await t.rejects(async () => cache.blobSize(app, digest), { code: 'UNAVAILABLE' })
+  const index = openIndex(dir)
+  t.teardown(() => index.close())
+  t.equal(index.content(digest), undefined)
+})
