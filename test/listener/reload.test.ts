@@ -1,5 +1,5 @@
 // When a part is reloaded, when it is refused, and what is told of it.
-import { renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { UsageError } from '../../src/errors.ts'
@@ -10,6 +10,7 @@ import {
   type ReloadResult,
   type ReloadScope,
 } from '../../src/listener/reload.ts'
+import { until } from '../helpers/cache.ts'
 import { recordingLog } from '../helpers/listener.ts'
 
 // Nothing of the product keeps a process alive for a file that may change one day.
@@ -154,3 +155,71 @@ t.test('a part that breaks in an unforeseen way is refused as well', async (t) =
   reloader.close()
   t.equal(await reloader.reload(), false, 'nothing is tried again once it is closed')
 })
+
+t.test('two at once: the later one begins when the one before has ended', async (t) => {
+  const { log } = recordingLog()
+  const taken: number[] = []
+  const begun: PromiseWithResolvers<void>[] = []
+  const scope: ReloadScope = {
+    name: 'config',
+    files: () => [],
+    async prepare() {
+      const turn = Promise.withResolvers<void>()
+      const number = begun.push(turn)
+      await turn.promise
+      return { parts: [], take: () => void taken.push(number), discard: () => undefined }
+    },
+  }
+  const reloader = createReloader({
+    everything: scope,
+    listeners: [],
+    log,
+    onResult: () => undefined,
+  })
+  t.teardown(() => reloader.close())
+  const both = Promise.all([reloader.reload(), reloader.reload()])
+  await new Promise((resolve) => setImmediate(resolve))
+  t.equal(begun.length, 1)
+  begun[0]?.resolve()
+  await until(() => begun.length === 2, 'the second one')
+  t.same(taken, [1])
+  begun[1]?.resolve()
+  t.same(await both, [true, true])
+  t.same(taken, [1, 2])
+})
+
+t.test('what a change began gives way to a reload that came later', async (t) => {
+  const { reloader, write, attempts, results } = rig(t, 'listen')
+  write('listen', 'crt', 'two')
+  await until(() => attempts.listen === 1, 'the change')
+  t.equal(await reloader.reload(), false)
+  // The first one would have told of its last attempt by now.
+  t.same(results, [{ part: 'listen', result: 'refused' }])
+  t.equal(attempts.listen, 5)
+})
+
+t.test('closed while files are wrong, it tries no more and watches nothing', async (t) => {
+  const before = countWatches()
+  const { reloader, write, attempts } = rig(t, 'listen')
+  t.ok(countWatches() > before)
+  write('listen', 'crt', 'two')
+  await until(() => attempts.listen === 1, 'the change')
+  reloader.close()
+  t.equal(countWatches(), before)
+  // Longer than the first pause.
+  await new Promise((resolve) => setTimeout(resolve, 400))
+  t.equal(attempts.listen, 1)
+})
+
+/** Of the kernel, for this process: inotify(7). */
+function countWatches(): number {
+  const infos = readdirSync('/proc/self/fdinfo').flatMap((fd) => {
+    try {
+      return readFileSync(`/proc/self/fdinfo/${fd}`, 'utf8').match(/^inotify wd:/gm) ?? []
+    } catch {
+      // It was that of the folder itself.
+      return []
+    }
+  })
+  return infos.length
+}
