@@ -25,7 +25,7 @@ import { createShares } from './registry/shares.ts'
 import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
-import { createPrefetch, type Prefetch } from './transfer/prefetch.ts'
+import { createBackground, type Background } from './transfer/background.ts'
 import { namingOf, parseReference } from './transfer/image-name.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
 import { openIdentities } from './upstream/endpoints/files.ts'
@@ -60,16 +60,14 @@ export async function startGateway(
   const reporting = { log, metrics, audit, pseudonym: newPseudonym() }
   const current = await readFirst(config, reporting)
   const cache = openGatewayCache(config, current, reporting)
-  const prefetch = createPrefetch({
-    cache,
-    modeOf: (upstream) => current.live.config.upstreams[upstream]?.prefetch ?? 'none',
-    log,
-  })
+  const inForce = () => current.live.config
+  const background = createBackground({ cache, dir: config.cache.dir, config: inForce, log })
+  metrics.shelf(background.shelf)
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const { pseudonym } = reporting
   const origins = () => urls.admin
-  const wiring = { current, cache, prefetch, log, metrics, pseudonym, origins }
+  const wiring = { current, cache, background, log, metrics, pseudonym, origins }
   const registry = wireRegistry(config, wiring)
   const readiness = createReadiness()
   const admin = createAdmin({
@@ -92,7 +90,7 @@ export async function startGateway(
     const cut = await drain(registry.server, graceMs)
     await drain(admin.server, 0)
     await Promise.all([registry.close(), admin.close(), control?.close(), imports?.close()])
-    prefetch.stop()
+    await background.stop()
     await cache.close()
     // What nobody waits for any more may take an upstream's time limits to end.
     await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
@@ -108,13 +106,14 @@ export async function startGateway(
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
     control = await openControl(config, admin, log)
-    const nameUrls = () => {
+    const onTaken = () => {
       urls.gateway = listenerUrls(config.listen.host, certificateInUse(registry.server), port)
       urls.admin = listenerUrls(config.admin.host, certificateInUse(admin.server), adminPort)
+      background.follow()
     }
-    nameUrls()
+    onTaken()
     const servers = [registry.server, admin.server]
-    const renewal = followFiles({ current, servers, source, ...reporting, onTaken: nameUrls })
+    const renewal = followFiles({ current, servers, source, ...reporting, onTaken })
     const inUse = () => [...servers.flatMap(expiriesInUse), ...current.live.upstreams.expiries]
     metrics.expiries(inUse)
     const forgetExpiry = watchExpiry(inUse, log)
@@ -204,7 +203,7 @@ function wireRegistry(
   {
     current,
     cache,
-    prefetch,
+    background,
     log,
     metrics,
     pseudonym,
@@ -212,7 +211,7 @@ function wireRegistry(
   }: Omit<Reporting, 'audit'> & {
     current: Current
     cache: Cache
-    prefetch: Prefetch
+    background: Background
     origins: () => readonly string[]
   },
 ): FastifyInstance {
@@ -221,7 +220,7 @@ function wireRegistry(
     const isByTag = resource?.kind === 'manifest' && resource.tag !== undefined
     if (isByTag && current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
     if (place === undefined || digest === undefined || error !== undefined) return
-    if (req.method === 'GET') prefetch.note(place, digest)
+    if (req.method === 'GET') background.note(place, digest)
   })
   const takeShare = createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller })
   return createRegistryServer({

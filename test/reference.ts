@@ -154,6 +154,8 @@ ${rows.join('\n')}
   \`crlMaxStale\` allows.
 - \`increase(portcullis_reloads_total{result="refused"}[1h]) > 0\`: files were replaced by wrong ones; what was in
   use stays in use, and the log has every problem.
+- \`portcullis_shelf_missing_images > 0\` for longer than the link is ever away: the site lacks what it must hold, and
+  \`portcullis shelf\` says why.
 - \`/readyz\` is not 200: pulls are not served, its body says why. Its \`warnings\` say what is wrong besides.
 `
 }

@@ -7,6 +7,7 @@ import type { ReloadResult } from '../listener/reload.ts'
 import { createVerificationMetrics } from './verification-metrics.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
 import { cacheMetrics, type CachePart } from './cache-metrics.ts'
+import { shelfMetrics, type ShelfPart } from './shelf-metrics.ts'
 import { memoize, tally } from './tally.ts'
 import { upstreamMetrics, type UpstreamPart } from './upstream-metrics.ts'
 
@@ -24,7 +25,7 @@ export interface CountedRequest {
 }
 
 /** Every function may be passed on its own. */
-export interface Metrics extends CachePart, UpstreamPart {
+export interface Metrics extends CachePart, ShelfPart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
@@ -55,6 +56,7 @@ export function createMetrics(): Metrics {
     ...attemptMetrics(registry),
     ...cacheMetrics(registry),
     ...upstreamMetrics(registry),
+    ...shelfMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),
     verification: createVerificationMetrics(registry),

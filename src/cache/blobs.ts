@@ -11,7 +11,7 @@ import { withRefill } from './disk/refill.ts'
 
 const blobType = 'application/octet-stream'
 
-type Blobs = Pick<Cache, 'blob' | 'blobSize'>
+type Blobs = Pick<Cache, 'blob' | 'blobSize' | 'isStored'>
 
 export function createBlobs(context: Context, fills: Fills, confirmation: Confirmation): Blobs {
   const { memory, disk, index, metrics, outages, negatives } = context
@@ -85,6 +85,7 @@ export function createBlobs(context: Context, fills: Fills, confirmation: Confir
   }
 
   return {
+    isStored: async (digest) => isStored(context, fills, digest),
     blob(place, digest) {
       if (!isLinked(place, digest)) return missed(place, digest)
       const small = memory.small(digest)
@@ -117,6 +118,11 @@ function createBlobView(): (content: Content) => Content {
     views.set(content, view)
     return view
   }
+}
+
+async function isStored({ index }: Context, fills: Fills, digest: Digest): Promise<boolean> {
+  await fills.running(digest)?.ended
+  return index.content(digest) !== undefined
 }
 
 /** The cache has it, or is fetching it, for another repository. */

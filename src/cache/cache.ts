@@ -117,6 +117,13 @@ export interface Cache {
   blobSize: (place: Place, digest: Digest) => Sync<{ size: number; source: Source }>
   /** All tags, sorted; while the upstream cannot be asked, those that the cache holds. */
   tags: (place: Place) => Promise<Listed<string>>
+  /**
+   * All repositories of an upstream, sorted; while it cannot be asked, those that the cache holds.
+   * UNSUPPORTED, DENIED: it tells nobody.
+   */
+  catalog: (upstream: string) => Promise<Listed<string>>
+  /** Whether the file of a blob is there, once a download that is under way has ended. */
+  isStored: (digest: Digest) => Promise<boolean>
   /** All manifests whose subject is `digest`, whatever their artifact type. */
   referrers: (place: Place, digest: Digest) => Promise<Listed<Descriptor>>
   /** Whether an upstream rests as a whole. */

@@ -12,13 +12,14 @@ import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
 import { createFills, type BlobDownload, type Fills } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
-import { createManifestSource, createManifests } from './manifests.ts'
+import { createManifestSource, createManifests, type Manifests } from './manifests.ts'
 import { createMemory, type Memory } from './memory.ts'
 import { createNegativeAnswers } from './freshness/negative-answers.ts'
 import { createTagTtls } from './freshness/tag-ttl.ts'
 import { createOutages, type Freshness } from './outage.ts'
 import type { CacheMetrics, Context } from './context.ts'
 import { listRepositories } from './lists/catalog.ts'
+import { createUpstreamCatalog } from './lists/upstream-catalog.ts'
 import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore, type SmallStore } from './disk/small-store.ts'
@@ -110,17 +111,14 @@ export function openCache(options: CacheOptions): KeptCache {
     retryDelay: options.retryDelay ?? 200,
   })
   const verification = createVerification({ ...parts, log, now, onEvent: metrics.event })
-  const askPages = createPagedList(context)
   const stopTimers = startTimers(memory, index, smallStore)
 
   return {
     manifest: manifests.manifest,
     tag: createTags(context, manifests, source),
     ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
-    tags: createTagList(context, askPages),
-    referrers: createReferrers(context, manifests, askPages),
+    ...listsOf(context, manifests),
     circuit: outages.circuit,
-    repositories: (after) => listRepositories(index, after),
     inventory: inventoryOf(context, fills),
     problems: async () => problemsOf(context),
     condition: async () => conditionOf(context),
@@ -139,6 +137,20 @@ export function openCache(options: CacheOptions): KeptCache {
       index.close()
       store.close()
     },
+  }
+}
+
+function listsOf(
+  context: Context,
+  manifests: Manifests,
+): Pick<Cache, 'tags' | 'referrers' | 'repositories' | 'catalog'> {
+  const askPages = createPagedList(context)
+  const repositories: Cache['repositories'] = (after) => listRepositories(context.index, after)
+  return {
+    tags: createTagList(context, askPages),
+    referrers: createReferrers(context, manifests, askPages),
+    repositories,
+    catalog: createUpstreamCatalog(context, askPages, repositories),
   }
 }
 

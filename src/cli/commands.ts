@@ -16,5 +16,6 @@ export const commands: CommandTable = {
   unpin: async () => (await import('./cache/pin.ts')).unpin,
   rm: async () => (await import('./cache/rm.ts')).command,
   verify: async () => (await import('./cache/verify.ts')).command,
+  shelf: async () => (await import('./shelf.ts')).command,
   pki: async () => (await import('./pki.ts')).command,
 }

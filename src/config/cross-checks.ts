@@ -5,6 +5,7 @@ import type { Cause, ConfigDraft, TellAt, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
 import { ruleProblem } from '../rules/rewrite.ts'
 import type { Config, ListenerTlsConfig } from './schema.ts'
+import { checkShelf } from './shelf/pattern.ts'
 import { parseHours } from './units.ts'
 
 export interface BrokenRule extends Finding {
@@ -28,6 +29,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkHours(upstream.maxRate, below)
   }
   checkNames(config, tell)
+  if (typeof config.shelf !== 'string') checkShelf(config.shelf, config, tell, ['shelf'])
   checkAccessRules(config, tell, (at, text) => checkHttpUrl(at, text, tell))
   return findings
 }

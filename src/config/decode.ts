@@ -28,6 +28,7 @@ export interface Shape extends TSchema {
   mayBeUrl?: boolean
   isWatched?: boolean
   orOne?: boolean
+  orFile?: boolean
   keyPattern?: string
   keyMustBe?: string
   keyLabel?: string
@@ -113,6 +114,9 @@ function decodeArray(walk: Walk, shape: Shape, given: unknown, at: readonly stri
   const { items } = shape
   if (shape.orOne === true && typeof given === 'string') {
     return decodeArray(walk, shape, [given], at)
+  }
+  if (shape.orFile === true && typeof given === 'string' && given !== '') {
+    return absolute(walk.folder, given)
   }
   if (!Array.isArray(given) || items === undefined) {
     walk.findings.push({ at, message: 'must be a list' })

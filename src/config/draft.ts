@@ -1,5 +1,6 @@
 // The config on its way from the file: decoded, but not yet checked as a whole.
 import type { Config, UpstreamConfig } from './schema.ts'
+import type { ShelfEntry } from './shelf/schema.ts'
 
 /** An upstream as the file has it: what follows from its name may be missing still. */
 export type UpstreamDraft = Omit<UpstreamConfig, Completed> &
@@ -7,7 +8,11 @@ export type UpstreamDraft = Omit<UpstreamConfig, Completed> &
 
 type Completed = 'redirects' | 'foreignLayers'
 
-export type ConfigDraft = Omit<Config, 'upstreams'> & { upstreams: Record<string, UpstreamDraft> }
+export type ConfigDraft = Omit<Config, 'upstreams' | 'shelf'> & {
+  upstreams: Record<string, UpstreamDraft>
+  /** A path of its own file, or what it is. */
+  shelf: string | ShelfEntry[]
+}
 
 /** Whether a key that is there is wrong, or one that is not there is missed. */
 export type Cause = 'present' | 'absent'

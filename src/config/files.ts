@@ -9,7 +9,7 @@ import { ConfigSchema, type Config } from './schema.ts'
  */
 export function filesNamedBy({ listen: _listen, admin: _admin, ...others }: Config): string[] {
   const schema: TSchema = ConfigSchema
-  return [...new Set(filesIn(schema, others))]
+  return [...new Set(filesIn(schema, { ...others, shelf: others.shelf.file }))]
 }
 
 function filesIn(shape: Shape, value: unknown): string[] {

@@ -13,56 +13,89 @@ import {
 } from 'yaml'
 import { messageOf, UsageError, type Problem } from '../errors.ts'
 import { decode, type Finding } from './decode.ts'
-import type { ConfigDraft } from './draft.ts'
+import type { ConfigDraft, TellAt } from './draft.ts'
 import { defaultRedirects, defaultUrl } from './registries.ts'
-import { brokenRules } from './cross-checks.ts'
-import { ConfigSchema, type Config, type UpstreamConfig } from './schema.ts'
+import { brokenRules, type BrokenRule } from './cross-checks.ts'
+import { ConfigSchema, type Config, type ShelfConfig, type UpstreamConfig } from './schema.ts'
+import { checkShelf } from './shelf/pattern.ts'
+import { ShelfSchema, type ShelfEntry } from './shelf/schema.ts'
 import { defaultTagTtl } from './schema-parts.ts'
+import type { TSchema } from 'typebox'
 import { Value } from 'typebox/value'
 
 /**
  * Reads, validates and completes the config in `file`. Throws UsageError with every problem, each
  * with its field path and line; where the file cannot be read or is no YAML, the path is the file.
- * The files that the config names are not opened here, but by those who use them.
+ * The files that the config names are not opened here, but by those who use them; that of the shelf
+ * is a part of the config.
  */
 export async function loadConfig(file: string): Promise<Config> {
-  return parseConfig(await readText(file), file)
+  const draft = parseConfig(await readText(file, 'give the config file with --config FILE'), file)
+  const shelf =
+    typeof draft.shelf === 'string'
+      ? { file: draft.shelf, entries: await readShelf(draft.shelf, draft) }
+      : { file: undefined, entries: draft.shelf }
+  return complete(draft, shelf)
+}
+
+async function readShelf(file: string, draft: ConfigDraft): Promise<ShelfEntry[]> {
+  const text = await readText(file, 'write the list there, or into the config')
+  return parse(text, file, ShelfSchema, (entries: ShelfEntry[]) => {
+    const findings: BrokenRule[] = []
+    const tell: TellAt = (at, message, cause = 'present') => findings.push({ at, message, cause })
+    checkShelf(entries, draft, tell, [])
+    return findings
+  })
 }
 
 /** A function that says in which line of `file`, a config that loads, a key stands; keys from the top. */
 export async function linesOf(file: string): Promise<(at: readonly string[]) => number> {
   const lines = new LineCounter()
-  const document = parseDocument(await readText(file), { lineCounter: lines })
+  const document = parseDocument(await readText(file, 'give the config file with --config FILE'), {
+    lineCounter: lines,
+  })
   return (at) => lines.linePos(offsetOf(at, document) ?? 0).line
 }
 
 /** `loadConfig` of a text; relative paths start at the folder of `file`. */
-function parseConfig(text: string, file: string): Config {
+function parseConfig(text: string, file: string): ConfigDraft {
+  return parse(text, file, ConfigSchema, (draft: ConfigDraft) => brokenRules(draft, process.env))
+}
+
+/** What `text` means by a schema; `check` finds what that cannot say. */
+function parse<Draft>(
+  text: string,
+  file: string,
+  schema: TSchema,
+  check: (draft: Draft) => BrokenRule[],
+): Draft {
   const lines = new LineCounter()
   const document = parseDocument(text, { lineCounter: lines, prettyErrors: false })
   if (document.errors.length > 0) throw new UsageError(syntaxProblems(document, lines, file))
   if (document.contents === null) {
     throw new UsageError([{ path: file, message: 'is empty; start from one of the examples' }])
   }
-  const { value, findings } = decode(ConfigSchema, toPlain(document, file), dirname(resolve(file)))
-  const draft = value as ConfigDraft
-  const related = brokenRules(draft, process.env).filter(
+  const { value, findings } = decode(schema, toPlain(document, file), dirname(resolve(file)))
+  const related = check(value as Draft).filter(
     (rule) => rule.cause === 'present' || !isConsequence(rule, findings),
   )
   const all = [...findings, ...related]
   if (all.length > 0) {
-    throw new UsageError(inFileOrder(all, document, lines))
+    throw new UsageError(
+      inFileOrder(all, document, lines, schema === ConfigSchema ? undefined : file),
+    )
   }
-  return complete(draft)
+  return value as Draft
 }
 
-async function readText(file: string): Promise<string> {
+/** @param hint what to do where there is none */
+async function readText(file: string, hint: string): Promise<string> {
   try {
     return await readFile(file, 'utf8')
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code
     const reasons: Record<string, string> = {
-      ENOENT: 'does not exist; give the config file with --config FILE',
+      ENOENT: `does not exist; ${hint}`,
       EACCES: 'cannot be read: permission denied',
       EISDIR: 'is a folder, not a file',
     }
@@ -99,13 +132,21 @@ function isWithin(path: readonly string[], section: readonly string[]): boolean 
   return section.every((key, index) => path[index] === key)
 }
 
-function inFileOrder(findings: Finding[], document: Document, lines: LineCounter): Problem[] {
+/** @param shelf the file, where it is that of the shelf */
+function inFileOrder(
+  findings: Finding[],
+  document: Document,
+  lines: LineCounter,
+  shelf: string | undefined,
+): Problem[] {
   return findings
     .map((finding) => ({ ...finding, offset: offsetOf(finding.at, document) }))
     .toSorted((one, other) => (one.offset ?? 0) - (other.offset ?? 0))
     .map(({ at, message, offset }) => {
-      const place = offset === undefined ? '' : ` (line ${lines.linePos(offset).line})`
-      return { path: at.join('.') || 'the config', message: `${message}${place}` }
+      const where = shelf === undefined ? '' : ` of ${shelf}`
+      const place = offset === undefined ? where : ` (line ${lines.linePos(offset).line}${where})`
+      const path = [...(shelf === undefined ? [] : ['shelf']), ...at].join('.')
+      return { path: path || 'the config', message: `${message}${place}` }
     })
 }
 
@@ -130,7 +171,7 @@ function offsetOf(path: readonly string[], document: Document): number | undefin
 }
 
 /** Fills in what follows from an upstream's name and other keys. */
-function complete(draft: ConfigDraft): Config {
+function complete(draft: ConfigDraft, shelf: ShelfConfig): Config {
   const upstreams = Object.entries(draft.upstreams).map(([name, upstream]) => {
     const own = upstream.endpoints.length === 0 ? defaultUrl(name) : undefined
     const url = upstream.url ?? own
@@ -153,7 +194,7 @@ function complete(draft: ConfigDraft): Config {
       },
     ] as const
   })
-  return { ...draft, upstreams: Object.fromEntries(upstreams) }
+  return { ...draft, shelf, upstreams: Object.fromEntries(upstreams) }
 }
 
 /** A map has a time for the tags that no other of its patterns matches. */
@@ -166,7 +207,10 @@ function withDefault(tagTtl: UpstreamConfig['tagTtl']): UpstreamConfig['tagTtl']
  * secrets by file or environment variable, and URLs with credentials are refused when it is loaded.
  */
 export function effectiveConfig(config: Config): string {
-  return stringify(Value.Encode(ConfigSchema, structuredClone(config)), { lineWidth: 0 })
+  const { shelf, ...others } = structuredClone(config)
+  const written = Value.Encode(ConfigSchema, { ...others, shelf: shelf.entries }) as object
+  const inFile = shelf.file === undefined ? {} : { shelf: shelf.file }
+  return stringify({ ...written, ...inFile }, { lineWidth: 0 })
 }
 
 /** By hand: a regular expression for it takes quadratic time. */

@@ -3,7 +3,8 @@
 // Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
 // error message), `isPath` (a file or folder, relative to the config file's own), with `mayBeUrl`
 // also an https URL, and with `isWatched: false` not read again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value and its
-// default. A list with `orOne` may be written as its one entry.
+// default. A list with `orOne` may be written as its one entry, one with `orFile` as the path of a file
+// that has it.
 import Type, { type TSchema, type TSchemaOptions, type TUnsafe } from 'typebox'
 import {
   formatDuration,

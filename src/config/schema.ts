@@ -12,6 +12,7 @@ import {
   section,
   text,
 } from './schema-parts.ts'
+import { ShelfSchema, type ShelfEntry } from './shelf/schema.ts'
 import { UpstreamSchema } from './upstream/schema.ts'
 
 const listenerTls = {
@@ -100,6 +101,7 @@ export const ConfigSchema = Type.Object(
     defaultUpstream: Type.Optional(
       text('The upstream of requests that name none; must be one of `upstreams`.'),
     ),
+    shelf: ShelfSchema,
     offline: Type.Boolean({
       default: false,
       description: 'Never ask an upstream: serve what the cache holds.',
@@ -122,8 +124,15 @@ export const ConfigSchema = Type.Object(
 )
 
 /** The effective config: defaults filled in, sizes in bytes, durations in ms, paths absolute. */
-export type Config = Omit<StaticDecode<typeof ConfigSchema>, 'upstreams'> & {
+export type Config = Omit<StaticDecode<typeof ConfigSchema>, 'upstreams' | 'shelf'> & {
   upstreams: Record<string, UpstreamConfig>
+  shelf: ShelfConfig
+}
+
+/** `file`: where the entries are from, where they have a file of their own. */
+export interface ShelfConfig {
+  file: string | undefined
+  entries: ShelfEntry[]
 }
 
 export type { ListenLimits } from './access-schema.ts'

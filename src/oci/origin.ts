@@ -7,7 +7,10 @@ import type { Place } from './place.ts'
 
 export interface OriginRequest extends Omit<Place, 'isBackground'> {
   method: 'GET' | 'HEAD'
-  /** What is asked below `/v2/<repository>/`, such as `blobs/sha256:…` or `tags/list?n=100`. */
+  /**
+   * What is asked below `/v2/<repository>/`, such as `blobs/sha256:…` or `tags/list?n=100`; where
+   * `repository` is empty it is asked of the registry itself, such as `_catalog`.
+   */
   resource: string
   /** The Accept header; none is sent when absent. */
   accept?: string

@@ -11,6 +11,8 @@ import type { Platforms } from './platforms.ts'
 export interface PreloadOptions {
   cache: Cache
   platforms: Platforms
+  /** Whether signatures, SBOMs and the like come with an image; they do unless told. */
+  referrers?: boolean
   /** Images at once. */
   jobs: number
   /** An image is begun, with all its bytes: what is told as they come, and at its end. */
@@ -31,6 +33,8 @@ export interface PreloadedImage {
   bytes: number
   /** Bytes of them that the cache did not have yet. */
   fetched: number
+  /** Blobs of it that are not in the cache, because it cannot store them. */
+  unstored: number
   /** Signatures, SBOMs and the like. */
   referrers: Digest[]
   /** The upstream could not be asked whether the tag still means this. */
@@ -68,12 +72,12 @@ export async function preloadImages(
 }
 
 /** @param counted blobs that are in the `fetched` of some image */
-async function preloadImage(
+export async function preloadImage(
   name: ImageName,
-  { cache, platforms, onImage }: PreloadOptions,
-  counted: Set<Digest>,
+  { cache, platforms, referrers: wantsReferrers, onImage }: Omit<PreloadOptions, 'jobs'>,
+  counted: Set<Digest> = new Set(),
 ): Promise<PreloadedImage> {
-  const outline = await outlineOf(cache, name, platforms)
+  const outline = await outlineOf(cache, name, platforms, wantsReferrers)
   const { digest, isStale, manifests, blobs, referrers, doubts } = outline
   const bytes = blobs.reduce((sum, { size }) => sum + size, 0)
   const progress = onImage?.(formatImage(name), bytes)
@@ -89,7 +93,22 @@ async function preloadImage(
   } finally {
     progress?.end()
   }
-  return { name, digest, manifests: manifests.length, bytes, fetched, referrers, isStale, doubts }
+  const unstored = await countUnstored(cache, blobs)
+  const found = { name, digest, manifests: manifests.length, bytes, fetched, unstored }
+  return { ...found, referrers, isStale, doubts }
+}
+
+async function countUnstored(cache: Cache, blobs: readonly ImageDescriptor[]): Promise<number> {
+  let count = 0
+  for (const blob of blobs) {
+    if (!isForeign(blob) && !(await cache.isStored(blob.digest))) count += 1
+  }
+  return count
+}
+
+/** Layers that must not be distributed are on the hosts of who made them. */
+function isForeign({ mediaType }: ImageDescriptor): boolean {
+  return /foreign|nondistributable/.test(mediaType)
 }
 
 /** Brings blobs into the cache, a few at once; throws what was thrown first. */
@@ -141,9 +160,7 @@ async function pullBlob(
       content.close()
     }
   } catch (error) {
-    // Layers that must not be distributed are on the hosts of who made them.
-    const isForeign = /foreign|nondistributable/.test(blob.mediaType)
-    if (isForeign && error instanceof GatewayError && error.code === 'BLOB_UNKNOWN') return 0
+    if (isForeign(blob) && error instanceof GatewayError && error.code === 'BLOB_UNKNOWN') return 0
     throw new Error(`${blob.digest}: ${messageOf(error)}`, {
       cause: error,
     })

@@ -37,11 +37,14 @@ export async function outlineOf(
   cache: Cache,
   name: ImageName,
   platforms: Platforms,
+  wantsReferrers = true,
 ): Promise<Outline> {
   const { content, stale = false } = await rootOf(cache, name)
   const walk = createWalk(cache, name)
   await walk.add(content, platforms)
-  const { referrers, doubts } = await addReferrers(cache, name, walk)
+  const { referrers, doubts } = wantsReferrers
+    ? await addReferrers(cache, name, walk)
+    : { referrers: [], doubts: [] }
   return {
     digest: content.digest,
     isStale: stale,

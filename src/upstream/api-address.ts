@@ -5,10 +5,11 @@
  * `https://harbor.example/v2/dockerhub`, names a part of a registry: it comes before every repository.
  * @param namespace what another gateway is to be asked for (`?ns=`), unless the path says so
  * @param base without slashes at its end, but for that of a bare host
- * @param path such as `library/alpine/manifests/latest`; of the registry itself such as `_catalog`
+ * @param path such as `library/alpine/manifests/latest`; of the registry itself such as `_catalog` or
+ *   `/_catalog`
  */
 export function apiAddress(base: URL, path: string, namespace?: string): URL {
-  const url = addressIn(base, path)
+  const url = addressIn(base, path.replace(/^\//, ''))
   if (namespace !== undefined && !url.searchParams.has('ns')) {
     url.search += `${url.search === '' ? '' : '&'}ns=${encodeURIComponent(namespace)}`
   }

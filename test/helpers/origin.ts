@@ -70,7 +70,7 @@ export function createOrigin(urls: Record<string, string>, stallTimeout = 1000):
 }
 
 function urlOf(urls: Record<string, string>, { upstream, repository, resource }: OriginRequest) {
-  return `${urls[upstream] ?? 'http://127.0.0.1:1'}/v2/${repository}/${resource}`
+  return `${urls[upstream] ?? 'http://127.0.0.1:1'}/v2/${repository === '' ? '' : `${repository}/`}${resource}`
 }
 
 function headersOf({ accept, from, to, unless }: OriginRequest): Record<string, string> {

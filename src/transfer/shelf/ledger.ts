@@ -1,0 +1,114 @@
+// What is known of the images of the shelf, kept in the cache folder: a restart must not forget since
+// when one is missing, nor raise an alarm about those that are there.
+import { readFileSync } from 'node:fs'
+import { rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import Type, { type Static } from 'typebox'
+import { Value } from 'typebox/value'
+import { foldersIn, newTemporary } from '../../cache/disk/folder.ts'
+
+const Row = Type.Object({
+  /** The entry of the shelf, as the config has it. */
+  entry: Type.String(),
+  /** The image; the entry itself as long as nobody knows what it means. */
+  image: Type.String(),
+  digest: Type.Optional(Type.String()),
+  /** Milliseconds since 1970; absent: all of it is there. */
+  missingSince: Type.Optional(Type.Number()),
+  /** Why it is missing, or what is wrong though it is there; one sentence. */
+  problem: Type.Optional(Type.String()),
+  /** When it was last looked at, ms since 1970; absent: not yet. */
+  checkedAt: Type.Optional(Type.Number()),
+})
+
+/** One image that the site must hold. */
+export type ShelfRow = Static<typeof Row>
+
+const Rows = Type.Array(Row)
+
+/** What was found; `digest` stays where it is not known. */
+export interface ShelfFacts {
+  digest?: string
+  missingSince: number | undefined
+  problem: string | undefined
+  checkedAt: number
+}
+
+export interface Ledger {
+  rows: () => readonly ShelfRow[]
+  /** In place of the rows of an entry; what it had of the same images is kept. */
+  replace: (entry: string, rows: readonly ShelfRow[]) => void
+  /** Only these entries are left. */
+  retain: (entries: readonly string[]) => void
+  update: (entry: string, image: string, facts: ShelfFacts) => void
+  /** Resolves once all of it is written. */
+  settled: () => Promise<void>
+}
+
+/** @param onProblem told where it cannot be written */
+export function openLedger(dir: string, onProblem: (error: unknown) => void): Ledger {
+  let rows: readonly ShelfRow[] = readShelf(dir)
+  let writing: Promise<void> = Promise.resolve()
+  let isDue = false
+
+  function change(next: readonly ShelfRow[]): void {
+    rows = next
+    if (isDue) return
+    isDue = true
+    writing = writing.then(async () => {
+      isDue = false
+      await write(dir, rows).catch(onProblem)
+    })
+  }
+
+  return {
+    rows: () => rows,
+    replace(entry, fresh) {
+      const before = rows.filter((row) => row.entry === entry)
+      const kept = fresh.map((row) => before.find(({ image }) => image === row.image) ?? row)
+      change([...rows.filter((row) => row.entry !== entry), ...kept])
+    },
+    retain: (entries) => change(rows.filter(({ entry }) => entries.includes(entry))),
+    update(entry, image, facts) {
+      const isMeant = (row: ShelfRow) => row.entry === entry && row.image === image
+      change(rows.map((row) => (isMeant(row) ? withFacts(row, facts) : row)))
+    },
+    settled: async () => writing,
+  }
+}
+
+function withFacts(row: ShelfRow, { missingSince, problem, ...facts }: ShelfFacts): ShelfRow {
+  const { entry, image, digest } = row
+  return {
+    entry,
+    image,
+    ...(digest !== undefined && { digest }),
+    ...facts,
+    ...(missingSince !== undefined && { missingSince }),
+    ...(problem !== undefined && { problem }),
+  }
+}
+
+/** What a gateway has written down last; nothing where there is nothing, or nothing of use. */
+export function readShelf(dir: string): ShelfRow[] {
+  try {
+    const value: unknown = JSON.parse(readFileSync(fileIn(dir), 'utf8'))
+    return Value.Check(Rows, value) ? value : []
+  } catch {
+    return []
+  }
+}
+
+async function write(dir: string, rows: readonly ShelfRow[]): Promise<void> {
+  const temporary = newTemporary(foldersIn(dir))
+  try {
+    await writeFile(temporary, `${JSON.stringify(rows, undefined, 1)}\n`, { mode: 0o600 })
+    await rename(temporary, fileIn(dir))
+  } finally {
+    await rm(temporary, { force: true }).catch(() => undefined)
+  }
+}
+
+function fileIn(dir: string): string {
+  return join(dir, 'shelf.json')
+}
