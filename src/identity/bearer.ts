@@ -1,6 +1,7 @@
 // Bearer tokens (RFC 6750) that are JWTs: verified by jose, with everything pinned by the config.
 import { hash } from 'node:crypto'
-import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
+import type { JWTPayload } from 'jose'
+import { jose } from '../rules/rare/packages.ts'
 import { LRUCache } from 'lru-cache'
 import { claimValues } from '../config/claim.ts'
 import type { AccessEntry, TokenIdentity } from './identity.ts'
@@ -111,9 +112,9 @@ async function verify(
   now: () => number,
 ): Promise<TokenIdentity> {
   checkForm(token)
-  const issuer = issuers.get(decodeJwt(token).iss ?? '')
+  const issuer = issuers.get(jose().decodeJwt(token).iss ?? '')
   if (issuer === undefined) throw new Refused('unknown_issuer')
-  const { payload } = await jwtVerify(token, issuer.keys.key, {
+  const { payload } = await jose().jwtVerify(token, issuer.keys.key, {
     issuer: issuer.issuer,
     audience: [...issuer.audience],
     algorithms: [...issuer.algorithms],
@@ -133,7 +134,7 @@ function checkForm(token: string): void {
   if (token.length > longest) throw new Refused('too_large')
   const parts = token.split('.')
   if (parts.length !== 3 || !parts.every(isCanonical)) throw new Refused('malformed')
-  const header = decodeProtectedHeader(token)
+  const header = jose().decodeProtectedHeader(token)
   if (refusedParameters.some((name) => Object.hasOwn(header, name))) throw new Refused('header')
 }
 
@@ -196,6 +197,7 @@ function idOf(token: string): string {
 function reasonOf(error: unknown): InvalidReason {
   if (error instanceof Refused) return error.reason
   if (error instanceof KeysUnavailable) return 'keys_unavailable'
+  const { errors } = jose()
   if (error instanceof errors.JWTExpired) return 'expired'
   if (error instanceof errors.JWTClaimValidationFailed) return reasonOfClaim(error.claim)
   if (error instanceof errors.JOSEAlgNotAllowed) return 'algorithm'

@@ -1,5 +1,6 @@
 // The public keys of a token issuer: from a file, or by HTTPS with a memory that outlives the issuer.
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
+import { jose } from '../rules/rare/packages.ts'
 import type { Logger } from 'pino'
 import { Agent, request } from 'undici'
 import type { IssuerConfig } from '../config/access-schema.ts'
@@ -59,7 +60,7 @@ function createRemote(url: string, { ca, now, log }: RemoteOptions): KeySource {
 
   async function load(): Promise<void> {
     try {
-      keys = createLocalJWKSet(await fetchKeys(url, agent))
+      keys = jose().createLocalJWKSet(await fetchKeys(url, agent))
       fetchedAt = now()
       log.info('fetched the keys of a token issuer')
     } catch (error) {
@@ -88,7 +89,7 @@ function createRemote(url: string, { ca, now, log }: RemoteOptions): KeySource {
       try {
         return await known(header, token)
       } catch (error) {
-        if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+        if (!(error instanceof jose().errors.JWKSNoMatchingKey)) throw error
         await refresh()
         if (keys === undefined || keys === known) throw error
         return keys(header, token)
@@ -128,7 +129,7 @@ function keysInFile(file: string, at: string): JWTVerifyGetKey {
     throw new UsageError([{ path: at, message }])
   })
   try {
-    return createLocalJWKSet(publicKeys(JSON.parse(String(text))))
+    return jose().createLocalJWKSet(publicKeys(JSON.parse(String(text))))
   } catch {
     throw new UsageError([{ path: at, message: `${file} is no JSON Web Key Set with public keys` }])
   }

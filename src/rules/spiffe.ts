@@ -1,6 +1,5 @@
 // Judges SPIFFE IDs, accepted from a certificate only by the rules for X.509-SVIDs.
-import 'reflect-metadata'
-import { KeyUsageFlags, KeyUsagesExtension, X509Certificate } from '@peculiar/x509'
+import { x509 } from './rare/packages.ts'
 
 const trustDomain = /^[a-z0-9._-]{1,255}$/
 const segment = /^[A-Za-z0-9._-]+$/
@@ -14,6 +13,7 @@ export function spiffeIdOf(der: Buffer, uris: readonly string[]): { spiffeId?: s
   const [uri] = uris
   if (uri === undefined || uris.length !== 1 || !isSpiffeId(uri)) return {}
   try {
+    const { KeyUsageFlags, KeyUsagesExtension, X509Certificate } = x509()
     const usages = new X509Certificate(der).getExtension(KeyUsagesExtension)?.usages ?? 0
     const forbidden = KeyUsageFlags.keyCertSign | KeyUsageFlags.cRLSign
     return (usages & forbidden) === 0 ? { spiffeId: uri } : {}

@@ -2,7 +2,6 @@
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { formatImage, namingOf } from './image-name.ts'
-import { importAll } from './import.ts'
 
 export interface StartImport {
   /** What is not done yet, one sentence; nothing afterwards. */
@@ -32,6 +31,7 @@ export function startImport(config: Config, log: Logger): StartImport {
 async function importConfigured(config: Config, log: Logger, signal: AbortSignal): Promise<void> {
   if (config.cache.import.length === 0) return
   const options = { dir: config.cache.dir, naming: namingOf(config), signal }
+  const { importAll } = await import('./import.ts')
   const { imported, failed } = await importAll(config.cache.import, options)
   for (const { names, ...image } of imported) {
     log.info({ ...image, images: names.map(formatImage) }, 'imported')

@@ -14,7 +14,7 @@ import { leafProblems, matchOf, parsePrivateKey } from '../rules/key-pair.ts'
 import { parseCertificates, pemOfAll, readBinaryFile, readTextFile } from '../rules/pem-files.ts'
 import type { UpstreamConfig } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
-import { readPkcs12, type Pkcs12 } from './pkcs12/pkcs12.ts'
+import type { Pkcs12 } from './pkcs12/pkcs12.ts'
 
 export type UpstreamTlsConfig = UpstreamConfig['tls']
 
@@ -62,6 +62,8 @@ export async function openPkcs12Files(all: readonly Pkcs12Config[]): Promise<Ope
     const { pfx, passphraseFile } = tls
     if (pfx === undefined) return []
     try {
+      // It takes half a second to load, and few have such a file.
+      const { readPkcs12 } = await import('./pkcs12/pkcs12.ts')
       const passphrase = passphraseFile === undefined ? undefined : readSecret(passphraseFile)
       return [[fileKey(tls), await readPkcs12(readBinaryFile(pfx), passphrase)]]
     } catch (error) {

@@ -1,7 +1,6 @@
 // Certificate revocation lists (RFC 5280, section 5): read, and held to the key that signed them.
-import 'reflect-metadata'
 import type { KeyObject } from 'node:crypto'
-import { Name } from '@peculiar/x509'
+import { x509 } from '../../rules/rare/packages.ts'
 import { coverageOf, everything, type Coverage } from './crl-coverage.ts'
 import { signatureCheck } from './crl-signature.ts'
 import {
@@ -74,6 +73,7 @@ export function isNewer(one: Crl, other: Crl): boolean {
 
 /** A DER name as text, for messages. */
 export function nameText(der: Buffer): string {
+  const { Name } = x509()
   return new Name(der).toString()
 }
 

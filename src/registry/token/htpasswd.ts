@@ -1,7 +1,7 @@
 // Users and their passwords, from a file of `user:bcrypt` lines as `htpasswd -B` writes them.
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { compare as bcryptCompare, truncates } from 'bcryptjs'
+import { bcryptjs } from '../../rules/rare/packages.ts'
 import { LRUCache } from 'lru-cache'
 import { GatewayError, systemCode, UsageError, type Problem } from '../../errors.ts'
 
@@ -26,7 +26,7 @@ const remembered = 1024
 export type Compare = (password: string, hash: string) => Promise<boolean>
 
 /** Throws UsageError with every line that is wrong. */
-export function readPasswords(file: string, compare: Compare = bcryptCompare): Passwords {
+export function readPasswords(file: string, compare: Compare = bcryptjs().compare): Passwords {
   const hashes = parse(read(file))
   const highest = Math.max(10, ...[...hashes.values()].map(costOf))
   const secret = randomBytes(32)
@@ -45,7 +45,7 @@ export function readPasswords(file: string, compare: Compare = bcryptCompare): P
       await compare(password, dummy(cost))
     }
     // bcrypt looks at 72 bytes only: a longer password is another one.
-    return own !== undefined && matches && !truncates(password)
+    return own !== undefined && matches && !bcryptjs().truncates(password)
   }
 
   return {

@@ -19,7 +19,8 @@ import {
   statSync,
   writeSync,
 } from 'node:fs'
-import { createLocalJWKSet, SignJWT, type JSONWebKeySet, type JWK, type JWTPayload } from 'jose'
+import type { JSONWebKeySet, JWK, JWTPayload } from 'jose'
+import { jose } from '../../rules/rare/packages.ts'
 import type { Logger } from 'pino'
 import { systemCode, UsageError } from '../../errors.ts'
 import type { KeySource } from '../../identity/jwks.ts'
@@ -59,7 +60,7 @@ export function openTokenKeys({
   now = Date.now,
 }: TokenKeysOptions): TokenKeys {
   let keys = openFile(file, now(), log)
-  let find = createLocalJWKSet(jwks())
+  let find = jose().createLocalJWKSet(jwks())
 
   function jwks(): JSONWebKeySet {
     return { keys: keys.map(({ publicJwk }) => publicJwk) }
@@ -76,7 +77,7 @@ export function openTokenKeys({
       return
     }
     keys = next
-    find = createLocalJWKSet(jwks())
+    find = jose().createLocalJWKSet(jwks())
     log.info('the key that signs tokens was replaced')
   }
 
@@ -93,6 +94,7 @@ export function openTokenKeys({
         typ,
         ...(newest.publicJwk.kid === undefined ? {} : { kid: newest.publicJwk.kid }),
       }
+      const { SignJWT } = jose()
       return new SignJWT(claims).setProtectedHeader(header).sign(newest.key)
     },
     jwks,

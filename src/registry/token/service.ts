@@ -1,6 +1,7 @@
 // The token endpoint of the distribution token specification: who shows a certificate, a password
 // or a refresh token gets a signed token for what the policy lets them pull.
-import { jwtVerify, type JSONWebKeySet, type JWTPayload } from 'jose'
+import type { JSONWebKeySet, JWTPayload } from 'jose'
+import { jose } from '../../rules/rare/packages.ts'
 import type { Logger } from 'pino'
 import type { AuthConfig, TokenServiceConfig } from '../../config/access-schema.ts'
 import { GatewayError } from '../../errors.ts'
@@ -177,7 +178,7 @@ async function verifyRefresh(
 ): Promise<JWTPayload | undefined> {
   if (token.length > 8192) return undefined
   try {
-    const { payload } = await jwtVerify(token, source.key, {
+    const { payload } = await jose().jwtVerify(token, source.key, {
       issuer: config.issuer,
       audience: refreshAudience(config),
       typ: refreshType,

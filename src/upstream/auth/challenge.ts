@@ -1,5 +1,5 @@
 // The challenge of a 401, and where a token may be asked for because of it. Pure.
-import { parse } from 'tldts'
+import { tldts } from '../../rules/rare/packages.ts'
 
 /** Of a header this much is read, characters. */
 const longest = 8192
@@ -81,6 +81,7 @@ export function realmProblem(
 
 /** Only below suffixes that are known: below `svc.cluster.local` the neighbours are strangers. */
 function isSameDomain(one: string, other: string): boolean {
+  const { parse } = tldts()
   const { domain, isIcann, isPrivate } = parse(one, { allowPrivateDomains: true })
   if (domain === null || !(isIcann || isPrivate)) return false
   return domain === parse(other, { allowPrivateDomains: true }).domain
