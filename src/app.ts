@@ -181,6 +181,7 @@ function openGatewayCache(
       openUpstream: createPacer({
         openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
         maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
+        onBytes: metrics.received,
       }),
       limits: limitsOf(current),
       onRefusal: metrics.refusedCaller,
@@ -241,6 +242,7 @@ function wireRegistry(
         handler,
         log,
         limits: limitsOf(current),
+        onHandshake: metrics.handshake,
         onHandshakeFailure: metrics.handshakeFailure,
         onRefusedCaller: metrics.refusedCaller,
       }),

@@ -141,21 +141,10 @@ ${rows.join('\n')}
 - \`reason\`, \`cause\`: see [errors](errors.md); of storage failures the code of the system, such as
   \`ENOSPC\` or \`EIO\`, and \`damaged\` for the index.
 
-## Worth an alert
+## Alerts
 
-- \`rate(portcullis_upstream_errors_total[5m]) > 0\`, by \`cause\`: an upstream cannot be asked; tags are
-  served stale meanwhile.
-- \`increase(portcullis_handshake_failures_total{reason="expired"}[1h]) > 0\`: a node's certificate needs
-  renewal.
-- \`portcullis_cache_degraded > 0\`: what is pulled is served, but not all of it is kept.
-- \`portcullis_insecure_upstreams > 0\`: an upstream's certificate is not checked.
-- \`portcullis_certificate_expiry_seconds - time() < 14 * 86400\`: a certificate needs renewal.
-- \`portcullis_crl_next_update_seconds < time()\`: a revocation list is outdated, and serves only as long as
-  \`crlMaxStale\` allows.
-- \`increase(portcullis_reloads_total{result="refused"}[1h]) > 0\`: files were replaced by wrong ones; what was in
-  use stays in use, and the log has every problem.
-- \`portcullis_shelf_missing_images > 0\` for longer than the link is ever away: the site lacks what it must hold, and
-  \`portcullis shelf\` says why.
-- \`/readyz\` is not 200: pulls are not served, its body says why. Its \`warnings\` say what is wrong besides.
+[\`deploy/prometheus/portcullis.rules.yaml\`](../../deploy/prometheus/portcullis.rules.yaml) has rules for what is
+worth an alert, each with a link to what to do; [\`deploy/grafana/portcullis.json\`](../../deploy/grafana/portcullis.json)
+is a dashboard. [Monitoring](../guides/monitoring.md) says how to take them into use.
 `
 }

@@ -3,6 +3,7 @@
 import { collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import type { VerificationState } from '../cache/verification/verification.ts'
 import type { Expiry } from '../rules/expiry.ts'
+import { programVersion } from '../rules/version.ts'
 import type { ReloadResult } from '../listener/reload.ts'
 import { createVerificationMetrics } from './verification-metrics.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
@@ -29,8 +30,12 @@ export interface Metrics extends CachePart, ShelfPart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
+  /** Bytes of content arrived from an upstream. */
+  received: (upstream: string, bytes: number) => void
   /** What an upstream sent as content is of no use; the attempt itself went well. */
   badAnswer: (upstream: string, reason: string) => void
+  /** A TLS handshake of a client went well. */
+  handshake: () => void
   handshakeFailure: (reason: string) => void
   refusedCaller: (reason: string) => void
   /** The upstreams whose certificate is not checked; replaces what was told before. */
@@ -50,6 +55,12 @@ const durationBuckets = [...requestBuckets, ...transferBuckets]
 export function createMetrics(): Metrics {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
+  new Gauge({
+    name: 'portcullis_build_info',
+    help: 'Always 1: which version of the gateway runs, on which Node.',
+    labelNames: ['version', 'node'],
+    registers: [registry],
+  }).set({ version: programVersion(), node: process.version }, 1)
   return {
     registry,
     request: requestMetrics(registry),
@@ -107,7 +118,7 @@ function requestMetrics(registry: Registry): Metrics['request'] {
   }
 }
 
-function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswer'> {
+function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'received' | 'badAnswer'> {
   const attempts = tally(registry, {
     name: 'portcullis_upstream_attempts_total',
     help: 'HTTP requests to upstreams, by outcome.',
@@ -125,7 +136,13 @@ function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswe
     buckets: durationBuckets,
     registers: [registry],
   })
+  const bytes = tally(registry, {
+    name: 'portcullis_upstream_received_bytes_total',
+    help: 'Bytes of content that came from upstreams, parts that were fetched again included.',
+    labelNames: ['upstream'],
+  })
   return {
+    received: (upstream, count) => void (bytes(upstream).total += count),
     attempt({ upstream, outcome, status, reason, seconds }) {
       attempts(upstream, outcome).total += 1
       if (outcome === 'error') errors(upstream, reason ?? `status_${status ?? 'none'}`).total += 1
@@ -139,8 +156,13 @@ function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'badAnswe
 
 function securityMetrics(
   registry: Registry,
-): Pick<Metrics, 'handshakeFailure' | 'refusedCaller' | 'insecureUpstreams'> {
+): Pick<Metrics, 'handshake' | 'handshakeFailure' | 'refusedCaller' | 'insecureUpstreams'> {
   const handshakes = tally(registry, {
+    name: 'portcullis_handshakes_total',
+    help: 'TLS handshakes of clients that went well.',
+    labelNames: [],
+  })()
+  const failures = tally(registry, {
     name: 'portcullis_handshake_failures_total',
     help: 'TLS handshakes of clients that failed, by reason.',
     labelNames: ['reason'],
@@ -157,7 +179,8 @@ function securityMetrics(
     registers: [registry],
   })
   return {
-    handshakeFailure: (reason) => void (handshakes(reason).total += 1),
+    handshake: () => void (handshakes.total += 1),
+    handshakeFailure: (reason) => void (failures(reason).total += 1),
     refusedCaller: (reason) => void (refused(reason).total += 1),
     insecureUpstreams: (names) => {
       insecure.reset()

@@ -57,6 +57,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
         handler,
         log,
         limits,
+        onHandshake: metrics.handshake,
         onHandshakeFailure: metrics.handshakeFailure,
         onRefusedCaller: metrics.refusedCaller,
         section: 'admin',

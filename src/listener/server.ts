@@ -58,6 +58,8 @@ export interface ServerOptions {
   log: Logger
   /** Asked each time: a reload may change them. */
   limits: () => ListenLimits
+  /** Called for each TLS handshake that went well. */
+  onHandshake?(): void
   /** Called for each failed TLS handshake, with a word of a small set such as `expired`. */
   onHandshakeFailure(reason: string): void
   /** Called for each connection that is closed because its client is refused now; a word again. */
@@ -201,6 +203,7 @@ function createSecure(
   const connections = connectionsOf(server).ready
   server.on('close', closeSpentConnections({ connections, guard, responseOn }))
   server[secured] = { server, guard, credentials, options }
+  server.on('secureConnection', () => options.onHandshake?.())
   server.on('tlsClientError', (error, socket) => {
     // What was ended by us has been told.
     if (connectionsOf(server).ended.has(transportOf(socket))) return

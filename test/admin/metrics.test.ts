@@ -1,5 +1,6 @@
 // What is counted comes out as the series that docs/reference/metrics.md names.
 import t from 'tap'
+import { programVersion } from '../../src/rules/version.ts'
 import type { Expiry } from '../../src/rules/expiry.ts'
 import { createMetrics, type CountedRequest } from '../../src/admin/metrics.ts'
 
@@ -54,6 +55,9 @@ t.test('upstreams, cache and security', async (t) => {
     freeBytes: 5,
     degraded: { folder: false, index: true, storing: true },
   }))
+  metrics.received('docker.io', 7)
+  metrics.received('docker.io', 8)
+  metrics.handshake()
   metrics.handshakeFailure('expired')
   metrics.refusedCaller('no_purpose')
   metrics.insecureUpstreams(['a', 'b'])
@@ -73,7 +77,10 @@ t.test('upstreams, cache and security', async (t) => {
     'portcullis_cache_degraded{part="folder"} 0',
     'portcullis_cache_degraded{part="index"} 1',
     'portcullis_fills_in_flight 1',
+    'portcullis_upstream_received_bytes_total{upstream="docker.io"} 15',
+    'portcullis_handshakes_total 1',
     'portcullis_handshake_failures_total{reason="expired"} 1',
+    `portcullis_build_info{version="${programVersion()}",node="${process.version}"} 1`,
     'portcullis_refused_callers_total{reason="no_purpose"} 1',
     'portcullis_insecure_upstreams{upstream="b"} 1',
   ]) {

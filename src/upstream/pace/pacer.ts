@@ -6,6 +6,8 @@ export interface PacerOptions {
   openUpstream: OpenUpstream
   /** Asked again and again: a reload may change it. */
   maxRateOf: (upstream: string) => MaxRate
+  /** Told of every chunk that arrives. */
+  onBytes?: (upstream: string, bytes: number) => void
   /** Milliseconds since 1970. */
   now?: () => number
 }
@@ -32,6 +34,7 @@ const lookEvery = 10
 export function createPacer({
   openUpstream,
   maxRateOf,
+  onBytes = () => undefined,
   now = Date.now,
 }: PacerOptions): OpenUpstream {
   const lanes = new Map<string, ReturnType<typeof createLane>>()
@@ -58,6 +61,7 @@ export function createPacer({
       start: (response) => receiver.start(response),
       data(chunk) {
         lane.take(chunk.length)
+        onBytes(request.upstream, chunk.length)
         receiver.data(chunk)
         lane.holdIfDue(paced)
       },
