@@ -31,6 +31,50 @@ upstreams:
   t.equal(byEnvironment.stdout, byOption.stdout)
 })
 
+t.test(
+  'endpoints: what is asked in which order, and what is wrong with the files of each',
+  async (t) => {
+    const { folder } = await makeSite(t)
+    const file = join(folder, 'gateway.yaml')
+    const write = (tls: string) =>
+      writeFileSync(
+        file,
+        `listen: { tls: { cert: server.crt, key: server.key } }
+upstreams:
+  docker.io:
+    endpoints:
+      - { url: 'https://region.example:5443', gateway: true, tls: { verify: false } }
+      - { url: https://mirror.example, ${tls} }
+`,
+      )
+    write('')
+    const { status, stdout, stderr } = await check(['--config', file])
+    t.equal(status, 0, stderr)
+    t.match(stdout, /gateway: true/)
+    t.match(stderr, /^warning: upstreams\.docker\.io\.endpoints\.0\.tls\.verify: /m)
+    const first = 'https://region.example:5443/v2/NAME/manifests/TAG?ns=docker.io'
+    t.match(
+      stderr,
+      `upstreams.docker.io.endpoints.0.url: docker.io/NAME:TAG is asked for at ${first}`,
+    )
+    t.match(
+      stderr,
+      /endpoints\.1\.url: .* where that does not answer, at https:\/\/mirror\.example\/v2/,
+    )
+    const explained = await check(['--config', file, '--as', 'anonymous', 'docker.io/alpine'])
+    t.match(
+      explained.stdout,
+      /^ask +https:\/\/region\.example:5443\/v2\/library\/alpine\/\?ns=docker\.io$/m,
+    )
+
+    write('tls: { ca: absent.crt }, auth: { username: a, passwordFile: absent }')
+    const wrong = await check(['--config', file])
+    t.equal(wrong.status, 2)
+    t.match(wrong.stderr, /^upstreams\.docker\.io\.endpoints\.1\.tls\.ca: .*absent\.crt/m)
+    t.match(wrong.stderr, /^upstreams\.docker\.io\.endpoints\.1\.auth\.passwordFile: /m)
+  },
+)
+
 t.test('problems of the config and of its files: exit code 2, a line each', async (t) => {
   const { folder, client } = await makeSite(t)
   const file = join(folder, 'gateway.yaml')

@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { runCommand, type CommandResult } from '../helpers/command.ts'
 import { makeFiles, sample, serverOf } from '../helpers/diagnosis.ts'
+import { startTestGateway } from '../helpers/gateway.ts'
 import { startProxy } from '../helpers/proxy.ts'
 import { testPki } from '../helpers/tls.ts'
 import { tokenAuth } from '../helpers/token-auth.ts'
@@ -61,6 +62,33 @@ t.test('tables and sentences; exit code 1 where one upstream does not work', asy
   t.equal(good.status, 0)
   t.notMatch(good.stdout, 'bad.local')
   t.notMatch(all.stdout + good.stdout, /correct horse|token-\d/)
+})
+
+t.test('every endpoint is tried, a gateway with its namespace', async (t) => {
+  const upstream = await startUpstream(t, { repositories: { app: sample } })
+  const region = await startTestGateway(t, `upstreams: { up.test: { url: '${upstream.url}' } }`, {
+    clientAuth: 'required',
+    files: { 'site.crt': pki.client.certificatePem, 'site.key': pki.client.keyPem },
+  })
+  const file = join(region.folder, 'site.yaml')
+  const tls = 'tls: { ca: ca.crt, cert: site.crt, key: site.key }'
+  writeFileSync(
+    file,
+    `listen: { insecureHttp: true }
+upstreams:
+  up.test:
+    endpoints: [{ url: '${region.url}', gateway: true, ${tls} }, { url: '${upstream.url}' }, { url: '${region.url}', tls: { ca: ca.crt } }]
+`,
+  )
+  const image = ['--image', 'app:1.0']
+  const { status, stdout } = await doctor('--config', file, 'up.test', ...image)
+  t.equal(status, 1)
+  t.match(stdout, /^up\.test: https:\/\/localhost:\d+, another gateway, two-way secure$/m)
+  t.match(stdout, /^up\.test: http:\/\/127\.0\.0\.1:\d+, plain$/m)
+  t.equal(stdout.match(/^manifest +ok/gm)?.length, 2)
+  t.match(stdout, /^Failed: .*client certificate; check upstreams\.up\.test\.endpoints\.2\.tls/m)
+  const told = JSON.parse((await doctor('--config', file, '--json', ...image)).stdout) as object
+  t.match(told, { upstreams: [{ gateway: true, ok: true }, { gateway: false }, { ok: false }] })
 })
 
 t.test('--json is as the reference says', async (t) => {
