@@ -144,6 +144,30 @@ t.test('docker', optionsFor('docker'), async (t) => {
   pulled(t, node)
 })
 
+const docker29 = process.env['DOCKER_29']
+const containerdStore =
+  docker29 === undefined
+    ? { skip: 'DOCKER_29 names no folder with dockerd 29 and the programs of containerd 2' }
+    : optionsFor('docker')
+
+t.test('docker with the image store of containerd', containerdStore, async (t) => {
+  const node = await handOver(t, 'docker', dockerHost)
+  const { docker, etc } = await startDocker(t, docker29 === undefined ? {} : { programs: docker29 })
+  cpSync(join(node.root, 'etc/docker'), etc, { recursive: true })
+  const info = await docker('info', '--format', '{{json .DriverStatus}}')
+  t.match(info.stdout, /io\.containerd\.snapshotter/)
+  t.match(await docker('pull', 'docker.io/library/alpine:latest'), { code: 0 }, 'by its own name')
+  pulled(t, node)
+  t.match(await docker(...node.test.slice(1)), { code: 0 }, 'and by that of the gateway')
+  const absent = await docker('pull', 'docker.io/library/alpine:absent')
+  t.match(absent, { code: 1, stderr: /not found/ })
+  const log = node.gateway.log()
+  t.same(
+    log.filter(({ msg }) => msg === 'TLS handshake failed'),
+    [],
+  )
+})
+
 t.test('podman', optionsFor('podman'), async (t) => {
   const node = await handOver(t, 'podman', '127.0.0.1')
   const [command, ...args] = node.test

@@ -1,6 +1,6 @@
 // dockerd with everything of its own, a /etc/docker/certs.d included, and `docker` to drive it.
 import { writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import type { Test } from 'tap'
 import { certificateFolder, type Pair } from './certificates.ts'
 import { startEnclosed } from './enclosure.ts'
@@ -27,10 +27,11 @@ export const dockerHost = 'gateway.test'
 /**
  * Starts an empty dockerd, with its containerd, in namespaces of its own. Needs root.
  * @param options.networks containers get networks, but neither they nor dockerd reach this machine
+ * @param options.programs the folder of dockerd, containerd and its shim; on PATH unless told
  */
 export async function startDocker(
   t: Pick<Test, 'teardown'>,
-  { networks = false }: { networks?: boolean } = {},
+  { networks = false, programs }: { networks?: boolean; programs?: string } = {},
 ): Promise<Docker> {
   const folder = makeFolder(t)
   const etc = subfolder(folder, 'etc')
@@ -52,12 +53,13 @@ export async function startDocker(
     DOCKER_HOST: `unix://${join(folder, 'docker.sock')}`,
     DOCKER_CONFIG: subfolder(folder, 'client'),
     HOME: folder,
+    PATH: [programs ?? [], process.env['PATH'] ?? ''].flat().join(delimiter),
   }
   await startEnclosed(t, {
     folder,
     ownNetwork: networks,
     overlays: { '/etc/docker': etc, '/etc/hosts': hosts },
-    command: 'dockerd',
+    command: programs === undefined ? 'dockerd' : join(programs, 'dockerd'),
     args: ['--config-file', config],
     env,
     ready: async () => (await run('docker', ['version'], { env })).code === 0,
