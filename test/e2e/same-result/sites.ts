@@ -7,8 +7,8 @@ import { makeFolder } from '../lab/folder.ts'
 import { startGateway, upstreamName } from '../lab/gateway.ts'
 import { findGoProgram } from '../lab/go-program.ts'
 import { startHarbor } from '../lab/harbor.ts'
-import { run, succeed } from '../lab/program.ts'
-import { startDockerRegistry, type DockerRegistry } from '../lab/registry.ts'
+import { freePort, run, startProgram, succeed } from '../lab/program.ts'
+import { pushContent, startDockerRegistry, type DockerRegistry } from '../lab/registry.ts'
 import { buildSchema1Image } from '../lab/schema1.ts'
 import type { Registry } from './clients.ts'
 
@@ -38,6 +38,13 @@ export const siteKinds: readonly SiteKind[] = [
       missing: 'go install github.com/distribution/distribution/v3/cmd/registry@latest',
     }),
   },
+  {
+    name: 'crane registry serve',
+    start: startCrane,
+    ...(findGoProgram('crane') === undefined && {
+      missing: 'go install github.com/google/go-containerregistry/cmd/crane@latest',
+    }),
+  },
   { name: 'as Harbor', start: startProject },
 ]
 
@@ -60,6 +67,24 @@ async function startDistribution3(t: Bench): Promise<Site> {
   const registry = await startDockerRegistry(t, makeFolder(t), { program })
   await fill(t, registry, { prefix: '', hasSchema1: false })
   return siteAt(t, { address: registry.address, prefix: '', hasSchema1: false })
+}
+
+/** It has the API of referrers, which the other two lack. */
+async function startCrane(t: Bench): Promise<Site> {
+  const address = `127.0.0.1:${await freePort()}`
+  const url = `http://${address}/v2/`
+  await startProgram(t, {
+    command: findGoProgram('crane') ?? 'crane',
+    args: ['registry', 'serve', '--address', address],
+    ready: () =>
+      fetch(url).then(
+        ({ ok }) => ok,
+        () => false,
+      ),
+  })
+  const push: DockerRegistry['push'] = (name, content) => pushContent(`${url}${name}`, content)
+  await fill(t, { address, push }, { prefix: '', hasSchema1: false })
+  return siteAt(t, { address, prefix: '', hasSchema1: false })
 }
 
 /** Clients log in themselves and name the project; the gateway does both for those that ask it. */
