@@ -21,7 +21,7 @@ import { swapLoop } from './swap-loop.ts'
 async function rig(
   t: Test,
   clientAuth: ListenerTlsConfig['clientAuth'] = 'required',
-  { withList = true } = {},
+  { withList = true, crlRollback = false } = {},
 ) {
   const site = await makeSite(t, { clientAuth })
   const crl = join(site.folder, 'ca.crl')
@@ -30,7 +30,7 @@ async function rig(
   }
   await revoke()
   const begun: ServerResponse[] = []
-  const tls = withList ? { ...site.tls, crl: [crl] } : site.tls
+  const tls = { ...site.tls, crlRollback, ...(withList ? { crl: [crl] } : {}) }
   const listener = await startListener(t, { tls }, (req, res) => {
     const caller = callerOf(req.socket)
     if (req.url === '/slow') {
@@ -313,6 +313,17 @@ t.test('an older list, or none any more, brings nobody back', async (t) => {
   writeFileSync(crl, (await makeCrl({ issuer: other })).pem)
   t.equal(await reloader.reload(), false, 'the list is gone')
   writeFileSync(crl, await list(6, { thisUpdate }))
+  t.equal(await reloader.reload(), true)
+  t.equal(await (await client(site.client)).ask(), 'certificate')
+})
+
+t.test('an older list is taken where that is wanted', async (t) => {
+  const { site, crl, client, reloader } = await rig(t, 'required', { crlRollback: true })
+  const revoked = [site.client]
+  writeFileSync(crl, (await makeCrl({ issuer: site.ca, number: 5, revoked })).pem)
+  t.equal(await reloader.reload(), true)
+  t.equal(await (await client(site.client)).ask(), 'revoked')
+  writeFileSync(crl, (await makeCrl({ issuer: site.ca, number: 4 })).pem)
   t.equal(await reloader.reload(), true)
   t.equal(await (await client(site.client)).ask(), 'certificate')
 })

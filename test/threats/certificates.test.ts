@@ -28,6 +28,8 @@ const client = await makeCertificate(right)
 /** Wrong clients by the reason that log, metric and audit give. */
 const wrong: Record<string, Pair> = {
   unknown_ca: await makeCertificate({ ...right, issuer: twin }),
+  // Nothing but the signature tells its authority from the right one.
+  bad_signature: await makeCertificate({ ...right, issuer: twin, keyIdentifiers: false }),
   expired: await makeCertificate({ ...right, notAfter: new Date(now - day / 2) }),
   not_yet_valid: await makeCertificate({ ...right, notBefore: new Date(now + day / 2) }),
   wrong_purpose: await makeCertificate({ ...right, purposes: ['server'] }),
