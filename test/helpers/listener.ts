@@ -126,7 +126,7 @@ export function recordingLog(): { log: Logger; lines: Record<string, unknown>[] 
       done()
     },
   })
-  return { log: pino({ level: 'debug' }, sink), lines }
+  return { log: pino({ level: 'trace' }, sink), lines }
 }
 
 /** What a client got: `error` is the code of the failure, if the connection failed. */

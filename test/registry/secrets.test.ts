@@ -1,8 +1,12 @@
 // Secrets planted wherever one can stand, and a search of everything that leaves the gateway.
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import { runCommand } from '../helpers/command.ts'
 import { startTestGateway, type SendOptions } from '../helpers/gateway.ts'
+import { testPki } from '../helpers/tls.ts'
 import { tokenAuth } from '../helpers/token-auth.ts'
 import { createIssuer } from '../helpers/tokens.ts'
 import { startUpstream, type Fault } from '../helpers/upstream.ts'
@@ -29,7 +33,7 @@ async function outputOf(
   return [...lines.map((line) => JSON.stringify(line)), metrics, ...answers].join('\n')
 }
 
-const password = 'qpzmCanary7xwvuPassword'
+const password = 'qpzmCanary7xwvuZorkmid'
 const basic = Buffer.from(`robot:${password}`).toString('base64')
 
 /** An upstream that repeats the credentials in each place where an answer can have them. */
@@ -145,6 +149,60 @@ defaultUpstream: up.test`,
     t.ok(upstream.requests.some(({ headers }) => headers.authorization === `Bearer ${token}`))
   },
 )
+
+/** As `echoing`, whatever is asked for. */
+function repeats(kind: string): Fault {
+  return (req, res) => {
+    const { authorization } = req.headers
+    const [status, headers, body] =
+      authorization === undefined
+        ? [401, { 'www-authenticate': 'Basic realm="x"' }, '']
+        : (echoes[kind]?.(authorization) ?? [500, {}, ''])
+    res.writeHead(status, headers).end(body)
+    return true
+  }
+}
+
+t.test('check and doctor', async (t) => {
+  const upstream = await startUpstream(t, { repositories: {} })
+  const { keyPem } = (await testPki()).server
+  const hash = hashSync('secret', 4)
+  const folder = t.testdir({ pw: password, 'server.key': keyPem, users: `alice:${hash}` })
+  const { certificatePem } = (await testPki()).server
+  writeFileSync(join(folder, 'server.crt'), certificatePem)
+  writeFileSync(
+    join(folder, 'gateway.yaml'),
+    `listen: { tls: { cert: server.crt, key: server.key } }
+auth: { require: any, tokenService: { key: token.key, htpasswd: users } }
+upstreams:
+  up.test: { url: '${upstream.url}', auth: { username: robot, passwordFile: pw } }
+  wrong.test: { url: 'https://robot:${password}@127.0.0.1:1', auth: { username: robot, passwordFile: users } }
+`,
+  )
+  const canaries = [password, basic, hash.slice(8), ...keyPem.split('\n').slice(1, -2)]
+  const quiet = async (...args: string[]) => {
+    const { stdout, stderr } = await runCommand(args, { cwd: folder })
+    for (const canary of canaries) {
+      t.equal(leak(stdout + stderr, canary), undefined, args.join(' '))
+    }
+    return stdout
+  }
+  await quiet('check', '--config', 'gateway.yaml')
+  await quiet('check', '--config', 'gateway.yaml', '--as', 'CN=edge-1', 'up.test/app')
+  writeFileSync(
+    join(folder, 'right.yaml'),
+    `listen: { insecureHttp: true }
+upstreams: { up.test: { url: '${upstream.url}', auth: { username: robot, passwordFile: pw } } }
+`,
+  )
+  t.match(await quiet('check', '--config', 'right.yaml'), /passwordFile/, 'its config is shown')
+  for (const kind of Object.keys(echoes)) {
+    upstream.fail(repeats(kind))
+    await quiet('doctor', '--config', 'right.yaml')
+    await quiet('doctor', '--config', 'right.yaml', '--json')
+  }
+  t.ok(upstream.requests.some(({ headers }) => headers.authorization === `Basic ${basic}`))
+})
 
 const canary = 'zqCanary9kkjhPlanted'
 
