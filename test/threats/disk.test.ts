@@ -38,6 +38,29 @@ threat('bits that rotted on disk', async (t) => {
   t.ok((await site.metric('portcullis_cache_events_total')) > 0, 'and told')
 })
 
+threat('bits that rotted where nobody reads', async (t) => {
+  const site = await startSite(t)
+  t.equal(digestOf((await site.send(layerPath)).body), layer.digest)
+  const file = await storedLayer(site)
+  while ((await site.metric('portcullis_fills_in_flight')) > 0) await sleep(10)
+  // What has just come is opened for those who come next.
+  t.equal(digestOf((await site.send(layerPath)).body), layer.digest)
+  const { atime, mtime } = statSync(file)
+  const bytes = readFileSync(file)
+  bytes[500_000] = (bytes[500_000] ?? 0) ^ 1
+  writeFileSync(file, bytes)
+  utimesSync(file, atime, mtime)
+  const state = async (method = 'GET') => {
+    const response = await fetch(`http://127.0.0.1:${site.adminPort}/api/v1/verify`, { method })
+    return (await response.json()) as { isRunning: boolean; findings: { name: string }[] }
+  }
+  let { isRunning, findings } = await state('POST')
+  while (isRunning) ({ isRunning, findings } = await state())
+  t.match(findings, [{ name: layer.digest, flaw: 'wrong' }])
+  t.notOk(existsSync(file), 'taken out of the way')
+  t.equal(digestOf((await site.send(layerPath)).body), layer.digest, 'and fetched anew')
+})
+
 threat('a cache folder that belongs to somebody else', async (t) => {
   const dir = t.testdir({ var: { tmp: { 'of-others': 'kept' }, log: { syslog: 'kept' } } })
   const folder = join(dir, 'var')

@@ -1,9 +1,10 @@
 // What the cache holds, over HTTP: looking in, pruning, pinning, taking out, verifying.
+import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { StaticDecode } from 'typebox'
 import type { KeptCache } from '../../cache/open-cache.ts'
-import type { HeldBlob, HeldImage } from '../../cache/room/images.ts'
+import type { HeldBlob, HeldImage, InventoryPage, PageOptions } from '../../cache/room/images.ts'
 import type { Pruned, RemovalResult } from '../../cache/room/inventory.ts'
 import type { Reference } from '../../cache/index/image-queries.ts'
 import { UsageError } from '../../errors.ts'
@@ -41,7 +42,7 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
     '/images',
     { schema: { querystring: PageQuery } },
     async ({ query }) => {
-      const { rows, next } = cache.inventory.images(query)
+      const { rows, next } = await inSteps(cache.inventory.images, query)
       return { images: rows.map(imageView), ...(next === undefined ? {} : { next }) }
     },
   )
@@ -50,7 +51,7 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
     '/blobs',
     { schema: { querystring: PageQuery } },
     async ({ query }) => {
-      const { rows, next } = cache.inventory.blobs(query)
+      const { rows, next } = await inSteps(cache.inventory.blobs, query)
       return { blobs: rows.map(blobView), ...(next === undefined ? {} : { next }) }
     },
   )
@@ -65,6 +66,26 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
   api.get('/verify', async () => verificationView(cache))
 
   addChanges(api, options)
+}
+
+/** Rows that are described in one go, some milliseconds: pulls come between. */
+const stepRows = 10
+
+/** A page as `list` gives it; where a step finds nothing, the caller is to go on. */
+async function inSteps<Row>(
+  list: (options: PageOptions) => InventoryPage<Row>,
+  { limit = 100, ...query }: PageOptions,
+): Promise<InventoryPage<Row>> {
+  const rows: Row[] = []
+  let next = query.cursor
+  while (rows.length < limit) {
+    const step = list({ ...query, cursor: next, limit: Math.min(stepRows, limit - rows.length) })
+    rows.push(...step.rows)
+    next = step.next
+    if (next === undefined || step.rows.length === 0) break
+    await setImmediate()
+  }
+  return { rows, next }
 }
 
 /** What changes something: each leaves a line in the log. */

@@ -50,5 +50,5 @@ async function removeAll(ask: Ask, images: readonly string[], force: boolean) {
 function reasonOf(image: string, error: RequestFailure): string {
   const { pinnedBy } = error.problem
   if (!Array.isArray(pinnedBy)) return messageOf(error)
-  return `${image} is pinned by ${pinnedBy.join(' and ')}: portcullis unpin it, or say --force`
+  return `${image} is pinned by ${pinnedBy.join(' and ')}: unpin it first, or say --force`
 }

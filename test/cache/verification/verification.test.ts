@@ -102,12 +102,12 @@ t.test('a cache that is right', async (t) => {
 })
 
 t.test('files that were damaged are named, and every later pull is right', async (t) => {
-  const { dir, cache, digests, pathOf, lines, events } = await startHolding(t, 24)
-  const damaged = digests.slice(0, 18)
+  const { dir, cache, digests, pathOf, lines, events } = await startHolding(t, 60)
+  const damaged = digests.slice(0, 50)
   for (const [index, digest] of damaged.entries()) damages[index % 6]?.(pathOf(digest))
   cache.verification.begin(most)
   const state = await ended(cache.verification)
-  t.equal(state.flaws, 18)
+  t.equal(state.flaws, 50)
   const found = new Map(state.findings.map(({ name, flaw }) => [name, flaw]))
   for (const [index, digest] of damaged.entries()) t.equal(found.get(digest), flaws[index % 6])
   const told = new Set(lines.filter(({ level }) => level === 40).map(({ digest }) => digest))
@@ -116,13 +116,13 @@ t.test('files that were damaged are named, and every later pull is right', async
     [],
     'and in the log',
   )
-  t.equal(events.filter((event) => event === 'missing_file').length, 3)
-  t.equal(readdirSync(join(dir, 'quarantine')).length, 15)
-  t.equal(storedIn(dir).length, 6, 'what is left is right')
+  t.equal(events.filter((event) => event === 'missing_file').length, 8)
+  t.equal(readdirSync(join(dir, 'quarantine')).length, 42)
+  t.equal(storedIn(dir).length, 10, 'what is left is right')
   for (const digest of digests) t.equal(await hashAll(await cache.blob(app, digest)), digest)
-  await until(() => storedIn(dir).length === 24)
+  await until(() => storedIn(dir).length === 60)
   cache.verification.begin(most)
-  t.match(await ended(cache.verification), { flaws: 0, files: 24 })
+  t.match(await ended(cache.verification), { flaws: 0, files: 60 })
 })
 
 t.test('a folder that cannot be read', async (t) => {
