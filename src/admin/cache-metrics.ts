@@ -13,6 +13,10 @@ export interface CachePart {
   fills: (change: number) => void
   /** Something could not be stored, by the code of the system. */
   storageFailure: (cause: string) => void
+  /** An image went to make room. */
+  evicted: (bytes: number) => void
+  /** Something was passed on without being kept. */
+  uncached: (cause: string) => void
   /** Asked at each scrape. */
   condition: (ask: () => Promise<Condition>) => void
 }
@@ -51,14 +55,40 @@ export function cacheMetrics(registry: Registry): CachePart {
     coalesced: () => void (clients.total += 1),
     fills: (change) => fills.inc(change),
     storageFailure: (cause) => void (failures(cause).total += 1),
+    ...roomMetrics(registry),
     condition: conditionMetrics(registry),
+  }
+}
+
+function roomMetrics(registry: Registry): Pick<CachePart, 'evicted' | 'uncached'> {
+  const images = tally(registry, {
+    name: 'portcullis_cache_evicted_images_total',
+    help: 'Images, and contents of no image, that went to make room.',
+    labelNames: [],
+  })()
+  const freed = tally(registry, {
+    name: 'portcullis_cache_evicted_bytes_total',
+    help: 'Bytes that were freed by that.',
+    labelNames: [],
+  })()
+  const uncached = tally(registry, {
+    name: 'portcullis_cache_uncached_total',
+    help: 'What was passed on without being kept: too_large beside what is pinned, no_room where nothing may go, no_index while that is made anew.',
+    labelNames: ['cause'],
+  })
+  return {
+    evicted(bytes) {
+      images.total += 1
+      freed.total += bytes
+    },
+    uncached: (cause) => void (uncached(cause).total += 1),
   }
 }
 
 function conditionMetrics(registry: Registry): CachePart['condition'] {
   let ask: (() => Promise<Condition>) | undefined
   let asking: Promise<Condition | undefined> | undefined
-  /** Once for both. */
+  /** Once for all. */
   const condition = async () =>
     (asking ??= Promise.resolve(ask?.()).finally(() => (asking = undefined)))
   const free = new Gauge({
@@ -71,6 +101,19 @@ function conditionMetrics(registry: Registry): CachePart['condition'] {
       else free.set(freeBytes)
     },
   })
+  const sizes: [name: string, help: string, of: 'heldBytes' | 'entries' | 'maxBytes'][] = [
+    ['portcullis_cache_bytes', 'Bytes of all content in the cache.', 'heldBytes'],
+    ['portcullis_cache_entries', 'Contents in the cache: manifests and blobs.', 'entries'],
+    ['portcullis_cache_max_bytes', 'What all content may take (cache.maxBytes).', 'maxBytes'],
+  ]
+  for (const [name, help, of] of sizes) {
+    const gauge: Gauge = new Gauge({
+      name,
+      help,
+      registers: [registry],
+      collect: async () => gauge.set((await condition())?.[of] ?? 0),
+    })
+  }
   const degraded: Gauge = new Gauge({
     name: 'portcullis_cache_degraded',
     help: '1 for each part of the cache that does not do all it should: folder cannot be written, index in memory, storing failed within a minute.',

@@ -92,6 +92,10 @@ export interface Condition {
   freeBytes: number | undefined
   /** Its folder cannot be written; its index is in memory; something was not stored in the last minute. */
   degraded: Record<'folder' | 'index' | 'storing', boolean>
+  /** All content: its bytes, how many there are, and the most that it may take; 0 while that is not known. */
+  heldBytes: number
+  entries: number
+  maxBytes: number
 }
 
 /** Whether an upstream rests as a whole. */

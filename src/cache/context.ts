@@ -10,11 +10,12 @@ import type { NegativeAnswers } from './freshness/negative-answers.ts'
 import type { createTagTtls } from './freshness/tag-ttl.ts'
 import type { Freshness, Outages } from './outage.ts'
 import type { SmallStore } from './disk/small-store.ts'
+import type { Room, RoomMetrics } from './room/room.ts'
 import type { Store } from './store.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
 import type { StorageProblems } from './storage-problems.ts'
 
-export interface CacheMetrics {
+export interface CacheMetrics extends RoomMetrics {
   event: (event: CacheEvent) => void
   lookup: (result: 'hit' | 'miss') => void
   /** A client was served by a download that another one had started. */
@@ -25,12 +26,24 @@ export interface CacheMetrics {
   storageFailure: (cause: string) => void
 }
 
+/** For whoever counts nothing. */
+export const uncounted: CacheMetrics = {
+  event: () => undefined,
+  lookup: () => undefined,
+  coalesced: () => undefined,
+  fills: () => undefined,
+  storageFailure: () => undefined,
+  evicted: () => undefined,
+  uncached: () => undefined,
+}
+
 export interface Context {
   store: Store
   index: TolerantIndex
   memory: Memory
   disk: Disk
   smallStore: SmallStore
+  room: Room
   /** Manifests in memory whose media type is by their own bytes. */
   typed: WeakSet<Small>
   outages: Outages

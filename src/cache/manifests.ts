@@ -4,7 +4,7 @@ import { requestAt, type Place } from '../oci/place.ts'
 import type { Found, Small } from './cache.ts'
 import type { Context } from './context.ts'
 import { GatewayError } from '../errors.ts'
-import { manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
+import { childSizes, manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 import type { OriginRequest } from '../oci/origin.ts'
@@ -122,7 +122,8 @@ export interface ManifestSource {
 export const notOfRegistry = 'not_of_registry'
 
 export function createManifestSource(context: Context): ManifestSource {
-  const { memory, index, smallStore, negatives, metrics, openUpstream, background, typed } = context
+  const { memory, index, smallStore, room, negatives, metrics } = context
+  const { openUpstream, background, typed } = context
   const share = createSingleFlight(metrics.coalesced)
 
   async function get(place: Place, reference: string, known?: Small): Promise<Small> {
@@ -154,6 +155,7 @@ export function createManifestSource(context: Context): ManifestSource {
     index.addEdges(digest, facts.children)
     for (const child of facts.children) negatives.forget(place, child)
     if (facts.subject !== undefined) index.addEdges(digest, [facts.subject], 'subject')
+    room.expect(() => bytesToCome(kept.bytes))
     const bytesDigest = digestOf(kept.bytes, algorithmOf(digest))
     if (bytesDigest !== digest) {
       index.addEdges(digest, [bytesDigest], 'signed')
@@ -161,6 +163,15 @@ export function createManifestSource(context: Context): ManifestSource {
     }
     background(smallStore.put({ ...kept, digest: bytesDigest }))
     return kept
+  }
+
+  /** What is not there yet of what it lists. */
+  function bytesToCome(bytes: Buffer): number {
+    let sum = 0
+    for (const [digest, size] of childSizes(bytes)) {
+      if (index.content(digest) === undefined) sum += size
+    }
+    return sum
   }
 
   return {

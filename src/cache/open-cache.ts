@@ -2,6 +2,8 @@
 import { statfs } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
+import type { Digest } from '../oci/digest.ts'
+import { childSizes } from '../oci/manifest.ts'
 import type { OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Condition, Small } from './cache.ts'
@@ -10,10 +12,10 @@ import { keepIndex } from './index/kept-index.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
-import { createFills, type BlobDownload, type Fills } from './fill/fills.ts'
+import { createFills, type BlobDownload } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests, type Manifests } from './manifests.ts'
-import { createMemory, type Memory } from './memory.ts'
+import { createMemory } from './memory.ts'
 import { createNegativeAnswers } from './freshness/negative-answers.ts'
 import { createTagTtls } from './freshness/tag-ttl.ts'
 import { createOutages, type Freshness } from './outage.ts'
@@ -22,13 +24,12 @@ import { listRepositories } from './lists/catalog.ts'
 import { createUpstreamCatalog } from './lists/upstream-catalog.ts'
 import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
-import { createSmallStore, type SmallStore } from './disk/small-store.ts'
+import { createSmallStore } from './disk/small-store.ts'
 import { openStore } from './store.ts'
-import { createInventory, type Inventory } from './room/inventory.ts'
-import { createRemovals } from './room/removals.ts'
+import { createHousekeeping } from './room/housekeeping.ts'
+import type { RoomLimits } from './room/limits.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTags } from './tags.ts'
-import type { TolerantIndex } from './index/tolerant-index.ts'
 import { createVerification, type Verification } from './verification/verification.ts'
 import { createStorageProblems } from './storage-problems.ts'
 
@@ -36,6 +37,10 @@ export interface CacheOptions {
   dir: string
   /** For small content. */
   memoryBytes: number
+  /** What all content may take, bytes; 80 % of the file system unless told. */
+  maxBytes?: number | undefined
+  /** What stays free of the file system, bytes; 2 GiB or 5 %, the smaller, unless told. */
+  minFree?: number | undefined
   /** How often a stored file is hashed again as it is sent, ms; 30 days unless told. */
   verifyEvery?: number
   openUpstream: OpenUpstream
@@ -69,23 +74,10 @@ const lookEvery = 1000
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): KeptCache {
-  const { dir, log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
-  const store = openStore(dir)
-  const storageProblems = createStorageProblems(log, metrics.storageFailure)
-  const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
-  const { index } = kept
-  const memory = createMemory({ index, bytes: options.memoryBytes, now })
-  const smallStore = createSmallStore({ store, index, memory, storageProblems })
-  const disk = createDisk({
-    store,
-    index,
-    memory,
-    log,
-    now,
-    maxOpenFiles: reportDescriptorLimit(log),
-    verifyEvery: options.verifyEvery ?? 30 * 86_400_000,
-    onEvent: metrics.event,
-  })
+  const { log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
+  const storage = openStorage(options, now, (digest) => fills.isBusy(digest))
+  const { parts, inventory, limits } = storage
+  const { room } = parts
   const outages = createOutages({ ...options, now, patience: options.patience ?? 2000 })
   const heads = createHeads(now)
   const negatives = createNegativeAnswers(freshnessOf, now)
@@ -96,9 +88,8 @@ export function openCache(options: CacheOptions): KeptCache {
   }
   const isQuotaShort = options.isQuotaShort ?? (() => false)
   const freshness = { freshnessOf, isQuotaShort, tagTtls: createTagTtls(), negatives }
-  const parts = { store, index, memory, disk, smallStore, outages, heads, storageProblems }
   const shared = { ...freshness, typed: new WeakSet<Small>(), openUpstream, report, background }
-  const context: Context = { ...parts, ...shared, log, metrics, now }
+  const context: Context = { ...parts, outages, heads, ...shared, log, metrics, now }
 
   const source = createManifestSource(context)
   const manifests = createManifests(context, source)
@@ -106,12 +97,13 @@ export function openCache(options: CacheOptions): KeptCache {
   const fills = createFills({
     ...context,
     openUpstream: foreignLayers.open,
+    reserve: (digest, size, come) => room.reserve(size ?? sizeToCome(context, digest), come),
     onChange: metrics.fills,
     onEvent: metrics.event,
     retryDelay: options.retryDelay ?? 200,
   })
   const verification = createVerification({ ...parts, log, now, onEvent: metrics.event })
-  const stopTimers = startTimers(memory, index, smallStore)
+  const stopTimers = startTimers(context)
 
   return {
     manifest: manifests.manifest,
@@ -119,16 +111,56 @@ export function openCache(options: CacheOptions): KeptCache {
     ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
     ...listsOf(context, manifests),
     circuit: outages.circuit,
-    inventory: inventoryOf(context, fills),
+    inventory,
     problems: async () => problemsOf(context),
-    condition: async () => conditionOf(context),
+    condition: async () => conditionOf(context, limits),
     verification,
     downloads: fills.list,
     async close() {
       stopTimers()
       await verification.close()
       await fills.close()
+      await room.close()
       await Promise.all(pending)
+      await storage.close()
+    },
+  }
+}
+
+/** What lies on the disk and what is known of it. */
+function openStorage(
+  options: CacheOptions,
+  now: () => number,
+  isFilling: (digest: Digest) => boolean,
+) {
+  const { dir, log, metrics } = options
+  const store = openStore(dir)
+  const storageProblems = createStorageProblems(log, metrics.storageFailure)
+  const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
+  const { index } = kept
+  const memory = createMemory({ index, bytes: options.memoryBytes, now })
+  const base = { store, index, memory, storageProblems, log, now }
+  const disk = createDisk({
+    ...base,
+    maxOpenFiles: reportDescriptorLimit(log),
+    verifyEvery: options.verifyEvery ?? 30 * 86_400_000,
+    onEvent: metrics.event,
+  })
+  const { room, inventory, limits } = createHousekeeping({
+    ...base,
+    dir,
+    disk,
+    metrics,
+    limits: options,
+    isFilling,
+    isArriving: (digest) => smallStore.isArriving(digest),
+  })
+  const smallStore = createSmallStore({ ...base, room })
+  return {
+    parts: { store, index, memory, disk, smallStore, room, storageProblems },
+    inventory,
+    limits,
+    async close() {
       await kept.stop()
       await smallStore.retry()
       await disk.close()
@@ -154,7 +186,7 @@ function listsOf(
   }
 }
 
-function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStore): () => void {
+function startTimers({ memory, index, smallStore, room }: Context): () => void {
   const timers = [
     setInterval(() => {
       memory.flush()
@@ -162,6 +194,7 @@ function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStor
     }, flushEvery),
     setInterval(() => {
       if (index.hasChanged()) memory.reload()
+      room.trim()
       void index.settle()
     }, lookEvery),
   ]
@@ -169,20 +202,7 @@ function startTimers(memory: Memory, index: TolerantIndex, smallStore: SmallStor
   return () => timers.forEach(clearInterval)
 }
 
-function inventoryOf({ store, index, memory, disk, now }: Context, fills: Fills): Inventory {
-  const removals = createRemovals({
-    store,
-    index: index.current,
-    isBusy: (digest) => disk.isRead(digest) || fills.isBusy(digest),
-    onGone(gone) {
-      memory.removed(gone)
-      gone.digests.forEach(disk.release)
-    },
-  })
-  return createInventory({ index: index.current, removals, flush: memory.flush, now })
-}
-
-async function problemsOf({ store, index, storageProblems }: Context): Promise<string[]> {
+async function problemsOf({ store, index, room, storageProblems }: Context): Promise<string[]> {
   const code = await store.problem()
   return [
     ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
@@ -190,15 +210,36 @@ async function problemsOf({ store, index, storageProblems }: Context): Promise<s
       ? ['the index of the cache cannot be written: it is in memory only']
       : []),
     ...storageProblems.recent(),
+    ...room.problems(),
   ]
 }
 
-async function conditionOf({ store, index, storageProblems }: Context): Promise<Condition> {
+/** By a manifest in memory, where the upstream does not say it. */
+function sizeToCome({ index, memory }: Context, digest: Digest): number {
+  for (const parent of index.parentsOf(digest)) {
+    const manifest = memory.small(parent)
+    const size = manifest && childSizes(manifest.bytes).get(digest)
+    if (size !== undefined) return size
+  }
+  return 0
+}
+
+async function conditionOf(
+  { store, index, storageProblems }: Context,
+  { maxBytes }: RoomLimits,
+): Promise<Condition> {
   const [disk, code] = await Promise.all([
     statfs(store.folder.blobs).catch(() => undefined),
     store.problem(),
   ])
+  let holding = { bytes: 0, entries: 0 }
+  storageProblems.guard('reading the index of the cache', () => {
+    holding = index.current().holding()
+  })
   return {
+    heldBytes: holding.bytes,
+    entries: holding.entries,
+    maxBytes,
     freeBytes: disk === undefined ? undefined : disk.bavail * disk.bsize,
     degraded: {
       folder: code !== undefined,

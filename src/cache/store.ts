@@ -4,6 +4,7 @@ import {
   fstat as fstatCallback,
   fsync as fsyncCallback,
   openSync,
+  renameSync,
   write as writeCallback,
 } from 'node:fs'
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
@@ -64,6 +65,11 @@ export interface Store {
   /** Throws what the file system says. */
   draft: (digest: Digest) => BlobDraft
   remove: (digest: Digest) => Promise<void>
+  /**
+   * Takes it out at once; what is returned gives back its room. Throws what the file system says, but not
+   * where it is not there.
+   */
+  takeOut: (digest: Digest) => () => Promise<void>
   /** Takes wrong content out of the way, and keeps it for whoever wants to know. */
   quarantine: (digest: Digest) => Promise<void>
   /** All that is stored, in no order; without what lies in folders that cannot be read. */
@@ -89,6 +95,16 @@ export function openStore(dir: string): Store {
     draft,
     create: async (digest) => createWriter(digest, draft(digest)),
     remove: async (digest) => rm(pathOf(digest), { force: true }),
+    takeOut(digest) {
+      // Whoever is killed before it is gone leaves it where the next start cleans up.
+      const target = newTemporary(folder)
+      try {
+        renameSync(pathOf(digest), target)
+      } catch (error) {
+        if (systemCode(error) !== 'ENOENT') throw error
+      }
+      return async () => rm(target, { force: true, recursive: true })
+    },
     async quarantine(digest) {
       const target = join(
         folder.quarantine,

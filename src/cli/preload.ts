@@ -1,4 +1,5 @@
 // `portcullis preload`: images of upstreams into the cache, before anybody asks for them.
+import { uncounted } from '../cache/context.ts'
 import { openCache } from '../cache/open-cache.ts'
 import { loadConfig } from '../config/load.ts'
 import type { Config } from '../config/schema.ts'
@@ -101,13 +102,7 @@ async function open(config: Config, log: Log['logger']) {
     offline: (upstream) => config.offline || config.upstreams[upstream]?.offline === true,
     report: (upstream, error) => upstreams.report(upstream, error),
     log,
-    metrics: {
-      event: ignore,
-      lookup: ignore,
-      coalesced: ignore,
-      fills: ignore,
-      storageFailure: ignore,
-    },
+    metrics: uncounted,
   })
   return { upstreams, cache }
 }

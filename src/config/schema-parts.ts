@@ -145,6 +145,20 @@ export const CacheSchema = Type.Object(
       default: '/var/lib/portcullis',
       isWatched: false,
     }),
+    maxBytes: Type.Optional(
+      size({
+        defaultText: '80 % of the file system of `dir`',
+        description:
+          'What all content may take. Before more comes, the images that were not pulled for longest go; pinned ones stay.',
+      }),
+    ),
+    minFree: Type.Optional(
+      size({
+        defaultText: '`2GiB` or 5 % of the file system, the smaller',
+        description:
+          'What stays free of the file system of `dir`, whoever fills it: images go before, as for `maxBytes`.',
+      }),
+    ),
     memoryBytes: size({
       default: '128MiB',
       description: 'Memory for small objects (manifests, image configs) that are asked often.',

@@ -37,6 +37,21 @@ export function readManifest(bytes: Buffer): ManifestFacts {
   }
 }
 
+/**
+ * The sizes, in bytes, of what a manifest refers to, as far as it says them.
+ * @throws GatewayError as `readManifest` does
+ */
+export function childSizes(bytes: Buffer): Map<Digest, number> {
+  const sizes = new Map<Digest, number>()
+  for (const descriptor of descriptorsIn(readDocument(bytes))) {
+    const digest = digestOfDescriptor(descriptor)
+    const { size } = (descriptor ?? {}) as { size?: unknown }
+    if (digest === undefined || typeof size !== 'number') continue
+    if (Number.isSafeInteger(size) && size >= 0) sizes.set(digest, size)
+  }
+  return sizes
+}
+
 /** Addresses that are read of one layer, at most. */
 const mostAddresses = 8
 
@@ -83,13 +98,17 @@ function mediaTypeOf(document: Record<string, unknown>): string {
 }
 
 function childrenOf(document: Record<string, unknown>): Digest[] {
+  return descriptorsIn(document)
+    .map(digestOfDescriptor)
+    .filter((digest) => digest !== undefined)
+}
+
+function descriptorsIn(document: Record<string, unknown>): unknown[] {
   const listed = ['manifests', 'layers', 'fsLayers', 'blobs']
     .map((field) => document[field])
     .filter((list) => Array.isArray(list))
     .flat()
   return [document['config'], ...listed]
-    .map(digestOfDescriptor)
-    .filter((digest) => digest !== undefined)
 }
 
 function digestOfDescriptor(descriptor: unknown): Digest | undefined {

@@ -51,8 +51,14 @@ t.test('upstreams, cache and security', async (t) => {
   metrics.fills(1)
   metrics.fills(-1)
   metrics.storageFailure('ENOSPC')
+  metrics.evicted(100)
+  metrics.evicted(50)
+  metrics.uncached('no_room')
   metrics.condition(async () => ({
     freeBytes: 5,
+    heldBytes: 6,
+    entries: 7,
+    maxBytes: 8,
     degraded: { folder: false, index: true, storing: true },
   }))
   metrics.received('docker.io', 7)
@@ -74,6 +80,12 @@ t.test('upstreams, cache and security', async (t) => {
     'portcullis_coalesced_clients_total 1',
     'portcullis_cache_storage_failures_total{cause="ENOSPC"} 1',
     'portcullis_cache_free_bytes 5',
+    'portcullis_cache_bytes 6',
+    'portcullis_cache_entries 7',
+    'portcullis_cache_max_bytes 8',
+    'portcullis_cache_evicted_images_total 2',
+    'portcullis_cache_evicted_bytes_total 150',
+    'portcullis_cache_uncached_total{cause="no_room"} 1',
     'portcullis_cache_degraded{part="folder"} 0',
     'portcullis_cache_degraded{part="index"} 1',
     'portcullis_fills_in_flight 1',

@@ -40,6 +40,8 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const events: string[] = []
   const causes: string[] = []
   const counts = { hit: 0, miss: 0, coalesced: 0, fills: 0 }
+  const evictions = { images: 0, bytes: 0 }
+  const uncached: string[] = []
   const lines: Record<string, unknown>[] = []
   const reports: [upstream: string, error: GatewayError][] = []
   const log = pino(
@@ -50,6 +52,9 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const open = (changes: Partial<CacheOptions> = {}) => {
     const cache = openCache({
       dir,
+      // Whatever the disk of the machine has: limits are a matter of their own tests.
+      maxBytes: 2 ** 50,
+      minFree: -(2 ** 50),
       memoryBytes: 16 * 2 ** 20,
       openUpstream: createOrigin({ 'registry.test': upstream.url }, stallTimeout),
       freshnessOf: () => ({ tagTtl: 5 * minute, staleIfError: 60 * minute }),
@@ -62,6 +67,11 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
         coalesced: () => void (counts.coalesced += 1),
         fills: (change) => void (counts.fills += change),
         storageFailure: (cause) => void causes.push(cause),
+        evicted(bytes) {
+          evictions.images += 1
+          evictions.bytes += bytes
+        },
+        uncached: (cause) => void uncached.push(cause),
       },
       now: () => clock.time,
       retryDelay: 10,
@@ -76,7 +86,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     t.teardown(close)
     return { ...cache, close }
   }
-  const told = { counts, events, causes, lines, reports }
+  const told = { counts, evictions, uncached, events, causes, lines, reports }
   return { dir, image, upstream, clock, site, ...told, open, cache: open() }
 }
 

@@ -1,6 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
+import { uncounted } from '../../src/cache/context.ts'
 import { openCache } from '../../src/cache/open-cache.ts'
 import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { UsageError } from '../../src/errors.ts'
@@ -33,19 +34,14 @@ async function setUp(t: Test, repositories: Record<string, SampleContent>) {
   ) => {
     const cache = openCache({
       dir,
+      minFree: 0,
       memoryBytes: 2 ** 20,
       openUpstream: client.open,
       freshnessOf: () => ({ tagTtl: 0, staleIfError: 60_000 }),
       offline: () => offline,
       report: ignore,
       log: recordingLog().log,
-      metrics: {
-        event: ignore,
-        lookup: ignore,
-        coalesced: ignore,
-        fills: ignore,
-        storageFailure: ignore,
-      },
+      metrics: uncounted,
       retryDelay: 10,
     })
     const bars = new Map<string, { total: number; done: number; ended: number }>()

@@ -1,5 +1,5 @@
 // A stored file that is open, and its readers: the descriptor closes once nobody needs it.
-import { close, read, readSync } from 'node:fs'
+import { close, read, readSync, statSync } from 'node:fs'
 import { promisify } from 'node:util'
 import { GatewayError } from '../../errors.ts'
 import { hasherFor, type Digest } from '../../oci/digest.ts'
@@ -86,6 +86,20 @@ export function readerOf(file: OpenFile, onUnreadable: (error: unknown) => void)
 export function drop(file: OpenFile): void {
   file.isDropped = true
   if (file.users === 0) closeLogged(file.fd)
+}
+
+/** Whether it is still the file at that path. */
+export function isInPlace(
+  path: string,
+  { inode, size, mtime }: Pick<OpenFile, 'inode' | 'size' | 'mtime'>,
+): boolean {
+  try {
+    const stat = statSync(path, { throwIfNoEntry: false })
+    return stat?.ino === inode && stat.size === size && stat.mtimeMs === mtime
+  } catch {
+    // Whoever opens it will be told why.
+    return false
+  }
 }
 
 export function warm(file: OpenFile): void {

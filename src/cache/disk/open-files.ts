@@ -1,12 +1,11 @@
 // Reads what is stored: files stay open for the next reader, and are checked before they are trusted.
-import { statSync } from 'node:fs'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
 import type { CacheEvent, Content, Small } from '../cache.ts'
 import { smallLimit, type Memory } from '../memory.ts'
 import { createFileReaders, type CheckedFile, type FileReaders } from './file-readers.ts'
-import { drop, warm, type OpenFile } from './open-file.ts'
+import { drop, isInPlace, warm, type OpenFile } from './open-file.ts'
 import { createSingleFlight } from '../single-flight.ts'
 import type { Store, Stored } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
@@ -59,13 +58,15 @@ export function createDisk(options: DiskOptions): Disk {
   const trusted = createTrustedFiles({ ...options, verified, removal, onExhausted })
   const readers = createFileReaders(verified, removal, (digest) => files.delete(digest))
   const timer = setInterval(() => {
-    for (const [digest, file] of files.entries()) if (!isSame(store, file)) files.delete(digest)
+    for (const [digest, file] of files.entries()) {
+      if (!isInPlace(store.pathOf(digest), file)) files.delete(digest)
+    }
   }, lookEvery).unref()
 
   /** An open file that is still what the store has under this digest. */
   function known(digest: Digest): OpenFile | undefined {
     const file = files.get(digest)
-    if (file === undefined || isSame(store, file)) return file
+    if (file === undefined || isInPlace(store.pathOf(digest), file)) return file
     files.delete(digest)
     return undefined
   }
@@ -115,7 +116,9 @@ export function createDisk(options: DiskOptions): Disk {
     async verified(file, isRight) {
       const { digest, size, mtime } = file
       const facts = index.content(digest)
-      if (isRight && (facts?.size !== size || facts.mtime !== mtime)) {
+      const isKnown = facts?.size === size && facts.mtime === mtime
+      // It may have been removed meanwhile.
+      if (isRight && !isKnown && isInPlace(store.pathOf(digest), file)) {
         memory.stored(digest, { mediaType: facts?.mediaType ?? blobType, size, mtime })
       }
       await readers.verified(file, isRight)
@@ -129,15 +132,5 @@ export function createDisk(options: DiskOptions): Disk {
       files.clear()
       await readers.close()
     },
-  }
-}
-
-function isSame(store: Store, { digest, inode, size, mtime }: OpenFile): boolean {
-  try {
-    const stat = statSync(store.pathOf(digest), { throwIfNoEntry: false })
-    return stat?.ino === inode && stat.size === size && stat.mtimeMs === mtime
-  } catch {
-    // Whoever opens it will be told why.
-    return false
   }
 }

@@ -3,6 +3,7 @@ import { LRUCache } from 'lru-cache'
 import type { Digest } from '../../oci/digest.ts'
 import type { Small } from '../cache.ts'
 import type { Memory } from '../memory.ts'
+import type { Room } from '../room/room.ts'
 import type { Store } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
 import type { StorageProblems } from '../storage-problems.ts'
@@ -10,6 +11,8 @@ import type { StorageProblems } from '../storage-problems.ts'
 export interface SmallStore {
   /** Never rejects. */
   put: (small: Small) => Promise<void>
+  /** It has been put, and it is not known yet whether it can be stored. */
+  isArriving: (digest: Digest) => boolean
   /** It could not be stored: memory serves it, and would for ever, so nobody else would try again. */
   keep: (small: Small) => void
   /** Tries again, until something fails. */
@@ -21,6 +24,7 @@ export interface SmallStoreOptions {
   index: TolerantIndex
   memory: Memory
   storageProblems: StorageProblems
+  room: Pick<Room, 'reserve'>
 }
 
 /** What waits, at most. */
@@ -31,15 +35,30 @@ export function createSmallStore({
   index,
   memory,
   storageProblems,
+  room,
 }: SmallStoreOptions): SmallStore {
   const waiting = new LRUCache<Digest, Small>({
     maxSize: maxBytes,
     sizeCalculation: ({ bytes }) => bytes.length + 512,
   })
 
-  async function write({ digest, mediaType, bytes }: Small): Promise<void> {
+  const arriving = new Set<Digest>()
+
+  /** Whether there was room. */
+  async function write({ digest, mediaType, bytes }: Small): Promise<boolean> {
     const isThere = (await store.size(digest)) !== undefined
-    if (isThere && index.content(digest)?.mediaType === mediaType) return
+    if (isThere && index.content(digest)?.mediaType === mediaType) return true
+    const reservation = await room.reserve(bytes.length)
+    if (reservation === undefined) return false
+    try {
+      await create(digest, mediaType, bytes)
+    } finally {
+      reservation.release()
+    }
+    return true
+  }
+
+  async function create(digest: Digest, mediaType: string, bytes: Buffer): Promise<void> {
     const writer = await store.create(digest)
     try {
       await writer.append(bytes)
@@ -52,9 +71,10 @@ export function createSmallStore({
   /** Whether it is stored now. */
   async function tried(small: Small): Promise<boolean> {
     try {
-      await write(small)
-      waiting.delete(small.digest)
-      return true
+      const isStored = await write(small)
+      if (isStored) waiting.delete(small.digest)
+      else waiting.set(small.digest, small)
+      return isStored
     } catch (error) {
       storageProblems.note(error, 'storing a manifest or a small blob')
       waiting.set(small.digest, small)
@@ -63,7 +83,12 @@ export function createSmallStore({
   }
 
   return {
-    put: async (small) => void (await tried(small)),
+    async put(small) {
+      arriving.add(small.digest)
+      await tried(small)
+      arriving.delete(small.digest)
+    },
+    isArriving: (digest) => arriving.has(digest),
     keep: (small) => void waiting.set(small.digest, small),
     async retry() {
       const smalls = [...waiting.values()]

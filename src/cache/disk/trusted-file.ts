@@ -6,7 +6,7 @@ import { GatewayError, systemCode } from '../../errors.ts'
 import { algorithmOf, digestOf, hexOf, type Digest } from '../../oci/digest.ts'
 import type { Small } from '../cache.ts'
 import type { Memory } from '../memory.ts'
-import { drop, hashOf, type OpenFile } from './open-file.ts'
+import { drop, hashOf, isInPlace, type OpenFile } from './open-file.ts'
 import type { Store } from '../store.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
 import type { Removal } from './removal.ts'
@@ -76,7 +76,8 @@ export function createTrustedFiles(options: TrustedFilesOptions): TrustedFiles {
     if (facts?.size === file.size && facts.mtime === file.mtime) return file
     try {
       if ((await hashOf(fd, digest)) === hexOf(digest)) {
-        memory.stored(digest, file)
+        // It may have been removed meanwhile.
+        if (isInPlace(store.pathOf(digest), file)) memory.stored(digest, file)
         verified.add(file)
         return file
       }

@@ -34,8 +34,8 @@ export interface FillOptions {
   place: Place
   digest: Digest
   retryDelay: number
-  /** May throw what the file system says: then the content is passed on without being kept. */
-  draft: () => BlobDraft
+  /** May throw what the file system says, or give none: then the content is passed on without being kept. */
+  draft: () => BlobDraft | undefined
   /** The digest is right; `bytes` where all of it is in memory. */
   onVerified: (bytes: Buffer | undefined) => void
   onStored: (stored: Stored) => void

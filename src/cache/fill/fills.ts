@@ -4,7 +4,9 @@ import type { Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Disk } from '../disk/open-files.ts'
+import { createAdmission } from './admission.ts'
 import { startFill, type Fill } from './fill.ts'
+import type { Reservation } from '../room/room.ts'
 import type { CacheEvent, Small } from '../cache.ts'
 import { placeKey, type Memory } from '../memory.ts'
 import type { SmallStore } from '../disk/small-store.ts'
@@ -42,6 +44,12 @@ export interface FillsOptions {
   disk: Disk
   smallStore: SmallStore
   storageProblems: StorageProblems
+  /** See `Room`; the size is undefined where neither the upstream nor a manifest says it. */
+  reserve: (
+    digest: Digest,
+    size: number | undefined,
+    come: () => number,
+  ) => Reservation | undefined | Promise<Reservation | undefined>
   /** The number of downloads under way changed. */
   onChange: (change: number) => void
   onEvent: (event: CacheEvent) => void
@@ -59,24 +67,22 @@ export function createFills(options: FillsOptions): Fills {
   /** In the order of their starts: several where an upstream has to prove that it has what others have. */
   const underWay = new Map<Digest, Fill[]>()
   const all = new Set<Fill>()
-  /** Drafts that are open. */
-  const open = new Map<Digest, number>()
-  const count = (digest: Digest, change: number) => {
-    const number = (open.get(digest) ?? 0) + change
-    if (number > 0) open.set(digest, number)
-    else open.delete(digest)
-  }
+  const drafts = createOpenDrafts()
 
   function start(place: Place, digest: Digest): Fill {
     let unstored: Small | undefined
+    const admission = createAdmission(openUpstream, (size, come) =>
+      options.reserve(digest, size, come),
+    )
     const fill = startFill({
-      openUpstream,
+      openUpstream: admission.open,
       place,
       digest,
       retryDelay,
       draft() {
+        if (!admission.isGranted()) return undefined
         const draft = store.draft(digest)
-        count(digest, 1)
+        drafts.count(digest, 1)
         return draft
       },
       onVerified(bytes) {
@@ -93,7 +99,7 @@ export function createFills(options: FillsOptions): Fills {
       },
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
-      onClosed: () => count(digest, -1),
+      onClosed: () => drafts.count(digest, -1),
       onFarRead: () => options.onEvent('far_read'),
       onLeftBehind(readers) {
         for (let count = 0; count < readers; count += 1) options.onEvent('slow_reader')
@@ -105,6 +111,7 @@ export function createFills(options: FillsOptions): Fills {
     void fill.ended.then(() => {
       leave(digest, fill)
       all.delete(fill)
+      admission.release()
       if (unstored !== undefined) smallStore.keep(unstored)
       onChange(-1)
     })
@@ -123,7 +130,7 @@ export function createFills(options: FillsOptions): Fills {
       [...underWay].flatMap(([digest, fills]) =>
         fills.map(({ place, progress }) => ({ digest, place, ...progress() })),
       ),
-    isBusy: (digest) => underWay.has(digest) || open.has(digest),
+    isBusy: (digest) => underWay.has(digest) || drafts.has(digest),
     running(digest, place) {
       const started = underWay.get(digest) ?? []
       return started.findLast(
@@ -134,6 +141,19 @@ export function createFills(options: FillsOptions): Fills {
     async close() {
       for (const fill of all) fill.abort(new GatewayError('UNAVAILABLE', 'the gateway is stopping'))
       await Promise.all([...all].map(async ({ ended }) => ended))
+    },
+  }
+}
+
+/** Drafts that are open, also of fills that have ended and are still read. */
+function createOpenDrafts() {
+  const open = new Map<Digest, number>()
+  return {
+    has: (digest: Digest) => open.has(digest),
+    count(digest: Digest, change: number): void {
+      const number = (open.get(digest) ?? 0) + change
+      if (number > 0) open.set(digest, number)
+      else open.delete(digest)
     },
   }
 }

@@ -23,8 +23,11 @@ export interface GrowingFileOptions extends Pick<
   'size' | 'neededFrom' | 'onFlush' | 'onRoom'
 > {
   digest: Digest
-  /** May throw what the file system says: then there is no file, and readers have to keep up. */
-  draft: () => BlobDraft
+  /**
+   * May throw what the file system says, or give none where there is no room: then there is no file, and
+   * readers have to keep up.
+   */
+  draft: () => BlobDraft | undefined
   onStoringFailed: (error: unknown) => void
   onClosed?: () => void
 }

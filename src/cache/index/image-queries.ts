@@ -46,6 +46,8 @@ export interface Part {
 export interface ImageQueries {
   /** All content: its bytes, and how many. */
   holding: () => { bytes: number; entries: number }
+  /** Bytes of all that a pin keeps. */
+  pinnedBytes: () => number
   /** What may go, behind `after`, least recently pulled first. */
   oldest: (after: Root | undefined, limit: number) => Root[]
   /** undefined where it is not there. */
@@ -92,11 +94,24 @@ export function imageQueries(sqlite: DatabaseSync): ImageQueries {
 
 type RootQueries = Pick<
   ImageQueries,
-  'holding' | 'oldest' | 'standing' | 'keepWithSubject' | 'partsOf' | 'holdersOf' | 'blobsAfter'
+  | 'holding'
+  | 'pinnedBytes'
+  | 'oldest'
+  | 'standing'
+  | 'keepWithSubject'
+  | 'partsOf'
+  | 'holdersOf'
+  | 'blobsAfter'
 >
 
 function rootQueries(sqlite: DatabaseSync): RootQueries {
   const holding = sqlite.prepare('SELECT bytes, entries FROM holding')
+  const pinned = sqlite.prepare(
+    `WITH RECURSIVE part (digest) AS (
+       SELECT digest FROM content INDEXED BY content_kept WHERE root = 2
+       UNION SELECT child FROM part JOIN edge ON edge.parent = part.digest AND edge.kind = 'child')
+     SELECT coalesce(sum(size), 0) AS bytes FROM part JOIN content USING (digest)`,
+  )
   const oldest = sqlite.prepare(
     `SELECT digest, accessed FROM content INDEXED BY content_oldest
      WHERE root = 1 AND (accessed, digest) > (?, ?) ORDER BY accessed, digest LIMIT ?`,
@@ -117,6 +132,7 @@ function rootQueries(sqlite: DatabaseSync): RootQueries {
   )
   return {
     holding: () => ({ ...holding.get() }) as { bytes: number; entries: number },
+    pinnedBytes: () => Number(pinned.get()?.['bytes']),
     oldest: (after, limit) =>
       oldest.all(after?.accessed ?? -1, after?.digest ?? '', limit) as unknown as Root[],
     standing(digest) {

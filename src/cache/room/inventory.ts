@@ -1,8 +1,7 @@
 // What the cache holds, for whoever looks in, makes room by hand, or says what must stay.
 import { setImmediate } from 'node:timers/promises'
 import { isDigest, type Digest } from '../../oci/digest.ts'
-import { openIndex, type Index } from '../index/content-index.ts'
-import { openStore } from '../store.ts'
+import type { Index } from '../index/content-index.ts'
 import type { PinOwner, Reference } from '../index/image-queries.ts'
 import {
   listBlobs,
@@ -14,7 +13,7 @@ import {
   type PageOptions,
 } from './images.ts'
 import { findCandidates, type Candidate, type PruneFilter } from './candidates.ts'
-import { createRemovals, isAt, type Removals, type Taken } from './removals.ts'
+import { isAt, type Removals, type Taken } from './removals.ts'
 
 /** One step of pruning; what loses a name and is needed by another frees nothing. */
 export interface Pruned {
@@ -128,28 +127,5 @@ export function createInventory({ index, removals, flush, now }: InventoryOption
     pins: () => index().pins(),
     pin: (name, owner = 'operator') => index().pin(name, owner),
     unpin: (name, owner = 'operator') => index().unpin(name, owner),
-  }
-}
-
-/**
- * The inventory of a cache folder that no gateway has in memory, and what lets go of it.
- * @throws UsageError `cache.dir`
- */
-export function openInventory(dir: string): { inventory: Inventory; close: () => void } {
-  const store = openStore(dir)
-  const opened = openIndex(dir)
-  const index = () => opened
-  const removals = createRemovals({
-    store,
-    index,
-    isBusy: () => false,
-    onGone: () => undefined,
-  })
-  return {
-    inventory: createInventory({ index, removals, flush: () => undefined, now: Date.now }),
-    close() {
-      opened.close()
-      store.close()
-    },
   }
 }

@@ -1,5 +1,5 @@
 // Takes images out of the store: first the files, so that a crash leaves nothing that nobody knows of,
-// then what the index and the memory know of them.
+// then what the index and the memory know of them, then the room that they take.
 import type { Digest } from '../../oci/digest.ts'
 import type { Index } from '../index/content-index.ts'
 import type { Link } from '../index/links.ts'
@@ -40,14 +40,22 @@ export interface Removals {
 }
 
 export interface RemovalsOptions {
-  store: Pick<Store, 'remove'>
+  store: Pick<Store, 'takeOut'>
   index: () => Index
   /** Somebody is reading it, or it is being fetched. */
   isBusy: (digest: Digest) => boolean
+  /** A manifest that is being stored: it is not there yet, and what it lists is needed already. */
+  isArriving: (digest: Digest) => boolean
   onGone: (gone: Gone) => void
 }
 
-export function createRemovals({ store, index, isBusy, onGone }: RemovalsOptions): Removals {
+export function createRemovals({
+  store,
+  index,
+  isBusy,
+  isArriving,
+  onGone,
+}: RemovalsOptions): Removals {
   function forget(known: readonly Known[], names: readonly Reference[]): Gone {
     const now = index()
     const gone = { digests: [] as Digest[], links: [] as Link[], tags: [] as Reference[] }
@@ -86,20 +94,26 @@ export function createRemovals({ store, index, isBusy, onGone }: RemovalsOptions
       const now = index()
       for (const name of names) taken.names.add(keyOf(name))
       const isNameless = now.namesOf(root).every((name) => taken.names.has(keyOf(name)))
-      const graph = contentGraph(now, { withReferrers: true, lostNames: taken.names })
+      const graph = contentGraph(now, { withReferrers: true, lostNames: taken.names, isArriving })
       return isNameless ? partsOf(root, graph, taken.digests) : []
     },
-    partsToEvict: (root) => partsOf(root, contentGraph(index())),
+    partsToEvict: (root) => partsOf(root, contentGraph(index(), { isArriving })),
     isInUse: (root, parts) =>
       parts.some(isBusy) ||
       index()
         .partsOf(root)
         .some(({ digest }) => isBusy(digest)),
     async remove(parts, names) {
-      const known = knownOf(index(), parts)
-      await Promise.all(parts.map(async (digest) => store.remove(digest)))
-      onGone(forget(known, names))
-      return known.reduce((sum, { size }) => sum + size, 0)
+      const going = knownOf(index(), parts)
+      const erasures: (() => Promise<void>)[] = []
+      try {
+        // All in one go: nobody finds half of it, and what comes again comes after it.
+        for (const { digest } of going) erasures.push(store.takeOut(digest))
+        onGone(forget(going, names))
+      } finally {
+        await Promise.all(erasures.map(async (erase) => erase()))
+      }
+      return going.reduce((sum, { size }) => sum + size, 0)
     },
   }
 }
@@ -107,12 +121,17 @@ export function createRemovals({ store, index, isBusy, onGone }: RemovalsOptions
 /**
  * @param options.withReferrers what has it as its subject goes with it
  * @param options.lostNames tags that count as gone already
+ * @param options.isArriving what is taken for stored although it is not yet
  */
 export function contentGraph(
   index: Index,
-  options: { withReferrers?: boolean; lostNames?: ReadonlySet<string> } = {},
+  options: {
+    withReferrers?: boolean
+    lostNames?: ReadonlySet<string>
+    isArriving?: (digest: Digest) => boolean
+  } = {},
 ): ContentGraph {
-  const { withReferrers = false, lostNames = new Set() } = options
+  const { withReferrers = false, lostNames = new Set(), isArriving = () => false } = options
   const hasTag = (digest: Digest) =>
     index.isTagged(digest) &&
     index.namesOf(digest).some((name) => !isDigestOf(name) && !lostNames.has(keyOf(name)))
@@ -121,7 +140,10 @@ export function contentGraph(
       ...index.childrenOf(digest),
       ...(withReferrers ? index.parentsOf(digest, 'subject') : []),
     ],
-    holders: index.holdersOf,
+    *holders(digest) {
+      yield* index.holdersOf(digest)
+      yield* index.parentsOf(digest).filter(isArriving)
+    },
     isStored: (digest) => index.standing(digest) !== undefined,
     staysAlone: (digest) => index.standing(digest) === 'kept' || hasTag(digest),
   }

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { cacheApi } from '../../admin/api/cache-api.ts'
 import type { ProblemDocument } from '../../admin/api/problem.ts'
 import { askInFolder } from '../../admin/control-socket.ts'
+import { uncounted } from '../../cache/context.ts'
 import { openCache } from '../../cache/open-cache.ts'
 import type { Config } from '../../config/schema.ts'
 import { GatewayError, systemCode, UsageError } from '../../errors.ts'
@@ -92,13 +93,7 @@ function openOffline({ cache }: Config, log: Logger) {
     offline: () => true,
     report: ignore,
     log,
-    metrics: {
-      event: ignore,
-      lookup: ignore,
-      coalesced: ignore,
-      fills: ignore,
-      storageFailure: ignore,
-    },
+    metrics: uncounted,
   })
 }
 

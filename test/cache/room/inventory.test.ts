@@ -1,7 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { openInventory } from '../../../src/cache/room/inventory.ts'
 import type { Pruned } from '../../../src/cache/room/inventory.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { compileImageGlob } from '../../../src/rules/glob.ts'
@@ -259,15 +258,4 @@ t.test('what is being read, or fetched, does not go', async (t) => {
   await readAll(found)
   clock.time += 1
   t.match(await inventory.remove(named('one')), { kind: 'removed' })
-})
-
-t.test('a folder that no gateway uses', async (t) => {
-  const { cache, dir, two } = await stocked(t)
-  await cache.close()
-  const { inventory, close } = openInventory(dir)
-  t.match(await inventory.remove(named('two')), { kind: 'removed', digest: two })
-  inventory.pin(named('one'), 'shelf')
-  close()
-  t.match(readFileSync(join(dir, 'journal'), 'utf8'), /"untag","registry.test","app","two"/)
-  t.equal(storedIn(dir).includes(two), false)
 })

@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { uncounted } from '../../../src/cache/context.ts'
 import { openCache } from '../../../src/cache/open-cache.ts'
 import { buildSampleImage, type SampleContent } from '../../../src/demo/sample-image.ts'
 import type { ShelfEntry } from '../../../src/config/shelf/schema.ts'
@@ -69,13 +70,7 @@ async function setUp(t: Test, { repositories, ...options }: Setup) {
     offline: () => options.offline === true,
     report: ignore,
     log,
-    metrics: {
-      event: ignore,
-      lookup: ignore,
-      coalesced: ignore,
-      fills: ignore,
-      storageFailure: ignore,
-    },
+    metrics: uncounted,
     retryDelay: 10,
   })
   const keeper = createShelfKeeper({ cache, dir, log, retryAfter: 50 })

@@ -1,0 +1,253 @@
+// Makes room for what comes: the images that were not pulled for longest go, one after the other.
+import { setImmediate } from 'node:timers/promises'
+import type { Logger } from 'pino'
+import type { Digest } from '../../oci/digest.ts'
+import { roughSize } from '../../config/units.ts'
+import { createQuietLog } from '../../rules/quiet-log.ts'
+import type { Index } from '../index/content-index.ts'
+import type { Root } from '../index/image-queries.ts'
+import type { StorageProblems } from '../storage-problems.ts'
+import { pinnedTooMuch, type RoomLimits } from './limits.ts'
+import type { Removals } from './removals.ts'
+
+/** Why something is not kept: more than fits beside the pins, nothing that may go, an index that lacks most. */
+export type UncachedCause = 'too_large' | 'no_room' | 'no_index'
+
+export interface RoomMetrics {
+  /** An image went, with so many bytes. */
+  evicted: (bytes: number) => void
+  /** Something is passed on without being kept. */
+  uncached: (cause: UncachedCause) => void
+}
+
+/** Bytes that are kept free for something that comes. */
+export interface Reservation {
+  /** It is stored, and counts as that; or it never will be. */
+  release: () => void
+}
+
+export interface Room {
+  /**
+   * Room for so many bytes: at once where it is there, else once it is made. undefined: there is none.
+   * @param come how many of them are on the disk already
+   */
+  reserve: (
+    bytes: number,
+    come?: () => number,
+  ) => Reservation | undefined | Promise<Reservation | undefined>
+  /** Something will be asked for soon: begins to make room. `bytes` is asked where there is little. */
+  expect: (bytes: () => number) => void
+  /** Begins to make room where there is too little, whoever took it. */
+  trim: () => void
+  /** What is wrong, a sentence each. */
+  problems: () => string[]
+  /** Waits for the step that is under way. */
+  close: () => Promise<void>
+}
+
+export interface RoomOptions {
+  index: () => Index
+  removals: Removals
+  limits: RoomLimits
+  /** Of the file system, bytes. */
+  freeBytes: () => number
+  /** Writes to the index what is known of pulls. */
+  flush: () => void
+  storageProblems: StorageProblems
+  log: Logger
+  metrics: RoomMetrics
+}
+
+/** Of `maxBytes`, so much at most is made free because a manifest says that it will come. */
+const expectedShare = 1 / 8
+const stepRows = 16
+const minute = 60_000
+/** Images that list one subject, as far as they are looked at. */
+const mostAbove = 100
+/** For so long it is known what is pinned, ms. */
+const pinnedFor = 10_000
+
+export function createRoom(options: RoomOptions): Room {
+  const { index, limits, freeBytes, flush, storageProblems } = options
+  const account = createAccount(options)
+  const refusal = createRefusal(options)
+  const evict = createEviction(options)
+  const pinned = remembered(() => index().pinnedBytes())
+  const line = createLine((error) => storageProblems.note(error, 'making room in the cache'))
+  let isClosed = false
+
+  /** Whether so many bytes fit now. */
+  async function make(bytes: number): Promise<boolean> {
+    flush()
+    // Some file systems tell a while later what a deleted file gave back.
+    const before = freeBytes()
+    let freed = 0
+    let after: Root | undefined
+    const isEnough = () => account.lacking(bytes, Math.max(freeBytes(), before + freed)) <= 0
+    while (!isEnough()) {
+      const roots = index().oldest(after, stepRows)
+      if (roots.length === 0) return false
+      for (const root of roots) {
+        if (isClosed) return false
+        after = root
+        freed += await evict(root.digest)
+        if (isEnough()) break
+        await setImmediate()
+      }
+    }
+    return true
+  }
+
+  function begin(bytes: number): void {
+    if (line.isWaitedIn() || isClosed || !isWhole(index()) || account.lacking(bytes) <= 0) return
+    void line.wait(async () => make(bytes), false)
+  }
+
+  return {
+    reserve(bytes, come = () => 0) {
+      if (!line.isWaitedIn() && account.lacking(bytes) <= 0) return account.grant(bytes, come)
+      if (!isWhole(index())) return refusal.refuse(bytes, 'no_index')
+      if (bytes > limits.maxBytes - pinned()) return refusal.refuse(bytes, 'too_large')
+      return line.wait(async () => {
+        if (await make(bytes)) return account.grant(bytes, come)
+        return refusal.refuse(bytes, 'no_room')
+      }, undefined)
+    },
+    expect(bytes) {
+      const most = limits.maxBytes * expectedShare
+      if (account.lacking(most) > 0) begin(Math.min(bytes(), most))
+    },
+    trim: () => begin(0),
+    problems: () => [...pinnedTooMuch(pinned(), limits), ...refusal.problems()],
+    async close() {
+      isClosed = true
+      await line.end()
+    },
+  }
+}
+
+/** What is taken, and what is promised to those who come. */
+function createAccount({ index, limits, freeBytes, storageProblems }: RoomOptions) {
+  const reserved = new Set<{ bytes: number; come: () => number }>()
+
+  /** What the index counts; an index that cannot be read is no reason to keep nothing. */
+  function heldBytes(): number {
+    try {
+      return index().holding().bytes
+    } catch (error) {
+      storageProblems.note(error, 'reading the index of the cache')
+      return 0
+    }
+  }
+
+  return {
+    /** Bytes that are too many once so many more have come; at most 0 where they fit. */
+    lacking(bytes: number, free = freeBytes()): number {
+      const all = [...reserved]
+      const taken = all.reduce((sum, one) => sum + one.bytes, heldBytes())
+      const toCome = all.reduce((sum, one) => sum + Math.max(0, one.bytes - one.come()), 0)
+      return Math.max(taken + bytes - limits.maxBytes, limits.minFree + toCome + bytes - free)
+    },
+    grant(bytes: number, come: () => number): Reservation {
+      const one = { bytes, come }
+      reserved.add(one)
+      return { release: () => void reserved.delete(one) }
+    },
+  }
+}
+
+/** Counts what is not kept, and tells it. */
+function createRefusal({ log, metrics }: RoomOptions) {
+  const quiet = createQuietLog(() => performance.now())
+  let lastAt = -Infinity
+
+  function refuse(bytes: number, cause: UncachedCause): undefined {
+    metrics.uncached(cause)
+    if (cause === 'no_room') lastAt = performance.now()
+    const suppressed = quiet('uncached')
+    if (suppressed === undefined) return
+    const what = `no room in the cache for ${roughSize(bytes)}: passed on without being kept`
+    log.warn({ cause, bytes, suppressed }, what)
+  }
+
+  return {
+    refuse,
+    /** Within the last minute. */
+    problems: () =>
+      performance.now() - lastAt > minute
+        ? []
+        : [
+            'the cache has no room, and nothing that may go: free its disk, raise cache.maxBytes, or unpin',
+          ],
+  }
+}
+
+/** Returns what removes an image if it may go now; the bytes that are free then. */
+function createEviction({ index, removals, metrics }: RoomOptions) {
+  return async (digest: Digest): Promise<number> => {
+    if (refersToKept(index(), digest)) {
+      index().keepWithSubject(digest)
+      return 0
+    }
+    const parts = removals.partsToEvict(digest)
+    if (parts.length === 0 || removals.isInUse(digest, parts)) return 0
+    const bytes = await removals.remove(parts, index().namesOf(digest))
+    metrics.evicted(bytes)
+    return bytes
+  }
+}
+
+/** One after the other, so that nobody gets what was made free for another. */
+function createLine(onError: (error: unknown) => void) {
+  let last: Promise<unknown> = Promise.resolve()
+  let waiting = 0
+  return {
+    isWaitedIn: () => waiting > 0,
+    /** Resolves to `otherwise` where the work fails. */
+    async wait<T>(work: () => Promise<T>, otherwise: T): Promise<T> {
+      waiting += 1
+      const turn = last.then(work).catch((error: unknown) => {
+        onError(error)
+        return otherwise
+      })
+      last = turn
+      try {
+        return await turn
+      } finally {
+        waiting -= 1
+      }
+    },
+    end: async () => last,
+  }
+}
+
+/** It knows all that is stored: until then nobody can tell what goes together. */
+function isWhole(index: Index): boolean {
+  return !index.isProvisional && !index.lacksFacts()
+}
+
+/** What it is about, or an image that lists that, is pinned, and both are of one repository. */
+function refersToKept(index: Index, digest: Digest): boolean {
+  const links = index.links({ digest })
+  const subjects = index
+    .childrenOf(digest, 'subject')
+    .filter((subject) => links.some((link) => index.linkKinds(link, subject).length > 0))
+  const above = new Set(subjects)
+  for (const one of above) {
+    if (index.standing(one) === 'kept') return true
+    for (const holder of index.holdersOf(one)) if (above.size < mostAbove) above.add(holder)
+  }
+  return false
+}
+
+function remembered(read: () => number): () => number {
+  let value = 0
+  let until = -Infinity
+  return () => {
+    if (performance.now() > until) {
+      value = read()
+      until = performance.now() + pinnedFor
+    }
+    return value
+  }
+}

@@ -1,0 +1,213 @@
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import type { SampleContent } from '../../../src/demo/sample-image.ts'
+import { digestOf } from '../../../src/oci/digest.ts'
+import {
+  addBlob,
+  app,
+  minute,
+  readAll,
+  startSite,
+  storedIn,
+  until,
+  type SiteOptions,
+} from '../../helpers/cache.ts'
+import { addImage, emptyContent, layerOf, partsIn, pull } from '../../helpers/images.ts'
+import * as faults from '../../helpers/upstream.ts'
+
+const mebibyte = 2 ** 20
+
+/** Images `0`, `1`, ... with a layer each of `bytes`, and one that all share. */
+function imagesOf(count: number, bytes: number): SampleContent {
+  const content = emptyContent()
+  const base = layerOf('base', 500_000)
+  for (let number = 0; number < count; number += 1) {
+    addImage(content, `${number}`, [base, layerOf(`${number}`, bytes)])
+  }
+  return content
+}
+
+/** What the files take, whatever the index says. */
+function storedBytes(dir: string): number {
+  return readdirSync(join(dir, 'blobs'), { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile())
+    .reduce(
+      (sum, file) =>
+        sum + (statSync(join(file.parentPath, file.name), { throwIfNoEntry: false })?.size ?? 0),
+      0,
+    )
+}
+
+async function start(t: Test, content: SampleContent, options: SiteOptions = {}) {
+  const site = await startSite(t, { image: content, ...options })
+  const { cache, clock } = site
+  const { inventory } = cache
+  /** Pulls it, a minute after the one before, and waits until all that is kept is stored. */
+  const take = async (tag: string) => {
+    clock.time += minute
+    await pull(cache, app, tag)
+    await until(() => site.counts.fills === 0)
+    const parts = partsIn(content, content.tags.get(tag) ?? digestOf(''))
+    const isStored = () => {
+      const { rows } = inventory.blobs({ limit: 1000 })
+      const stored = new Set(rows.map(({ digest }) => digest))
+      return parts.every((digest) => stored.has(digest))
+    }
+    if (site.uncached.length === 0) await until(isStored, `storing ${tag}`)
+  }
+  return {
+    ...site,
+    inventory,
+    take,
+    tags: () => inventory.images().rows.map(({ reference }) => reference),
+  }
+}
+
+t.test('the images that were not pulled for longest go, and what others share stays', async (t) => {
+  const content = imagesOf(5, 1_000_000)
+  const { take, tags, evictions, dir, cache, site, inventory } = await start(t, content, {
+    maxBytes: 3.6 * mebibyte,
+  })
+  for (const tag of ['0', '1', '2', '0', '3']) await take(tag)
+  t.same(tags(), ['0', '2', '3'], '1 went: 0 has been pulled since')
+  t.equal(evictions.images, 1)
+  t.ok(evictions.bytes > 1_000_000 && evictions.bytes < 1_010_000, 'without what is shared')
+  await take('4')
+  t.same(tags(), ['0', '3', '4'])
+  t.equal(storedIn(dir).length, inventory.holding().entries)
+  t.equal(storedBytes(dir), inventory.holding().bytes)
+  site.offline = true
+  for (const tag of ['0', '3', '4']) await pull(cache, app, tag)
+})
+
+t.test('many at once: never above the cap, and every pull is right', async (t) => {
+  const content = imagesOf(16, 700_000)
+  const site = await start(t, content, { maxBytes: 4 * mebibyte })
+  const { cache, dir, clock, counts, evictions, inventory, uncached } = site
+  let most = 0
+  const watch = setInterval(() => (most = Math.max(most, storedBytes(dir))), 5)
+  t.teardown(() => clearInterval(watch))
+  let number = 0
+  await Promise.all(
+    Array.from({ length: 8 }, async () => {
+      while (number < 120) {
+        number += 1
+        clock.time += 1000
+        // Some are wanted more often than others.
+        await pull(cache, app, `${(number * 7) % (number % 3 === 0 ? 16 : 6)}`)
+      }
+    }),
+  )
+  await until(() => counts.fills === 0)
+  t.ok(evictions.images > 10, `${evictions.images} images went`)
+  t.ok(most <= 4 * mebibyte, `${most} bytes at most`)
+  await until(() => storedIn(dir).length === inventory.holding().entries, 'storing the last ones')
+  t.equal(storedBytes(dir), inventory.holding().bytes)
+  t.comment(`${uncached.length} not kept`)
+  for (const { reference, missing } of inventory.images().rows) {
+    if (missing === 0) await pull(cache, app, reference)
+  }
+})
+
+t.test('what is larger than the cache is passed on, and nothing goes for it', async (t) => {
+  const content = imagesOf(2, 500_000)
+  const large = addBlob(content, layerOf('large', 3 * mebibyte))
+  const site = await start(t, content, { maxBytes: 2 * mebibyte })
+  const { cache, take, tags, uncached, lines, counts, dir } = site
+  await take('0')
+  for (let round = 0; round < 2; round += 1) {
+    t.equal(digestOf(await readAll(await cache.blob(app, large))), large)
+    await until(() => counts.fills === 0)
+  }
+  t.same(uncached, ['too_large', 'too_large'])
+  t.same(tags(), ['0'])
+  t.same(readdirSync(join(dir, 'tmp')), [])
+  const told = lines.filter(({ msg }) => /no room in the cache/.test(String(msg)))
+  t.match(told, [{ cause: 'too_large', bytes: 3 * mebibyte }], 'once a minute')
+  t.equal(told.length, 1)
+})
+
+t.test('pins stay, and it is told where they leave no room', async (t) => {
+  const content = imagesOf(3, 1_000_000)
+  const site = await start(t, content, { maxBytes: 2.4 * mebibyte })
+  const { cache, inventory, take, tags, uncached, open } = site
+  await take('0')
+  inventory.pin({ ...app, reference: '0' })
+  await take('1')
+  await take('2')
+  t.same(tags(), ['0', '2'])
+  inventory.pin({ ...app, reference: '2' })
+  t.same(uncached, [])
+  t.same(await cache.problems(), [])
+  await pull(cache, app, '1')
+  t.ok(uncached.length > 0)
+  t.same(inventory.images({ limit: 9 }).rows.filter(({ missing }) => missing === 0).length, 2)
+  await cache.close()
+  const again = open({ maxBytes: mebibyte })
+  t.match(await again.problems(), [/^cache.maxBytes is less than what is pinned \(2.4 MiB\).*3MiB/])
+})
+
+t.test(
+  'what is about a pinned image stays with it, and goes when it is not any more',
+  async (t) => {
+    const content = imagesOf(3, 1_000_000)
+    const zero = content.tags.get('0') ?? digestOf('')
+    const signature = addImage(content, 'signature', [layerOf('sig', 1000)], {
+      tags: [],
+      subject: zero,
+    })
+    const site = await start(t, content, { maxBytes: 2.4 * mebibyte })
+    const { cache, inventory, clock, take, tags } = site
+    await pull(cache, app, signature)
+    await take('0')
+    clock.time += minute
+    inventory.pin({ ...app, reference: '0' })
+    await take('1')
+    await take('2')
+    t.same(tags(), ['0', '2', signature])
+    inventory.unpin({ ...app, reference: '0' })
+    await take('1')
+    t.same(tags(), ['1', '2'])
+  },
+)
+
+t.test('what is being read stays', async (t) => {
+  const content = imagesOf(3, 1_000_000)
+  const { cache, take, tags } = await start(t, content, { maxBytes: 2.9 * mebibyte })
+  await take('0')
+  await take('1')
+  const layer = digestOf(layerOf('0', 1_000_000))
+  const reading = await cache.blob(app, layer)
+  await take('2')
+  t.same(tags(), ['0', '2'])
+  t.equal(digestOf(await readAll(reading)), layer)
+})
+
+t.test('minFree: images go when others fill the disk', async (t) => {
+  const content = imagesOf(3, 1_000_000)
+  // More than any disk has: there is always too little left.
+  const site = await start(t, content, { minFree: 2 ** 60 })
+  await pull(site.cache, app, '0')
+  await until(() => site.counts.fills === 0)
+  t.ok(site.uncached.includes('no_room'))
+  t.same(storedIn(site.dir), [])
+  const open = site.open({ minFree: 0 })
+  await pull(open, app, '1')
+  await until(() => open.inventory.holding().entries === 4)
+  await open.close()
+  const full = site.open({ minFree: 2 ** 60 })
+  await until(() => full.inventory.holding().entries === 0, 'the images to go')
+  t.same(storedIn(site.dir), [])
+})
+
+t.test('a length that nobody says is that of the manifest', async (t) => {
+  const content = imagesOf(2, 1_000_000)
+  const faulty = [faults.on(/GET .*blobs/, faults.chunked())]
+  const site = await start(t, content, { maxBytes: 1.7 * mebibyte, faults: faulty })
+  const { take, tags, dir } = site
+  await take('0')
+  await take('1')
+  t.same(tags(), ['1'])
+  t.ok(storedBytes(dir) <= 1.7 * mebibyte)
+})
