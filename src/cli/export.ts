@@ -1,6 +1,8 @@
 // `portcullis export`: images of the cache as one archive.
 import { loadConfig } from '../config/load.ts'
+import { formatSize, parseSize, roughSize } from '../config/units.ts'
 import { UsageError } from '../errors.ts'
+import { readSignKey } from '../transfer/bundle/signature.ts'
 import { exportImages, type ExportSummary } from '../transfer/export.ts'
 import { formatImage, namingOf, parseImage } from '../transfer/image-name.ts'
 import { defineCommand } from './command.ts'
@@ -9,12 +11,28 @@ import { printJson, printLine, printNote } from './output/print.ts'
 import { openBars } from './output/progress.ts'
 
 export const command = defineCommand({
-  usage: 'export IMAGE ... -o FILE [--platform OS/ARCH] [--config FILE] [--cache-dir DIR] [--json]',
+  usage:
+    'export IMAGE ... -o FILE [--since BUNDLE] [--sign-key KEY] [--piece-size SIZE] [--platform OS/ARCH] [--config FILE] [--cache-dir DIR] [--json]',
   summary:
     'Writes images of the cache, with all their platforms and referrers, into one OCI-layout tar.',
 
   options: {
     output: { type: 'string', short: 'o', value: 'FILE', help: 'the tar to be written' },
+    since: {
+      type: 'string',
+      value: 'BUNDLE',
+      help: 'a bundle that the other side has imported: only what it lacks is written',
+    },
+    'sign-key': {
+      type: 'string',
+      value: 'KEY',
+      help: 'a PEM private key, which signs the list of what the bundle holds',
+    },
+    'piece-size': {
+      type: 'string',
+      value: 'SIZE',
+      help: 'write FILE.001 and so on, each at most so large, such as 4GiB, and FILE.pieces',
+    },
     platform: {
       type: 'string',
       default: ownPlatform(),
@@ -31,6 +49,8 @@ export const command = defineCommand({
     const file = values.output
     if (positionals.length === 0) throw missing('IMAGE', 'name the images to be exported')
     if (file === undefined) throw missing('-o', 'name the file to be written')
+    const signKey = values['sign-key']
+    const pieceSize = pieceSizeOf(values['piece-size'])
     const config = await loadConfig(configFile(values.config))
     const names = positionals.map((text) => parseImage(text, namingOf(config)))
     const bars = openBars()
@@ -39,6 +59,9 @@ export const command = defineCommand({
         dir: values['cache-dir'] ?? config.cache.dir,
         file,
         platform: values.platform,
+        ...(values.since !== undefined && { since: values.since }),
+        ...(signKey !== undefined && { signKey: readSignKey(signKey) }),
+        ...(pieceSize !== undefined && { pieceSize }),
         onBegin: (bytes) => bars.begin(file, bytes).advance,
       })
       bars.stop()
@@ -50,6 +73,16 @@ export const command = defineCommand({
   },
 })
 
+const smallestPiece = 64 * 2 ** 10
+
+function pieceSizeOf(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const size = parseSize(text)
+  if (size !== undefined && size >= smallestPiece) return size
+  const message = `must be a size of at least ${formatSize(smallestPiece)}, such as 4GiB`
+  throw new UsageError([{ path: '--piece-size', message }])
+}
+
 function ownPlatform(): string {
   return `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`
 }
@@ -58,13 +91,13 @@ function missing(path: string, what: string): UsageError {
   return new UsageError([{ path, message: `is missing: ${what}` }])
 }
 
-function tell({ exported, failed }: ExportSummary, json: boolean): void {
+function tell({ exported, omitted, failed }: ExportSummary, json: boolean): void {
   if (json) {
     const withName = <T extends { name: Parameters<typeof formatImage>[0] }>(entry: T) => ({
       ...entry,
       name: formatImage(entry.name),
     })
-    const all = { exported: exported.map(withName), failed: failed.map(withName) }
+    const all = { exported: exported.map(withName), omitted, failed: failed.map(withName) }
     printJson(all)
     return
   }
@@ -72,5 +105,6 @@ function tell({ exported, failed }: ExportSummary, json: boolean): void {
     const without = absent.length === 0 ? '' : `, without ${absent.join(', ')}`
     printLine(`${formatImage(name)} ${digest} (${related.length} referrers${without})`)
   }
+  if (omitted > 0) printLine(`left out: ${roughSize(omitted)} that the other side has`)
   for (const { message } of failed) printNote(`failed: ${message}`)
 }

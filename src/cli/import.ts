@@ -2,6 +2,7 @@
 import { loadConfig } from '../config/load.ts'
 import { roughSize } from '../config/units.ts'
 import { UsageError } from '../errors.ts'
+import { readVerifyKey } from '../transfer/bundle/signature.ts'
 import { formatImage, namingOf, parseDestination } from '../transfer/image-name.ts'
 import { importAll, type ImportedImage, type ImportFailure } from '../transfer/import.ts'
 import { defineCommand } from './command.ts'
@@ -11,7 +12,7 @@ import { openBars } from './output/progress.ts'
 
 export const command = defineCommand({
   usage:
-    'import PATH ... [--as UPSTREAM[/REPOSITORY[:TAG]]] [--config FILE] [--cache-dir DIR] [--json]',
+    'import PATH ... [--as UPSTREAM[/REPOSITORY[:TAG]]] [--verify-key KEY] [--config FILE] [--cache-dir DIR] [--json]',
   summary:
     'Brings images into the cache: tars of docker save, crane and ctr, OCI layouts, images/ trees.',
 
@@ -20,6 +21,11 @@ export const command = defineCommand({
       type: 'string',
       value: 'UPSTREAM[/REPOSITORY[:TAG]]',
       help: 'where the images belong, as far as their own names shall not say',
+    },
+    'verify-key': {
+      type: 'string',
+      value: 'KEY',
+      help: 'a PEM public key or certificate: take only bundles that it has signed, and that are as signed',
     },
     config: configOption,
     'cache-dir': cacheFolderOption,
@@ -33,11 +39,14 @@ export const command = defineCommand({
     }
     const config = await loadConfig(configFile(values.config))
     const naming = namingOf(config)
+    const verifyKey = values['verify-key']
+    const key = verifyKey === undefined ? {} : { verifyKey: readVerifyKey(verifyKey) }
     const bars = openBars()
     try {
       const summary = await importAll(positionals, {
         dir: values['cache-dir'] ?? config.cache.dir,
         naming,
+        ...key,
         ...(values.as === undefined ? {} : { as: parseDestination(values.as, naming) }),
         onImage(label, bytes) {
           const bar = bars.begin(label, bytes)

@@ -1,5 +1,5 @@
 // Writes images of the cache into one tar: an OCI layout that docker loads as well.
-import { createHash } from 'node:crypto'
+import { createHash, type KeyObject } from 'node:crypto'
 import { createWriteStream } from 'node:fs'
 import { rename, rm } from 'node:fs/promises'
 import { pipeline } from 'node:stream/promises'
@@ -8,7 +8,18 @@ import { openIndex } from '../cache/index/content-index.ts'
 import { openStore, type Store } from '../cache/store.ts'
 import { algorithmOf, hexOf, type Digest } from '../oci/digest.ts'
 import { mediaTypes } from '../oci/media-type.ts'
+import { UsageError } from '../errors.ts'
 import { pieces } from './archive/archive.ts'
+import { findInputs } from './archive/inputs.ts'
+import { BadArchive } from './bad-archive.ts'
+import {
+  blobsOfBundle,
+  bundleListFile,
+  bundleListOf,
+  bundleSignatureFile,
+} from './bundle/bundle-list.ts'
+import { writePieces } from './bundle/piece-writer.ts'
+import { signBundle } from './bundle/signature.ts'
 import { dockerManifest } from './archive/docker-archive.ts'
 import type { ImageDescriptor } from './documents.ts'
 import { findHolding, type HeldManifest, type Holding } from './cached-image.ts'
@@ -21,6 +32,12 @@ export interface ExportOptions {
   dir: string
   /** Where the tar goes; it appears there once it is whole. */
   file: string
+  /** A bundle that the other side has imported: what is in it is left out. */
+  since?: string
+  /** Signs the list of what the bundle holds. */
+  signKey?: KeyObject
+  /** Bytes of a piece, where it is to be written in pieces. */
+  pieceSize?: number
   /** What `docker load` takes of an image of several platforms, such as `linux/amd64`. */
   platform: string
   /** Told before the writing begins, with the bytes there are, and as they are written. */
@@ -29,6 +46,8 @@ export interface ExportOptions {
 
 export interface ExportSummary {
   exported: { name: ImageName; digest: Digest; absent: string[]; related: Digest[] }[]
+  /** Bytes of blobs that were left out. */
+  omitted: number
   /** Sentences; where there is one, no file is written. */
   failed: { name: ImageName; message: string }[]
 }
@@ -36,8 +55,9 @@ export interface ExportSummary {
 /** Exports all `names`, or nothing. Throws where stored content turns out to be damaged. */
 export async function exportImages(
   names: readonly ImageName[],
-  { dir, file, platform, onBegin }: ExportOptions,
+  options: ExportOptions,
 ): Promise<ExportSummary> {
+  const { dir, file, since, pieceSize } = options
   const store = openStore(dir)
   const index = openIndex(dir)
   try {
@@ -48,56 +68,120 @@ export async function exportImages(
       if (typeof holding === 'string') failed.push({ name, message: holding })
       else found.push(holding)
     }
-    if (failed.length > 0) return { exported: [], failed }
-    await writeFileWhole(file, (tar) => writeLayout(tar, store, found, platform, onBegin))
+    if (failed.length > 0) return { exported: [], omitted: 0, failed }
+    const known = since === undefined ? new Set<Digest>() : await knownSince(since, store)
+    const layout = layoutOf(found, known)
+    await writeFileWhole({ file, pieceSize }, (tar) => writeLayout(tar, store, layout, options))
     const exported = found.map(({ name, root, absent, related }) => ({
       name,
       digest: root.digest,
       absent,
       related: related.map((held) => held.root.digest),
     }))
-    return { exported, failed }
+    return { exported, omitted: sumOf(layout.omitted), failed }
   } finally {
     index.close()
     store.close()
   }
 }
 
-async function writeFileWhole(file: string, write: (tar: Pack) => Promise<void>): Promise<void> {
+/** Throws UsageError `--since`. */
+async function knownSince(path: string, store: Store): Promise<Set<Digest>> {
+  try {
+    const known = new Set<Digest>()
+    for (const { open } of await findInputs(path)) {
+      const archive = await open(store.folder)
+      try {
+        for (const digest of await blobsOfBundle(archive)) known.add(digest)
+      } finally {
+        await archive.close()
+      }
+    }
+    if (known.size > 0) return known
+    throw new BadArchive(path, 'holds no blobs as an OCI layout has them')
+  } catch (error) {
+    if (!(error instanceof BadArchive)) throw error
+    throw new UsageError([{ path: '--since', message: error.message }])
+  }
+}
+
+interface Target {
+  file: string
+  pieceSize: number | undefined
+}
+
+async function writeFileWhole(
+  { file, pieceSize }: Target,
+  write: (tar: Pack) => Promise<void>,
+): Promise<void> {
   const partial = `${file}.${process.pid}.partial`
   const tar = pack()
+  const written =
+    pieceSize === undefined
+      ? pipeline(tar, createWriteStream(partial))
+      : writePieces(tar as AsyncIterable<Buffer>, file, pieceSize)
   try {
     await Promise.all([
-      pipeline(tar, createWriteStream(partial)),
+      written,
       write(tar).catch((error: unknown) => {
         tar.destroy(error as Error)
         throw error
       }),
     ])
-    await rename(partial, file)
+    if (pieceSize === undefined) await rename(partial, file)
   } finally {
     await rm(partial, { force: true })
+  }
+}
+
+/** What a bundle is made of. */
+interface Layout {
+  holdings: readonly Holding[]
+  manifests: HeldManifest[]
+  blobs: ImageDescriptor[]
+  omitted: ImageDescriptor[]
+}
+
+/** @param known blobs that the other side has; manifests are small, and come always */
+function layoutOf(holdings: readonly Holding[], known: ReadonlySet<Digest>): Layout {
+  const all = holdings.flatMap((holding) => [holding, ...holding.related])
+  const blobs = uniqueByDigest(all.flatMap((held) => held.blobs))
+  return {
+    holdings,
+    manifests: uniqueByDigest(all.flatMap((held) => held.manifests)),
+    blobs: blobs.filter(({ digest }) => !known.has(digest)),
+    omitted: blobs.filter(({ digest }) => known.has(digest)),
   }
 }
 
 async function writeLayout(
   tar: Pack,
   store: Store,
-  holdings: readonly Holding[],
-  platform: string,
-  onBegin: ExportOptions['onBegin'],
+  { holdings, manifests, blobs, omitted }: Layout,
+  { platform, since, signKey, onBegin }: ExportOptions,
 ): Promise<void> {
-  const all = holdings.flatMap((holding) => [holding, ...holding.related])
-  const manifests = uniqueByDigest(all.flatMap((held) => held.manifests))
-  const blobs = uniqueByDigest(all.flatMap((held) => held.blobs))
-  const advance = onBegin?.(blobs.reduce((sum, { size }) => sum + size, 0))
-
-  addSmall(tar, layoutFile, json({ imageLayoutVersion: '1.0.0' }))
-  addSmall(tar, layoutIndex, json(indexOf(holdings)))
-  addSmall(tar, dockerManifest, json(holdings.flatMap((held) => dockerItem(held, platform))))
-  for (const { digest, bytes } of manifests) addSmall(tar, blobPath(digest), bytes)
+  const advance = onBegin?.(sumOf(blobs))
+  const images = holdings.flatMap((held) => dockerItem(held, platform))
+  const small: Record<string, Buffer> = {
+    [layoutFile]: json({ imageLayoutVersion: '1.0.0' }),
+    [layoutIndex]: json(indexOf(holdings)),
+    // docker load takes no image that is not all there.
+    ...(omitted.length === 0 && { [dockerManifest]: json(images) }),
+    ...Object.fromEntries(manifests.map(({ digest, bytes }) => [blobPath(digest), bytes])),
+  }
+  const large = Object.fromEntries(blobs.map((blob) => [blobPath(blob.digest), blob]))
+  if (since !== undefined || signKey !== undefined) {
+    const list = bundleListOf({ ...small, ...large }, omitted)
+    addSmall(tar, bundleListFile, list)
+    if (signKey !== undefined) addSmall(tar, bundleSignatureFile, signBundle(list, signKey))
+  }
+  for (const [path, bytes] of Object.entries(small)) addSmall(tar, path, bytes)
   for (const blob of blobs) await addStored(tar, store, blob, advance)
   tar.finalize()
+}
+
+function sumOf(blobs: readonly ImageDescriptor[]): number {
+  return blobs.reduce((sum, { size }) => sum + size, 0)
 }
 
 /** Each image under its name, and what is related to them. */

@@ -3,9 +3,19 @@ import { openIndex, type Index } from '../cache/index/content-index.ts'
 import { openStore, type Store } from '../cache/store.ts'
 import { UsageError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Archive } from './archive/archive.ts'
+import type { KeyObject } from 'node:crypto'
+import { pieces, type Archive } from './archive/archive.ts'
 import type { ArchiveImage } from './archive/archive-image.ts'
 import { BadArchive } from './bad-archive.ts'
+import {
+  bundleListFile,
+  bundleSignatureFile,
+  flawsOf,
+  readBundleFile,
+  readBundleList,
+  withOmitted,
+} from './bundle/bundle-list.ts'
+import { isSignedBy } from './bundle/signature.ts'
 import { dockerImages, dockerManifest } from './archive/docker-archive.ts'
 import {
   destinationOf,
@@ -24,6 +34,8 @@ export interface ImportOptions {
   naming: Naming
   /** Where the images belong, as far as their own names shall not say. */
   as?: Destination
+  /** Bundles must have a list that is signed by this key, and be as it says. */
+  verifyKey?: KeyObject
   /** Ends the import: what is whole by then stays, and the reason is thrown. */
   signal?: AbortSignal
   /** Told when an image begins: what it is called, and the bytes that will be read. */
@@ -75,7 +87,15 @@ export async function importAll(
     if (index.isVolatile) {
       throw new UsageError([{ path: 'cache.dir', message: `${options.dir} cannot be written` }])
     }
-    const run: Run = { ...options, store, index, taken: new Map(), imported: [], failed: [] }
+    const run: Run = {
+      ...options,
+      store,
+      index,
+      taken: new Map(),
+      seen: new Set(),
+      imported: [],
+      failed: [],
+    }
     for (const path of paths) await importPath(run, path)
     return { imported: run.imported, failed: run.failed }
   } finally {
@@ -89,11 +109,16 @@ interface Run extends ImportOptions, ImportSummary {
   index: Index
   /** What each name of this run means: no two images may have the same one. */
   taken: Map<string, Digest>
+  /** Inputs that were there already: each piece of a bundle stands for all of it. */
+  seen: Set<string>
 }
 
 async function importPath(run: Run, path: string): Promise<void> {
   try {
-    for (const input of await findInputs(path)) await importInput(run, input)
+    for (const input of await findInputs(path)) {
+      if (!run.seen.has(input.path)) await importInput(run, input)
+      run.seen.add(input.path)
+    }
   } catch (error) {
     run.failed.push(failureOf(error, path))
   }
@@ -108,7 +133,12 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
       run.signal?.throwIfAborted()
       progress?.advance(bytes)
     })
-    const images = await imagesIn(metered)
+    const flaws = run.verifyKey === undefined ? [] : await flawsOfSigned(archive, run.verifyKey)
+    if (flaws.length > 0) {
+      run.failed.push(...flaws.map((flaw) => failureOf(flaw, path)))
+      return
+    }
+    const images = await imagesIn(await withCached(run, metered))
     if (images.length === 0) throw new BadArchive(path, 'holds no image')
     for (const image of images) {
       const named = name === undefined ? image : { ...image, names: [name] }
@@ -121,6 +151,36 @@ async function importInput(run: Run, { path, name, open }: Input): Promise<void>
   } finally {
     await archive?.close()
   }
+}
+
+/** Everything that keeps a bundle from being what was signed. */
+async function flawsOfSigned(archive: Archive, key: KeyObject): Promise<BadArchive[]> {
+  const list = await readBundleList(archive)
+  if (list === undefined || archive.sizeOf(bundleSignatureFile) === undefined) {
+    return [new BadArchive(bundleSignatureFile, 'is missing: the bundle is not signed')]
+  }
+  const signed = await readBundleFile(archive, bundleListFile)
+  if (!isSignedBy(signed, await readBundleFile(archive, bundleSignatureFile), key)) {
+    return [new BadArchive(bundleSignatureFile, 'is not a signature by that key over the list')]
+  }
+  return flawsOf(archive, list)
+}
+
+/** What a bundle leaves out is read from the cache. */
+async function withCached({ store }: Run, archive: Archive): Promise<Archive> {
+  const { omitted } = (await readBundleList(archive)) ?? { omitted: [] }
+  return withOmitted(archive, omitted, {
+    size: store.size,
+    async *read(digest) {
+      const handle = await store.open(digest)
+      if (handle === undefined) throw new BadArchive(digest, 'is not in the cache any more')
+      try {
+        yield* pieces(handle, 0, (await handle.stat()).size)
+      } finally {
+        await handle.close()
+      }
+    },
+  })
 }
 
 /** Reads the archive by its kind: a layout where it has one, which keeps the digests it came with. */

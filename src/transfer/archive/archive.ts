@@ -11,11 +11,25 @@ export interface Archive {
   path: string
   /** Size in bytes of a file; `undefined` where there is none of that name. */
   sizeOf: (name: string) => number | undefined
+  /** Of all files. */
+  names: () => Iterable<string>
   /**
    * The bytes of a file, in pieces. Their memory is used again: a piece is good until sixteen more
    * have been read. Throws BadArchive where there is no file of that name.
    */
   read: (name: string) => AsyncIterable<Buffer>
+  close: () => Promise<void>
+}
+
+/** What the bytes of a tar are read from. */
+export interface ByteSource {
+  size: number
+  read: (
+    buffer: Buffer,
+    offset: number,
+    length: number,
+    position: number,
+  ) => Promise<{ bytesRead: number }>
   close: () => Promise<void>
 }
 
@@ -44,6 +58,7 @@ export async function openFolder(path: string): Promise<Archive> {
   return {
     path,
     sizeOf: (name) => files.get(name)?.size,
+    names: () => files.keys(),
     async *read(name) {
       const { file, size } = found(files.get(name), name)
       const handle = await open(file)
@@ -67,28 +82,35 @@ export async function openTar(path: string, folder: Folder): Promise<Archive> {
   try {
     const handle = (await isGzip(given)) ? await spoolGunzipped(given, folder) : given
     if (handle !== given) await given.close()
-    return await tarArchive(path, handle)
+    const { size } = await handle.stat()
+    return await tarArchive(path, {
+      size,
+      read: async (...part) => handle.read(...part),
+      close: async () => handle.close(),
+    })
   } catch (error) {
     await given.close()
     throw error
   }
 }
 
-async function tarArchive(path: string, handle: FileHandle): Promise<Archive> {
+/** A tar that is not gzipped. Throws as `openTar` does. */
+export async function tarArchive(path: string, source: ByteSource): Promise<Archive> {
   try {
-    const { size } = await handle.stat()
-    const files = await scanTar(pieces(handle, 0, size), size)
+    const { size } = source
+    const files = await scanTar(pieces(source, 0, size), size)
     return {
       path,
       sizeOf: (name) => files.get(name)?.size,
+      names: () => files.keys(),
       read: (name) => {
         const file = found(files.get(name), name)
-        return pieces(handle, file.offset, file.size)
+        return pieces(source, file.offset, file.size)
       },
-      close: () => handle.close(),
+      close: source.close,
     }
   } catch (error) {
-    await handle.close()
+    await source.close()
     throw error
   }
 }
@@ -98,7 +120,7 @@ async function tarArchive(path: string, handle: FileHandle): Promise<Archive> {
  * handle stays open.
  */
 export async function* pieces(
-  handle: FileHandle,
+  handle: Pick<ByteSource, 'read'>,
   offset: number,
   size: number,
 ): AsyncGenerator<Buffer> {

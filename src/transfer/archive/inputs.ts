@@ -1,9 +1,11 @@
-// What a path to import means: an archive, one extracted image, or a tree of them.
+// What a path to import means: an archive, the pieces of one, one extracted image, or a tree of them.
 import type { Dirent } from 'node:fs'
 import { readdir, stat } from 'node:fs/promises'
 import { join, relative, resolve, sep } from 'node:path'
 import type { Folder } from '../../cache/disk/folder.ts'
-import { openFolder, openTar, type Archive } from './archive.ts'
+import { openPieces } from '../bundle/piece-reader.ts'
+import { pieceListOf, pieceListSuffix } from '../bundle/piece-list.ts'
+import { openFolder, openTar, tarArchive, type Archive } from './archive.ts'
 import { BadArchive } from '../bad-archive.ts'
 import { dockerManifest } from './docker-archive.ts'
 import type { GivenName } from '../image-name.ts'
@@ -30,9 +32,33 @@ export async function findInputs(path: string): Promise<Input[]> {
   const stats = await stat(path).catch((cause: unknown) => {
     throw new BadArchive(path, 'does not exist or cannot be read', cause)
   })
-  if (stats.isFile()) return [{ path, open: (folder) => openTar(path, folder) }]
+  if (stats.isFile()) return [await inputOf(path)]
   if (!stats.isDirectory()) throw new BadArchive(path, 'is neither a file nor a folder')
   return search(path, rootOf(resolve(path)), 0)
+}
+
+/** A piece, or the list of them, stands for all of the bundle. */
+async function inputOf(path: string): Promise<Input> {
+  const list = path.endsWith(pieceListSuffix) ? path : pieceListOf(path)
+  const isThere = list !== undefined && (await stat(list).catch(() => undefined))?.isFile() === true
+  if (isThere) return pieceInput(list)
+  return { path, open: (folder) => openTar(path, folder) }
+}
+
+function pieceInput(path: string): Input {
+  return { path, open: async () => tarArchive(path, await openPieces(path)) }
+}
+
+/** The bundles of which there are pieces in a folder, or their lists. */
+function piecesIn(path: string, names: readonly string[]): Input[] {
+  const lists = names.flatMap((name) =>
+    name.endsWith(pieceListSuffix) ? [name] : (pieceListOf(name) ?? []),
+  )
+  return [...new Set(lists)].toSorted().map((name) => {
+    if (names.includes(name)) return pieceInput(join(path, name))
+    const missing = new BadArchive(name, 'is missing: the pieces beside it need it')
+    return { path: join(path, name), open: () => Promise.reject(missing) }
+  })
 }
 
 async function search(path: string, root: string, depth: number): Promise<Input[]> {
@@ -41,6 +67,11 @@ async function search(path: string, root: string, depth: number): Promise<Input[
     const name = nameBelow(root, resolve(path))
     return [{ path, ...(name === undefined ? {} : { name }), open: () => openFolder(path) }]
   }
+  const bundles = piecesIn(
+    path,
+    entries.filter((entry) => entry.isFile()).map(({ name }) => name),
+  )
+  if (bundles.length > 0) return bundles
   const folders = entries.filter((entry) => entry.isDirectory())
   if (folders.length === 0 || depth > deepestTree) {
     const what = depth === 0 ? 'holds no image' : `is a tag folder without ${dockerManifest}`
