@@ -12,13 +12,12 @@ export type EndpointConfig = Omit<UpstreamConfig, 'url' | 'endpoints'> & { url: 
 
 /** The upstream's own `url` first, where it has one, then its `endpoints`. */
 export function endpointsOf(name: string, upstream: UpstreamConfig): Endpoint[] {
-  const { url, endpoints, proxy: _proxy, ...shared } = upstream
+  const { url, endpoints, ...own } = upstream
+  const { proxy: _, ...shared } = own
   const at = `upstreams.${name}`
-  const { proxy } = upstream
   const others = endpoints.map((endpoint, index) => ({
     at: `${at}.endpoints.${index}`,
     config: { ...shared, ...endpoint },
   }))
-  if (url === undefined) return others
-  return [{ at, config: { ...shared, ...(proxy === undefined ? {} : { proxy }), url } }, ...others]
+  return url === undefined ? others : [{ at, config: { ...own, url } }, ...others]
 }
