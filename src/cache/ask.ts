@@ -3,7 +3,6 @@ import { setTimeout as wait } from 'node:timers/promises'
 import { GatewayError } from '../errors.ts'
 import { collectBody } from '../oci/body-collector.ts'
 import type { OpenUpstream, OriginRequest, OriginResponse } from '../oci/origin.ts'
-import { isErrorBody } from '../oci/error-body.ts'
 import { isOutage } from '../oci/failure-scope.ts'
 import { answerBudget } from '../oci/attempts.ts'
 
@@ -127,14 +126,6 @@ export function digestMismatch(): BadAnswer {
     'digest_mismatch',
     'the upstream sent content that does not hash to its digest; look for a proxy that alters it',
   )
-}
-
-/**
- * Whether a 404 is that of a registry: others on the way, such as an ingress that restarts, know
- * nothing of what a registry has.
- */
-export function isOfRegistry({ headers, body }: CollectedAnswer): boolean {
-  return 'docker-distribution-api-version' in headers || isErrorBody(body)
 }
 
 /** The upstream answers 404 to a blob; `blame` has that where it is a registry's own. */

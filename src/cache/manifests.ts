@@ -1,5 +1,6 @@
 // Manifests by digest: from memory, from disk, from upstream.
 import { type Digest, algorithmOf, digestOf, isDigest } from '../oci/digest.ts'
+import { isOfRegistry } from '../oci/error-body.ts'
 import { requestAt, type Place } from '../oci/place.ts'
 import type { Found, Small } from './cache.ts'
 import type { Context } from './context.ts'
@@ -8,14 +9,7 @@ import { childSizes, manifestLimit, readManifest, type ManifestFacts } from '../
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 import type { OriginRequest } from '../oci/origin.ts'
-import {
-  ask,
-  badResponse,
-  digestMismatch,
-  isOfRegistry,
-  lengthOf,
-  type CollectedAnswer,
-} from './ask.ts'
+import { ask, badResponse, digestMismatch, lengthOf, type CollectedAnswer } from './ask.ts'
 import { placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 

@@ -19,13 +19,24 @@ export function asGatewayError(error: unknown): GatewayError {
 }
 
 /** Whether it is such a body: how a registry is told from whatever else answers in its place. */
-export function isErrorBody(body: Buffer): boolean {
+function isErrorBody(body: Buffer): boolean {
   try {
     const { errors } = (JSON.parse(body.toString('utf8')) ?? {}) as { errors?: unknown }
     return Array.isArray(errors) && errors.length > 0 && errors.every(hasCode)
   } catch {
     return false
   }
+}
+
+/**
+ * Whether a 404 is that of a registry: others on the way, such as an ingress that restarts, know
+ * nothing of what a registry has.
+ */
+export function isOfRegistry(answer: {
+  headers: Readonly<Record<string, string>>
+  body: Buffer
+}): boolean {
+  return 'docker-distribution-api-version' in answer.headers || isErrorBody(answer.body)
 }
 
 function hasCode(error: unknown): boolean {

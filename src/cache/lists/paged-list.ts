@@ -1,6 +1,7 @@
 // Asks for lists page by page: all of them, or an error; never a part.
+import { isOfRegistry } from '../../oci/error-body.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
-import { ask, badResponse, isOfRegistry, type CollectedAnswer, type BadAnswer } from '../ask.ts'
+import { ask, badResponse, type CollectedAnswer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { nextQuery } from '../../oci/link.ts'
 

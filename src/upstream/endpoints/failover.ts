@@ -1,5 +1,7 @@
 // One exchange at the first of several endpoints that can be asked.
 import type { GatewayError } from '../../errors.ts'
+import { collectBody } from '../../oci/body-collector.ts'
+import { isOfRegistry } from '../../oci/error-body.ts'
 import { isOutage, isRefusal } from '../../oci/failure-scope.ts'
 import type { Flow, OriginResponse, Receiver } from '../../oci/origin.ts'
 
@@ -33,23 +35,29 @@ export function openFirst(
   function ask([candidate, ...others]: readonly EndpointCandidate[]): void {
     if (candidate === undefined || isAborted) return
     let hasBegun = false
-    const exchange = candidate.open(
-      {
-        start(response) {
-          hasBegun = true
-          candidate.onAnswer(response)
-          receiver.start(response)
-        },
-        data: (chunk) => receiver.data(chunk),
-        end: () => receiver.end(),
-        fail(error) {
-          candidate.onFailure(error)
-          if (hasBegun || others.length === 0 || isAnswer(error)) receiver.fail(error)
-          else ask(others)
-        },
+    const told: Receiver = {
+      start(response) {
+        hasBegun = true
+        candidate.onAnswer(response)
+        receiver.start(response)
       },
-      others.length === 0,
-    )
+      data: (chunk) => receiver.data(chunk),
+      end: () => receiver.end(),
+      fail(error) {
+        candidate.onFailure(error)
+        if (hasBegun || others.length === 0 || isAnswer(error)) receiver.fail(error)
+        else ask(others)
+      },
+    }
+    const isLast = others.length === 0
+    const judged = isLast
+      ? told
+      : holdingStray404(
+          told,
+          () => isAborted,
+          () => ask(others),
+        )
+    const exchange = candidate.open(judged, isLast)
     flow = exchange.flow
     ended = exchange.ended
     if (isPaused) flow.pause()
@@ -80,6 +88,41 @@ export function openFirst(
         flow?.abort()
       },
     },
+  }
+}
+
+/** Of a 404 this much is of interest, bytes. */
+const mostHeld = 16 * 1024
+
+/** Calls `onStray` in the place of the receiver where a 404 is not that of a registry. */
+function holdingStray404(
+  receiver: Receiver,
+  isAborted: () => boolean,
+  onStray: () => void,
+): Receiver {
+  let held: OriginResponse | undefined
+  const body = collectBody(mostHeld)
+
+  return {
+    start(response) {
+      if (response.status === 404) held = response
+      else receiver.start(response)
+    },
+    data(chunk) {
+      if (held === undefined) receiver.data(chunk)
+      else body.add(chunk)
+    },
+    end() {
+      if (held !== undefined) {
+        const { headers } = held
+        const bytes = body.bytes()
+        if (!isOfRegistry({ headers, body: bytes })) return onStray()
+        receiver.start(held)
+        if (!isAborted()) receiver.data(bytes)
+      }
+      if (!isAborted()) receiver.end()
+    },
+    fail: (error) => receiver.fail(error),
   }
 }
 

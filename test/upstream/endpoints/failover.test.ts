@@ -106,6 +106,27 @@ t.test('an answer is an answer: 404 and 403 are asked nowhere else', async (t) =
   t.equal(client.status()[0]?.inUse.url, first.url, 'nor does it rest')
 })
 
+t.test('a 404 that is not that of a registry is no answer', async (t) => {
+  const { first, second, client } = await startTwo(t)
+  const stray = faults.status(404, { 'content-type': 'text/plain' }, '404 page not found\n')
+  first.fail(stray)
+  for (const method of ['GET', 'HEAD'] as const) {
+    t.equal((await ask(client.open, { method })).response?.status, 200)
+  }
+  second.fail(stray)
+  const { response, body } = await ask(client.open, {})
+  t.match({ response, body: body.toString() }, { response: { status: 404 }, body: /page/ })
+  const errors = '{"errors":[{"code":"MANIFEST_UNKNOWN","message":"x"}]}'
+  first.fail(faults.status(404, {}, errors))
+  const asked = second.requests.length
+  const told = await ask(client.open, {})
+  t.same(
+    [told.response?.status, told.body.toString(), told.order],
+    [404, errors, ['start', 'data', 'end']],
+  )
+  t.equal(second.requests.length, asked, 'that one is')
+})
+
 t.test('one image that fails by 500 moves nobody', async (t) => {
   const { first, second, client } = await startTwo(t)
   first.fail(faults.on(/latest/, faults.status(500)))
