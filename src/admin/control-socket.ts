@@ -66,10 +66,21 @@ export async function listenInFolder(
   }
 }
 
-/** The answer of the gateway that uses the cache folder `dir`; undefined where none does. */
+export interface LocalRequest {
+  method: string
+  path: string
+  body?: unknown
+  /** How long an answer may take, ms; for ever when absent, as pruning may. */
+  patience?: number
+}
+
+/**
+ * The answer of the gateway that uses the cache folder `dir`; undefined where none does. Rejects where
+ * it does not answer, or may not be asked.
+ */
 export async function askInFolder(
   dir: string,
-  { method, path, body }: { method: string; path: string; body?: unknown },
+  { method, path, body, patience = 0 }: LocalRequest,
 ): Promise<{ status: number; body: string } | undefined> {
   let folder
   try {
@@ -77,6 +88,9 @@ export async function askInFolder(
     const socketPath = join(folder.path, fileName)
     const headers = body === undefined ? {} : { 'content-type': 'application/json' }
     const asked = request({ socketPath, method, path, headers: { host: 'localhost', ...headers } })
+    asked.setTimeout(patience, () => {
+      asked.destroy(new Error('the gateway does not answer: see its log, or end it'))
+    })
     asked.end(body === undefined ? undefined : JSON.stringify(body))
     const [response] = (await once(asked, 'response')) as [IncomingMessage]
     return { status: response.statusCode ?? 0, body: await text(response) }

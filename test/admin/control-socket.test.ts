@@ -70,6 +70,13 @@ t.test('what a killed gateway has left is nobody, and in nobody’s way', async 
   await control.close()
 })
 
+t.test('a gateway that does not answer', async (t) => {
+  const dir = folder(t)
+  const control = await listenInFolder(dir, () => undefined)
+  await t.rejects(askInFolder(dir, { ...health, patience: 50 }), /does not answer/)
+  await control.close()
+})
+
 t.test('only its owner may ask', async (t) => {
   const dir = folder(t)
   const control = await listenInFolder(dir, says('x'))

@@ -37,7 +37,9 @@ export async function withCache<Result>(
 ): Promise<Result> {
   const { dir } = config.cache
   if (!existsSync(join(dir, 'format'))) {
-    throw new UsageError([{ path: 'cache.dir', message: `${dir} holds no cache` }])
+    throw new UsageError([
+      { path: 'cache.dir', message: `${dir} holds no cache, or none that you may see` },
+    ])
   }
   if (!(await isServed(dir))) return withOwn(config, work)
   return work(async (method, path, body) => {
@@ -47,11 +49,14 @@ export async function withCache<Result>(
   })
 }
 
+const health = { method: 'GET', path: '/healthz', patience: 10_000 }
+
 async function isServed(dir: string): Promise<boolean> {
   try {
-    return (await askInFolder(dir, { method: 'GET', path: '/healthz' })) !== undefined
+    return (await askInFolder(dir, health)) !== undefined
   } catch (error) {
-    const message = `${dir} cannot be used (${systemCode(error)}): run this as the user of the gateway`
+    if (!['EACCES', 'EPERM'].includes(systemCode(error))) throw error
+    const message = `${dir} is another user's: run this as the user of the gateway`
     throw new UsageError([{ path: 'cache.dir', message }])
   }
 }
