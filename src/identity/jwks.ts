@@ -135,11 +135,15 @@ function keysInFile(file: string, at: string): JWTVerifyGetKey {
   }
 }
 
+/** Each token is held against all of them. */
+const mostKeys = 100
+
 /** Symmetric keys are left out: with one, whoever can verify can sign. */
 function publicKeys(document: unknown): JSONWebKeySet {
   const { keys } = (document ?? {}) as Partial<JSONWebKeySet>
   if (!Array.isArray(keys)) throw new Error('the document has no list of keys')
   const usable = keys.filter(({ kty }) => kty === 'EC' || kty === 'RSA' || kty === 'OKP')
   if (usable.length === 0) throw new Error('the document has no usable key')
+  if (usable.length > mostKeys) throw new Error(`the document has more than ${mostKeys} keys`)
   return { keys: usable }
 }

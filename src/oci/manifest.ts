@@ -97,6 +97,9 @@ function mediaTypeOf(document: Record<string, unknown>): string {
   return declared
 }
 
+/** Each is an entry of the index: more would hold everybody up. */
+const mostChildren = 10_000
+
 function childrenOf(document: Record<string, unknown>): Digest[] {
   return descriptorsIn(document)
     .map(digestOfDescriptor)
@@ -108,6 +111,7 @@ function descriptorsIn(document: Record<string, unknown>): unknown[] {
     .map((field) => document[field])
     .filter((list) => Array.isArray(list))
     .flat()
+  if (listed.length > mostChildren) throw invalid(`refers to more than ${mostChildren} things`)
   return [document['config'], ...listed]
 }
 

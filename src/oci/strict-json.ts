@@ -25,6 +25,8 @@ const known = new Map(
 
 /** Deeper than any document of a registry. */
 const deepest = 64
+/** More fields than ten thousand descriptors have. */
+const mostFields = 100_000
 
 interface Frame {
   /** Names so far, as a reader that does not mind their case sees them; undefined in a list. */
@@ -53,12 +55,17 @@ export function readStrictObject(bytes: Buffer): Record<string, unknown> {
 /** Of a text that is no JSON it says nothing: the parser does. */
 function checkKeys(text: string): void {
   const frames: Frame[] = []
+  let fields = 0
   for (let at = 0; at < text.length; at += 1) {
     const frame = frames.at(-1)
     switch (text.charAt(at)) {
       case '"': {
         const end = endOfText(text, at)
-        if (frame?.wantsKey === true) noteKey(frame, text.slice(at, end + 1))
+        if (frame?.wantsKey === true) {
+          noteKey(frame, text.slice(at, end + 1))
+          fields += 1
+          if (fields > mostFields) throw new Error('has too many fields')
+        }
         at = end
         break
       }

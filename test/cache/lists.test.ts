@@ -107,6 +107,11 @@ const wrongLists: Record<string, faults.Fault> = {
   'a web page': faults.htmlPage(),
   'no object': faults.status(200, {}, '[]'),
   'tags that are no list': faults.status(200, {}, '{"tags":{}}'),
+  'more tags than are sorted': faults.status(
+    200,
+    {},
+    JSON.stringify({ tags: Array.from({ length: 100_001 }, (_, at) => `${at}`) }),
+  ),
   'tags that are no texts': faults.status(200, {}, '{"tags":[1]}'),
   'a status of another kind': faults.status(416),
   'an encoded body': faults.gzipEncoded(),

@@ -102,11 +102,18 @@ t.test('only the configured CA is trusted, and redirects are not followed', asyn
 
 t.test('keys from a file', async (t) => {
   const idp = await createIssuer()
-  const folder = t.testdir({ 'good.json': JSON.stringify(idp.jwks), 'bad.json': '{}' })
+  const [key] = idp.jwks.keys
+  const many = { keys: Array.from({ length: 101 }, (_, at) => ({ ...key, kid: `${at}` })) }
+  const folder = t.testdir({
+    'good.json': JSON.stringify(idp.jwks),
+    'bad.json': '{}',
+    'many.json': JSON.stringify(many),
+  })
   const open = (name: string) =>
     createKeySource({ issuer, jwks: join(folder, name) }, { at: 'auth.issuers.0', log })
   await jwtVerify(await idp.sign(), open('good.json').key)
   t.throws(() => open('bad.json'), UsageError)
+  t.throws(() => open('many.json'), UsageError, 'more keys than a token is held against')
   t.throws(() => open('none.json'), /auth\.issuers\.0\.jwks: cannot read/)
 })
 

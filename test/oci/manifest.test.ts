@@ -134,3 +134,13 @@ t.test('fields that readers may take for each other are refused', (t) => {
   t.same(readManifest(Buffer.from(fine)).children, [])
   t.end()
 })
+
+t.test('documents that would hold everybody up are refused', (t) => {
+  const descriptors = (count: number) =>
+    Array.from({ length: count }, (_, at) => ({ digest: digestOf(`${at}`) }))
+  t.equal(readManifest(manifest({ layers: descriptors(10_000) })).children.length, 10_000)
+  t.throws(() => readManifest(manifest({ layers: descriptors(10_001) })), /more than 10000 things/)
+  const fields = Object.fromEntries(Array.from({ length: 100_000 }, (_, at) => [`f${at}`, at]))
+  t.throws(() => readManifest(manifest({ layers: [], fields })), /too many fields/)
+  t.end()
+})

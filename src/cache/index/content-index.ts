@@ -161,7 +161,8 @@ function edgeQueries(sqlite: DatabaseSync): EdgeQueries {
   const parents = sqlite.prepare('SELECT parent FROM edge WHERE child = ? AND kind = ?')
   return {
     addEdges(parent, digests, kind = 'child') {
-      for (const child of digests) put.run(parent, child, kind)
+      // In the order of the index, which fills pages one after the other.
+      for (const child of digests.toSorted()) put.run(parent, child, kind)
     },
     childrenOf: (parent, kind = 'child') =>
       children.all(parent, kind).map((row) => row['child'] as Digest),

@@ -13,6 +13,8 @@ import type { AskPages } from './paged-list.ts'
 const pageLength = 1000
 /** Bytes of one list, at most. */
 const limit = 16 * 2 ** 20
+/** Sorting more would hold everybody up. */
+const mostTags = 100_000
 
 export function createTagList(context: Context, askPages: AskPages): Cache['tags'] {
   const { index, outages, freshnessOf, now } = context
@@ -29,7 +31,9 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
     if (status === 404) return keptOf(place, isOfRegistry)
     if (problem !== undefined) throw problem
     if (status !== 200) throw badResponse(`status ${status} to a list of tags`)
-    const entries = [...new Set(pages.flatMap((page) => tagsIn(page['tags'])))].sort()
+    const tags = pages.flatMap((page) => tagsIn(page['tags']))
+    if (tags.length > mostTags) throw badResponse(`a list of more than ${mostTags} tags`)
+    const entries = [...new Set(tags)].sort()
     lists.keep(placeKey(place), entries, bytes)
     return { entries, source: 'upstream', stale: false }
   }
