@@ -141,7 +141,11 @@ const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
 
 /** How every upstream fares: what its client knows, and whether the cache lets it rest. */
 function statusOfAll({ live }: Current, { circuit }: Cache) {
-  return live.upstreams.status().map((status) => ({ ...status, circuit: circuit(status.upstream) }))
+  return live.upstreams.status().map((status) => ({
+    ...status,
+    offline: isOffline(live.config, status.upstream),
+    circuit: circuit(status.upstream),
+  }))
 }
 
 function isOffline({ offline, upstreams }: Config, upstream: string): boolean {

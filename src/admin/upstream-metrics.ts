@@ -5,6 +5,8 @@ import type { UpstreamStatus } from '../upstream/upstreams.ts'
 
 /** How an upstream fares, and whether it is left alone. */
 export interface UpstreamReport extends UpstreamStatus {
+  /** The config says that it is never to be asked. */
+  offline: boolean
   circuit: Circuit
 }
 

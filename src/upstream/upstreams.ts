@@ -32,8 +32,6 @@ export interface UpstreamsOptions {
 /** What an operator wants to know of one upstream. */
 export interface UpstreamStatus {
   upstream: string
-  /** The config says that it is never to be asked. */
-  offline: boolean
   /** The one that is asked first now. */
   inUse: EndpointStatus
   /** All of them, in the order of the config. */
@@ -107,7 +105,6 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     status: () =>
       [...upstreams].map(([upstream, { inUse, status, isQuotaShort, config }]) => ({
         upstream,
-        offline: config?.offline === true,
         inUse: inUse(),
         endpoints: status(),
         isQuotaShort: isQuotaShort(config?.quotaFloor ?? 0),

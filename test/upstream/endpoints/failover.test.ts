@@ -1,7 +1,8 @@
 // Several endpoints of one upstream: who is asked, and how each of them is asked.
+import { randomBytes } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { buildSampleImage } from '../../../src/demo/sample-image.ts'
-import { largest, readAll, startSite } from '../../helpers/cache.ts'
+import { addBlob, largest, readAll, startSite } from '../../helpers/cache.ts'
 import { ask, startUpstreams, upstreamConfig } from '../../helpers/ask.ts'
 import { tokenAuth } from '../../helpers/token-auth.ts'
 import * as faults from '../../helpers/upstream.ts'
@@ -195,6 +196,29 @@ t.test('a download that breaks goes on at the next, by Range', async (t) => {
   t.equal(first.count(/blobs/), 1)
   t.equal(second.count(/blobs/), 1)
   t.match(second.requests[0]?.headers.range, /^bytes=[1-9]\d*-$/)
+})
+
+t.test('the first dies while many pull: everybody gets all of it', async (t) => {
+  const content = await buildSampleImage({ layerBytes: 1000 })
+  const blobs = Array.from({ length: 12 }, () => randomBytes(3_000_000))
+  const digests = blobs.map((bytes) => addBlob(content, bytes))
+  const first = await faults.startUpstream(t, { repositories: { app: content } })
+  const second = await faults.startUpstream(t, { repositories: { app: content } })
+  const client = startUpstreams(t, { url: first.url, endpoints: [endpoint(second.url)] })
+  const { cache } = await startSite(t, { openUpstream: client.open })
+  const place = { upstream: 'up', repository: 'app' }
+  let received = 0
+  const onRead = (bytes: number) => {
+    received += bytes
+    if (received > 4_000_000 && received - bytes <= 4_000_000) void first.close()
+  }
+  const pulls = [...digests, ...digests].map(async (digest, index) => {
+    const all = await readAll(await cache.blob(place, digest), 0, 64 * 1024, onRead)
+    t.ok(all.equals(blobs[index % blobs.length] ?? Buffer.alloc(0)))
+  })
+  await Promise.all(pulls)
+  t.ok(second.count(/blobs/) > 0)
+  t.ok(first.count(/blobs/) + second.count(/blobs/) <= 3 * blobs.length, 'no storm')
 })
 
 t.test('whoever aborts hears nothing more, and nobody else is asked', async (t) => {
