@@ -158,6 +158,18 @@ t.test('images and blobs, page by page', async (t) => {
   }
 })
 
+t.test('a pull is told at once', async (t) => {
+  const { json, cache, clock } = await start(t)
+  const times = async () => {
+    const { images } = await json<{ images: { lastPull: string }[] }>('/images?match=*/app:one')
+    return Date.parse(images[0]?.lastPull ?? '')
+  }
+  const before = await times()
+  clock.time += 3_600_000
+  await pull(cache, app, 'one')
+  t.equal((await times()) - before, 3_600_000)
+})
+
 t.test('a download under way', async (t) => {
   const { cache, json, upstream, waiting } = await start(t)
   t.same(await json('/downloads'), { downloads: [] })

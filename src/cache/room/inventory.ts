@@ -118,8 +118,14 @@ export function createInventory({ index, removals, flush, now }: InventoryOption
   }
 
   return {
-    images: (options) => listImages(index(), options),
-    blobs: (options) => listBlobs(index(), options),
+    images(options) {
+      flush()
+      return listImages(index(), options)
+    },
+    blobs(options) {
+      flush()
+      return listBlobs(index(), options)
+    },
     holding: () => index().holding(),
     plan,
     prune,
