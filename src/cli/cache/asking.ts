@@ -65,7 +65,7 @@ async function withOwn<Result>(
   config: Config,
   work: (ask: Ask) => Promise<Result>,
 ): Promise<Result> {
-  const log = await createLog({ ...config.log, level: 'warn' }, process.stderr.fd)
+  const log = await createLog({ ...config.log, level: 'error' }, process.stderr.fd)
   const cache = openOffline(config, log.logger)
   const naming = namingOf(config)
   const api = Fastify()
