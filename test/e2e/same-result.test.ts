@@ -14,6 +14,9 @@ for (const { name: registry, start, missing } of siteKinds) {
   const options = missing === undefined ? optionsFor('same-result') : { skip: missing }
   t.test(registry, { ...options, timeout: 4 * 60_000 }, async (t) => {
     const site = await start(t)
+    const { address, prefix, login } = site.direct
+    const { status } = await fetch(`http://${address}/v2/${prefix}sample/app/tags/list`)
+    t.equal(status, login === undefined ? 200 : 401, 'who has to log in')
     for (const client of clients) {
       const { name, program } = client
       const isMissing = program === undefined && optional.has(name)

@@ -8,7 +8,7 @@ t.test(
   'certificates of 20 seconds',
   { ...optionsFor('short-lived'), timeout: 150_000 },
   async (t) => {
-    const { renewals, pulls, failures } = await pullWithShortLived(t, { seconds: 45, lifetime: 20 })
+    const { renewals, pulls, failures } = await pullWithShortLived(t, { seconds: 35, lifetime: 20 })
     t.comment(`${renewals} renewals, ${JSON.stringify(pulls)}`)
     t.same(failures, [])
     t.ok(renewals >= 2, 'every certificate in use has ended at least once')
