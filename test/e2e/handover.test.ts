@@ -1,5 +1,5 @@
 // What `scripts/issue-client-cert --for` writes, unpacked on a node, with the test that it prints.
-import { cpSync, readFileSync, writeFileSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { startRegistry, type Registry } from '../../src/demo/registry.ts'
@@ -74,6 +74,8 @@ function pulled(t: Test, { upstream }: Node): void {
   )
 }
 
+const crictl = findGoProgram('crictl')
+
 t.test('containerd', optionsFor('containerd'), (t) => pullByContainerd(t))
 
 const programs = process.env['CONTAINERD_2']
@@ -87,7 +89,8 @@ async function pullByContainerd(t: Test, programs?: string): Promise<void> {
   const [command, ...args] = node.test
   t.equal(command, 'ctr')
   const etc = join(node.root, 'etc/containerd')
-  const { ctr } = await startContainerd(t, { etc, ...(programs !== undefined && { programs }) })
+  const options = { etc, ...(programs !== undefined && { programs }) }
+  const { ctr, socket } = await startContainerd(t, options)
   const of = (image: string) => ctr(...args.slice(0, -1), image)
   const pull = () => ctr(...args)
   t.match(await pull(), { code: 0 })
@@ -96,6 +99,13 @@ async function pullByContainerd(t: Test, programs?: string): Promise<void> {
   t.match(absent, { code: 1, stderr: /not found/ }, 'and no word of certificates')
   t.notMatch(absent.stderr, /x509|tls:/)
   t.match(await of(`${node.gateway.address}/docker.io/library/alpine:latest`), { code: 0 })
+  if (crictl !== undefined) {
+    const at = ['--runtime-endpoint', `unix://${socket}`, '--image-endpoint', `unix://${socket}`]
+    const asKubernetes = (image: string) => run(crictl, [...at, 'pull', image])
+    t.match(await asKubernetes('docker.io/library/alpine:latest'), { code: 0 }, 'by the CRI')
+    const stderr = /not found/
+    t.match(await asKubernetes('docker.io/library/alpine:absent'), { code: 1, stderr })
+  }
   t.same(
     node.gateway.log().filter(({ msg }) => msg === 'TLS handshake failed'),
     [],
@@ -152,10 +162,19 @@ const containerdStore =
 
 t.test('docker with the image store of containerd', containerdStore, async (t) => {
   const node = await handOver(t, 'docker', dockerHost)
-  const { docker, etc } = await startDocker(t, docker29 === undefined ? {} : { programs: docker29 })
+  const programs = docker29 ?? ''
+  const { docker, etc, env } = await startDocker(t, { programs })
   cpSync(join(node.root, 'etc/docker'), etc, { recursive: true })
   const info = await docker('info', '--format', '{{json .DriverStatus}}')
   t.match(info.stdout, /io\.containerd\.snapshotter/)
+  if (existsSync(join(programs, 'docker-buildx'))) {
+    const plugins = subfolder(env['DOCKER_CONFIG'] ?? '', 'cli-plugins')
+    symlinkSync(join(programs, 'docker-buildx'), join(plugins, 'docker-buildx'))
+    const folder = makeFolder(t)
+    writeFileSync(join(folder, 'Dockerfile'), 'FROM docker.io/library/alpine:latest\n')
+    t.match(await docker('buildx', 'build', folder), { code: 0 }, 'what a build names')
+    pulled(t, node)
+  }
   t.match(await docker('pull', 'docker.io/library/alpine:latest'), { code: 0 }, 'by its own name')
   pulled(t, node)
   t.match(await docker(...node.test.slice(1)), { code: 0 }, 'and by that of the gateway')

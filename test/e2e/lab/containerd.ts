@@ -16,6 +16,8 @@ export interface Host {
 }
 
 export interface Containerd {
+  /** Where it listens. */
+  socket: string
   /** Runs `ctr` and resolves with whatever came of it. */
   ctr: (...args: string[]) => Promise<Outcome>
   /** `ctr images pull`, of an image whose registry is asked for at `host`; `options` are ctr's. */
@@ -27,7 +29,7 @@ export interface Containerd {
 export interface ContainerdOptions {
   /** The folder of `containerd`, `ctr` and the shim; on PATH unless told. */
   programs?: string
-  /** What the node has in its /etc/containerd. */
+  /** What the node has in its /etc/containerd; what Kubernetes asks reads it as well. */
   etc?: string
 }
 
@@ -39,7 +41,7 @@ export async function startContainerd(
   const folder = makeFolder(t)
   const socket = join(folder, 'containerd.sock')
   const file = join(folder, 'config.toml')
-  writeFileSync(file, configOf(folder, socket))
+  writeFileSync(file, configOf(folder, socket, etc !== undefined))
   const program = (name: string) => (programs === undefined ? name : join(programs, name))
   const path = [programs ?? [], process.env['PATH'] ?? ''].flat().join(delimiter)
   const env = { CONTAINERD_ADDRESS: socket, HOME: subfolder(folder, 'home'), PATH: path }
@@ -59,6 +61,7 @@ export async function startContainerd(
   })
   let containers = 0
   return {
+    socket,
     ctr,
     pull: (image, host, ...options) => {
       const hosts = join(folder, 'certs.d')
@@ -73,14 +76,23 @@ export async function startContainerd(
   }
 }
 
-function configOf(folder: string, socket: string): string {
+/** For 1.6, and for 2, which takes it as well. */
+function configOf(folder: string, socket: string, hasCri: boolean): string {
+  const off = [
+    'io.containerd.grpc.v1.cri',
+    'io.containerd.cri.v1.images',
+    'io.containerd.cri.v1.runtime',
+  ]
   return `version = 2
 root = "${join(folder, 'root')}"
 state = "${join(folder, 'state')}"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+disabled_plugins = ${JSON.stringify(hasCri ? [] : off)}
 
 [grpc]
   address = "${socket}"
+
+[plugins."io.containerd.grpc.v1.cri".registry]
+  config_path = "/etc/containerd/certs.d"
 `
 }
 
