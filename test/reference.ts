@@ -7,12 +7,14 @@ import type { TSchema } from 'typebox'
 import { createMetrics } from '../src/admin/metrics.ts'
 import type { Shape } from '../src/config/decode.ts'
 import { ConfigSchema } from '../src/config/schema.ts'
+import { manualPages } from './manual.ts'
 
 const folder = join(import.meta.dirname, '../docs/reference')
 
 export const references: Record<string, () => Promise<string>> = {
   [join(folder, 'config.md')]: () => formatted(configReference()),
   [join(folder, 'metrics.md')]: async () => formatted(await metricsReference()),
+  ...(await manualPages(join(folder, '../man'))),
 }
 
 if (import.meta.main) {

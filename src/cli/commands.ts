@@ -18,4 +18,8 @@ export const commands: CommandTable = {
   verify: async () => (await import('./cache/verify.ts')).command,
   shelf: async () => (await import('./shelf.ts')).command,
   pki: async () => (await import('./pki.ts')).command,
+  health: async () => (await import('./service/health.ts')).command,
+  migrate: async () => (await import('./migrate/migrate.ts')).command,
+  schema: async () => (await import('./program/schema.ts')).command,
+  completion: async () => (await import('./program/completion.ts')).completionOf(commands),
 }
