@@ -5,6 +5,7 @@ import { loadConfig } from '../config/load.ts'
 import { createLog } from '../log/log.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
+import { serviceManager } from './service/manager.ts'
 
 /** What is open still when all is done keeps the process no longer than this, ms. */
 const lastMs = 1000
@@ -22,6 +23,7 @@ export const command = defineCommand({
     const log = await createLog(config.log)
     // From here on no signal kills the start half-way; files that change meanwhile are noticed anyhow.
     const firstSignal = endingSignal()
+    const manager = serviceManager(log.logger)
     const reload = { now: () => {} }
     process.on('SIGHUP', () => reload.now())
     try {
@@ -33,7 +35,9 @@ export const command = defineCommand({
       const { port, adminPort } = gateway
       log.logger.info({ port, adminPort, host: config.listen.host, config: file }, 'listening')
       log.flush()
+      manager.ready(`serves on port ${port}, the admin listener on port ${adminPort}`)
       const signal = await firstSignal
+      manager.stopping()
       log.logger.info({ signal }, 'ending: running transfers may go on for a while')
       log.flush()
       const cut = await gateway.close()
