@@ -32,10 +32,18 @@ export function configJsonSchema(): JsonSchema {
   }
 }
 
-const kept = ['description', 'default', 'enum', 'minimum', 'maximum', 'minLength', 'pattern']
+const kept: ReadonlySet<string> = new Set([
+  'description',
+  'default',
+  'enum',
+  'minimum',
+  'maximum',
+  'minLength',
+  'pattern',
+])
 
 function convert(shape: Shape): JsonSchema {
-  const leaf = Object.fromEntries(Object.entries(shape).filter(([key]) => kept.includes(key)))
+  const leaf = Object.fromEntries(Object.entries(shape).filter(([key]) => kept.has(key)))
   const { description, default: byDefault } = leaf
   const about = {
     ...(description === undefined ? {} : { description }),
