@@ -1,8 +1,8 @@
 // From the config of distribution (registry:2 and 3) as a mirror, with `proxy`.
 import { basename } from 'node:path'
 import { UsageError } from '../../errors.ts'
-import type { Source } from './source.ts'
-import { compact, credentialsOf, listenerOf, upstreamAt, type Draft } from './upstream.ts'
+import type { ForeignConfig } from './source.ts'
+import { compact, passwordAuth, listenerOf, upstreamAt, type Draft } from './upstream.ts'
 
 const clientAuth: Record<string, string> = {
   'require-and-verify-client-cert': 'required',
@@ -10,7 +10,7 @@ const clientAuth: Record<string, string> = {
 }
 
 /** Throws UsageError for a registry that is no mirror. */
-export function fromDistribution(source: Source): Draft {
+export function fromDistribution(source: ForeignConfig): Draft {
   const remote = source.text('proxy.remoteurl')
   if (remote === undefined) {
     const message = 'is missing: only a mirror has a counterpart; push cannot be had here'
@@ -38,7 +38,7 @@ function addressOf(address: string): Draft {
   })
 }
 
-function adminOf(source: Source): Draft | undefined {
+function adminOf(source: ForeignConfig): Draft | undefined {
   const address = source.text('http.debug.addr')
   if (address === undefined) return undefined
   source.note(
@@ -48,7 +48,7 @@ function adminOf(source: Source): Draft | undefined {
   return { port: addressOf(address)['port'] }
 }
 
-function listenerTls(source: Source): Draft {
+function listenerTls(source: ForeignConfig): Draft {
   const wanted = source.text('http.tls.clientauth')
   const authorities = source.texts('http.tls.clientcas')
   const minimum = source.text('http.tls.minimumtls')
@@ -66,24 +66,24 @@ function listenerTls(source: Source): Draft {
 }
 
 /** Passwords in front of the mirror become those of the token service. */
-function authOf(source: Source): Draft | undefined {
+function authOf(source: ForeignConfig): Draft | undefined {
   const htpasswd = source.text('auth.htpasswd.path')
   if (htpasswd === undefined) return undefined
   source.note('auth.htpasswd.realm', 'clients are led to /token of this gateway')
   return { require: 'token', tokenService: { key: 'secrets/token.key', htpasswd } }
 }
 
-function upstreamAuth(source: Source, name: string): Draft | undefined {
+function upstreamAuth(source: ForeignConfig, name: string): Draft | undefined {
   const program = source.text('proxy.exec.command')
   const helper = /^docker-credential-(.+)$/.exec(basename(program ?? ''))?.[1]
   if (helper !== undefined) return { helper }
   if (program !== undefined) {
     source.note('proxy.exec.command', 'only programs named docker-credential-NAME can be called')
   }
-  return credentialsOf(source, { user: 'proxy.username', password: 'proxy.password' }, name)
+  return passwordAuth(source, { user: 'proxy.username', password: 'proxy.password' }, name)
 }
 
-function notes(source: Source): void {
+function notes(source: ForeignConfig): void {
   const told: [key: string, message: string][] = [
     ['storage.filesystem', 'its content is not read; fill cache.dir by `portcullis preload`'],
     ['storage.delete', 'nothing is deleted by clients; `portcullis rm` takes images out'],

@@ -1,11 +1,11 @@
 // From Harbor as a proxy cache: its harbor.yml; or what its API says of registries and projects, as
 // `{registries: […], projects: […]}` or the list of registries alone.
 import { UsageError } from '../../errors.ts'
-import type { Source } from './source.ts'
-import { compact, credentialsOf, listenerOf, upstreamAt, type Draft } from './upstream.ts'
+import type { ForeignConfig } from './source.ts'
+import { compact, passwordAuth, listenerOf, upstreamAt, type Draft } from './upstream.ts'
 
 /** Throws UsageError for what is neither. */
-export function fromHarbor(source: Source): Draft {
+export function fromHarbor(source: ForeignConfig): Draft {
   const registries = [...source.list(''), ...source.list('registries')]
   if (registries.length > 0) return fromApi(source, registries)
   if (source.has('hostname')) return fromFile(source)
@@ -13,7 +13,7 @@ export function fromHarbor(source: Source): Draft {
   throw new UsageError([{ path: 'migrate harbor', message }])
 }
 
-function fromApi(source: Source, registries: readonly Source[]): Draft {
+function fromApi(source: ForeignConfig, registries: readonly ForeignConfig[]): Draft {
   const named = registries.map((registry) => ({
     id: registry.text('id'),
     ...upstreamOf(registry),
@@ -39,19 +39,19 @@ function fromApi(source: Source, registries: readonly Source[]): Draft {
 /** The API does not tell of Harbor's own certificate. */
 const tlsToMake = { tls: { cert: 'certs/gateway.local.crt', key: 'certs/gateway.local.key' } }
 
-function upstreamOf(registry: Source): { name: string; draft: Draft } {
+function upstreamOf(registry: ForeignConfig): { name: string; draft: Draft } {
   const { name, url } = upstreamAt(registry.text('url') ?? '')
   for (const key of ['name', 'type', 'description', 'status', 'creation_time', 'update_time']) {
     registry.text(key)
   }
   registry.text('credential.type')
   const keys = { user: 'credential.access_key', password: 'credential.access_secret' }
-  const auth = credentialsOf(registry, keys, name)
+  const auth = passwordAuth(registry, keys, name)
   const tls = registry.flag('insecure') ? { verify: false } : undefined
   return { name, draft: compact({ url, tls, auth }) }
 }
 
-function fromFile(source: Source): Draft {
+function fromFile(source: ForeignConfig): Draft {
   const level = source.text('log.level')
   const isTls = source.has('https.certificate')
   const port = source.number(isTls ? 'https.port' : 'http.port') ?? (isTls ? 443 : 80)

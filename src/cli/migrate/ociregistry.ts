@@ -1,10 +1,10 @@
 // From the config of ociregistry (github.com/aceeric/ociregistry), also of its older form, a list of registries.
-import type { Source } from './source.ts'
-import { compact, credentialsOf, listenerOf, upstreamAt, type Draft } from './upstream.ts'
+import type { ForeignConfig } from './source.ts'
+import { compact, passwordAuth, listenerOf, upstreamAt, type Draft } from './upstream.ts'
 
 const levels: Record<string, string> = { trace: 'debug', fatal: 'error', panic: 'error' }
 
-export function fromOciregistry(source: Source): Draft {
+export function fromOciregistry(source: ForeignConfig): Draft {
   const level = source.text('logLevel')
   const timeout = source.number('pullTimeout')
   const isLatestPulled = source.flag('alwaysPullLatest')
@@ -26,7 +26,7 @@ export function fromOciregistry(source: Source): Draft {
   })
 }
 
-function upstreamOf(registry: Source, more: Draft): [string, Draft] {
+function upstreamOf(registry: ForeignConfig, more: Draft): [string, Draft] {
   const address = registry.text('name') ?? ''
   const scheme = registry.text('scheme') ?? 'https'
   const { name, url } = upstreamAt(`${scheme}://${address}`)
@@ -45,7 +45,7 @@ function upstreamOf(registry: Source, more: Draft): [string, Draft] {
   const passwordEnv = registry.text('auth.passwordFromEnv')
   const auth =
     passwordEnv === undefined
-      ? credentialsOf(registry, { user: 'auth.user', password: 'auth.password' }, name)
+      ? passwordAuth(registry, { user: 'auth.user', password: 'auth.password' }, name)
       : { username: registry.text('auth.user'), passwordEnv }
   return [name, compact({ url, tls: isEmpty(tls) ? undefined : tls, auth, ...more })]
 }
@@ -54,7 +54,7 @@ function isEmpty(draft: Draft): boolean {
   return Object.values(draft).every((value) => value === undefined)
 }
 
-function listenerTls(source: Source): Draft {
+function listenerTls(source: ForeignConfig): Draft {
   const ca = source.text('serverTlsConfig.ca')
   const isVerified = source.text('serverTlsConfig.clientAuth') === 'verify'
   if (isVerified && ca === undefined) {
@@ -71,7 +71,7 @@ function listenerTls(source: Source): Draft {
   })
 }
 
-function notes(source: Source): void {
+function notes(source: ForeignConfig): void {
   const told: [key: string, message: string][] = [
     ['imagePath', 'its images are not read; fill cache.dir by `portcullis preload`'],
     ['logFile', 'the log goes to standard output'],

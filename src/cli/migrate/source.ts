@@ -9,14 +9,14 @@ export interface Note {
 }
 
 /** One section; keys are paths with dots. */
-export interface Source {
+export interface ForeignConfig {
   /** Where it is: `registries.0`, empty at the top. */
   path: string
   text: (key: string) => string | undefined
   number: (key: string) => number | undefined
   flag: (key: string) => boolean
   /** The entries of a list, each a section of its own; an empty key is the list itself. */
-  list: (key: string) => Source[]
+  list: (key: string) => ForeignConfig[]
   /** The texts of a list. */
   texts: (key: string) => string[]
   has: (key: string) => boolean
@@ -25,12 +25,15 @@ export interface Source {
 }
 
 /** Throws UsageError for what is no YAML or JSON. */
-export function readSource(text: string, file: string): { source: Source; notes: () => Note[] } {
+export function readSource(
+  text: string,
+  file: string,
+): { source: ForeignConfig; notes: () => Note[] } {
   const document = parsed(text, file)
   const taken = new Set<string>()
   const told: Note[] = []
 
-  function sectionAt(path: string): Source {
+  function sectionAt(path: string): ForeignConfig {
     const at = (key: string) => [path, key].filter((part) => part !== '').join('.')
     const valueOf = (key: string) => valueAt(document, at(key))
     function take(key: string): unknown {

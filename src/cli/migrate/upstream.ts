@@ -1,5 +1,5 @@
 // The upstream of ours that a registry of theirs becomes.
-import type { Source } from './source.ts'
+import type { ForeignConfig } from './source.ts'
 
 /** A part of a config, as it is written. */
 export type Draft = Record<string, unknown>
@@ -22,8 +22,8 @@ export function upstreamAt(address: string): { name: string; url?: string } {
 }
 
 /** User and password by the keys of theirs; the password is to be put into a file. */
-export function credentialsOf(
-  source: Source,
+export function passwordAuth(
+  source: ForeignConfig,
   keys: { user: string; password: string },
   upstream: string,
 ): Draft | undefined {
