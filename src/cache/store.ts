@@ -120,7 +120,7 @@ export function openStore(dir: string): Store {
 }
 
 /** `blobs/<alg>/<2 hex>/<hex>` */
-function pathIn({ blobs }: Folder, digest: Digest): string {
+export function pathIn({ blobs }: Folder, digest: Digest): string {
   const hex = hexOf(digest)
   return join(blobs, algorithmOf(digest), hex.slice(0, 2), hex)
 }

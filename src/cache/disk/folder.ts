@@ -29,7 +29,7 @@ export interface Folder {
 }
 
 /** What this program writes; a folder with a newer one is refused. */
-const format = 1
+export const folderFormat = 1
 /** Beside these a folder without `format` may hold only what a file system puts there. */
 const ours = /^(blobs|tmp|quarantine|lock|journal|verified|control\.sock|index\.db.*|lost\+found)$/
 const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
@@ -55,7 +55,7 @@ export function foldersIn(dir: string): Folder {
 export function prepareFolder(dir: string): { folder: Folder; presence: Presence | undefined } {
   const folder = foldersIn(dir)
   const found = formatOf(dir)
-  if (found !== undefined && found > format) {
+  if (found !== undefined && found > folderFormat) {
     throw problem(`${dir} was written by a newer version (format ${found}): update, or use another`)
   }
   if (found === undefined) assertEmpty(dir, folder)
@@ -63,7 +63,7 @@ export function prepareFolder(dir: string): { folder: Folder; presence: Presence
   try {
     mkdirSync(dir, { recursive: true, mode: modes.folder })
     if (found === undefined) {
-      writeFileSync(join(dir, 'format'), `${format}\n`, { flag: 'wx', mode: modes.file })
+      writeFileSync(join(dir, 'format'), `${folderFormat}\n`, { flag: 'wx', mode: modes.file })
     }
     for (const path of [folder.blobs, folder.tmp, folder.quarantine]) {
       mkdirSync(path, { recursive: true, mode: modes.folder })

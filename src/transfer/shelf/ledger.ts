@@ -7,6 +7,9 @@ import Type, { type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { foldersIn, newTemporary } from '../../cache/disk/folder.ts'
 
+/** Its name in the cache folder. */
+export const shelfFile = 'shelf.json'
+
 const Row = Type.Object({
   /** The entry of the shelf, as the config has it. */
   entry: Type.String(),
@@ -110,5 +113,5 @@ async function write(dir: string, rows: readonly ShelfRow[]): Promise<void> {
 }
 
 function fileIn(dir: string): string {
-  return join(dir, 'shelf.json')
+  return join(dir, shelfFile)
 }

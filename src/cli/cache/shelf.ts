@@ -1,9 +1,9 @@
 // `portcullis shelf`: what the site must hold, what of it is missing, and since when.
-import { loadConfig } from '../config/load.ts'
-import { readShelf, type ShelfRow } from '../transfer/shelf/ledger.ts'
-import { defineCommand } from './command.ts'
-import { cacheFolderOption, configFile, configOption, jsonOption } from './options.ts'
-import { printJson, printLine, printTable } from './output/print.ts'
+import { loadConfig } from '../../config/load.ts'
+import { readShelf, type ShelfRow } from '../../transfer/shelf/ledger.ts'
+import { defineCommand } from '../command.ts'
+import { cacheFolderOption, configFile, configOption, jsonOption } from '../options.ts'
+import { printJson, printLine, printTable } from '../output/print.ts'
 
 export const command = defineCommand({
   usage: 'shelf [--check] [--config FILE] [--cache-dir DIR] [--json]',

@@ -2,11 +2,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
-import { sample } from '../helpers/archives.ts'
-import { until } from '../helpers/cache.ts'
-import { runCommand } from '../helpers/command.ts'
-import { startTestGateway } from '../helpers/gateway.ts'
-import { startUpstream } from '../helpers/upstream.ts'
+import { sample } from '../../helpers/archives.ts'
+import { until } from '../../helpers/cache.ts'
+import { runCommand } from '../../helpers/command.ts'
+import { startTestGateway } from '../../helpers/gateway.ts'
+import { startUpstream } from '../../helpers/upstream.ts'
 
 t.test('what is here, what is missing, and since when', async (t) => {
   const image = await sample('shelf')
