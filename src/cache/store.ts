@@ -1,7 +1,7 @@
 // Where verified content lives: files named by their digest, complete or not there at all.
 import {
   close as closeCallback,
-  fstat as fstatCallback,
+  fstatSync,
   fsync as fsyncCallback,
   openSync,
   renameSync,
@@ -24,7 +24,6 @@ import { moveAside, trimQuarantine } from './verification/quarantine.ts'
 import { digestsBelow, prefixes, type Prefix } from './verification/stored-digests.ts'
 
 const closeFile = promisify(closeCallback)
-const fstat = promisify(fstatCallback)
 const fsync = promisify(fsyncCallback)
 const write = promisify(writeCallback)
 
@@ -132,18 +131,28 @@ function createDraft(temporary: string, target: string): BlobDraft {
     fd,
     async publish() {
       await fsync(fd)
-      const { size, mtimeMs } = await fstat(fd)
-      const parent = dirname(target)
-      const made = await mkdir(parent, { recursive: true, mode: modes.folder })
-      if (made !== undefined) await syncNewFolders(made, parent)
-      await rename(temporary, target)
+      const { size, mtimeMs } = fstatSync(fd)
+      await renameInto(temporary, target)
       isPublished = true
-      await syncFolder(parent)
+      await syncFolder(dirname(target))
       return { size, mtime: mtimeMs }
     },
     async discard() {
       if (!isPublished) await rm(temporary, { force: true })
     },
+  }
+}
+
+/** The folder of the target is nearly always there: it is made only where it is not. */
+async function renameInto(source: string, target: string): Promise<void> {
+  try {
+    await rename(source, target)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    const parent = dirname(target)
+    const made = await mkdir(parent, { recursive: true, mode: modes.folder })
+    if (made !== undefined) await syncNewFolders(made, parent)
+    await rename(source, target)
   }
 }
 

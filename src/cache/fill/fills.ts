@@ -93,9 +93,10 @@ export function createFills(options: FillsOptions): Fills {
         memory.keep(unstored)
       },
       onStored(stored) {
-        unstored = undefined
         memory.stored(digest, { mediaType, ...stored })
-        disk.warm(digest)
+        // What memory has is not read from there.
+        if (unstored === undefined) disk.warm(digest)
+        unstored = undefined
       },
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
