@@ -20,6 +20,8 @@ interface Model {
   /** The tag has been pulled. */
   hasTag: boolean
   isOffline: boolean
+  /** Bytes that the cache may take. */
+  maxBytes: number
 }
 
 /** The cache that is open now, and what it is in front of. */
@@ -41,6 +43,8 @@ const image = await buildSampleImage({ layerBytes: 1000 })
 for (const size of [1, 70_000, 300_000, 1_200_000]) {
   addBlob(image, Buffer.alloc(size, `blob of ${size}`))
 }
+const latest = { ...app, reference: 'latest' }
+const everything = 2 ** 50
 const digests = [...image.blobs.keys()]
 const manifests = [...image.manifests.keys()]
 
@@ -55,6 +59,7 @@ class Pull implements Command {
     await Promise.all(this.wanted.map(async (one) => pull(model, real, one)))
     await settled(real)
     if (!model.isOffline) for (const { digest } of this.wanted) model.kept.add(digest)
+    await takeNote(model, real)
   }
   toString = () =>
     `pull(${this.wanted.map(({ digest, share }) => `${nameOf(digest)} from ${share}`).join(', ')})`
@@ -78,14 +83,15 @@ class Leave implements Command {
 
 class PullTag implements Command {
   check = () => true
-  async run(model: Model, { cache }: Real) {
-    const found = await attempted(async () => cache.tag(app, 'latest'))
+  async run(model: Model, real: Real) {
+    const found = await attempted(async () => real.cache.tag(app, 'latest'))
     if (found === undefined) {
       if (!model.isOffline || model.hasTag) throw new Error('the tag cannot be had')
       return
     }
     model.hasTag = true
     assertRight(found)
+    await takeNote(model, real)
   }
   toString = () => 'pull the tag'
 }
@@ -96,20 +102,22 @@ class PullManifest implements Command {
     this.digest = digest
   }
   check = () => true
-  async run(model: Model, { cache }: Real) {
-    const found = await attempted(async () => cache.manifest(app, this.digest))
+  async run(model: Model, real: Real) {
+    const found = await attempted(async () => real.cache.manifest(app, this.digest))
     if (found !== undefined) assertRight(found)
     else if (!model.isOffline || model.kept.has(this.digest)) throw new Error('it cannot be had')
     if (found !== undefined) model.kept.add(this.digest)
+    await takeNote(model, real)
   }
   toString = () => `pull manifest ${nameOf(this.digest)}`
 }
 
 class Restart implements Command {
   check = () => true
-  async run(_model: Model, real: Real) {
+  async run(model: Model, real: Real) {
     await real.cache.close()
-    real.cache = real.site.open()
+    real.cache = real.site.open({ maxBytes: model.maxBytes })
+    await takeNote(model, real)
   }
   toString = () => 'restart'
 }
@@ -135,9 +143,67 @@ class Damage implements Command {
     else if (this.kind === 'truncate') truncateSync(file, Math.floor(size / 2))
     else alter(file, Math.floor(size / 2))
     await real.cache.close()
-    real.cache = site.open()
+    real.cache = site.open({ maxBytes: model.maxBytes })
   }
   toString = () => `${this.kind} ${nameOf(this.digest)}`
+}
+
+/** From now on the cache may take no more than that. */
+class Limit implements Command {
+  readonly maxBytes: number
+  constructor(maxBytes: number) {
+    this.maxBytes = maxBytes
+  }
+  check = () => true
+  async run(model: Model, real: Real) {
+    await real.cache.close()
+    model.maxBytes = this.maxBytes
+    real.cache = real.site.open({ maxBytes: this.maxBytes })
+    await takeNote(model, real)
+  }
+  toString = () => `at most ${this.maxBytes} bytes`
+}
+
+/** Takes the tag out; refused while it is pinned. */
+class Remove implements Command {
+  check = () => true
+  async run(model: Model, real: Real) {
+    const { inventory } = real.cache
+    const { kind } = await inventory.remove(latest)
+    if (kind === 'removed' && inventory.pins().length > 0) throw new Error('a pinned image went')
+    if (kind === 'removed') model.hasTag = false
+    await takeNote(model, real)
+  }
+  toString = () => 'remove the tag'
+}
+
+class Pin implements Command {
+  readonly isPinned: boolean
+  constructor(isPinned: boolean) {
+    this.isPinned = isPinned
+  }
+  check = () => true
+  async run(_model: Model, { cache: { inventory } }: Real) {
+    if (this.isPinned) inventory.pin(latest)
+    else inventory.unpin(latest)
+  }
+  toString = () => (this.isPinned ? 'pin the tag' : 'unpin the tag')
+}
+
+/** Down to half of what there is; pins stay. */
+class Prune implements Command {
+  check = () => true
+  async run(model: Model, real: Real) {
+    const { inventory } = real.cache
+    const before = storedBelow(real.cache)
+    const steps = inventory.prune({ to: inventory.holding().bytes / 2 })
+    for await (const { bytes } of steps) if (bytes < 0) throw new Error('frees nothing')
+    if (inventory.pins().length > 0 && storedBelow(real.cache) < before) {
+      throw new Error('something of a pinned image went')
+    }
+    await takeNote(model, real)
+  }
+  toString = () => 'prune to the half'
 }
 
 class Clock implements Command {
@@ -192,6 +258,10 @@ const commands = [
   fc.constantFrom(-60, -1, 1, 10, 55).map((minutes) => new Clock(minutes * minute)),
   fc.boolean().map((isOffline) => new Offline(isOffline)),
   fc.constant(new Cut()),
+  fc.constantFrom(400_000, 1_500_000, everything).map((maxBytes) => new Limit(maxBytes)),
+  fc.constant(new Remove()),
+  fc.boolean().map((isPinned) => new Pin(isPinned)),
+  fc.constant(new Prune()),
 ]
 
 t.test('the cache is as its model', { timeout: 110_000 }, async (t) => {
@@ -202,7 +272,12 @@ t.test('the cache is as its model', { timeout: 110_000 }, async (t) => {
       runs += 1
       const site = await startSite(t, { image })
       const real: Real = { site, cache: site.cache, blobs: image.blobs }
-      const model: Model = { kept: new Set(), hasTag: false, isOffline: false }
+      const model: Model = {
+        kept: new Set(),
+        hasTag: false,
+        isOffline: false,
+        maxBytes: everything,
+      }
       try {
         await fc.asyncModelRun(() => ({ model, real }), sequence)
         // What is damaged is noticed by whoever reads it.
@@ -231,6 +306,22 @@ async function pull(
   if (got === undefined) {
     if (!isOffline || kept.has(digest)) throw new Error(`${digest} cannot be had`)
   } else if (!got.equals(bytes.subarray(from))) throw new Error(`${digest}: wrong from ${from}`)
+}
+
+/** What has gone to make room, or because it was to go, need not be had any more. */
+async function takeNote(model: Model, { cache }: Real): Promise<void> {
+  const { inventory } = cache
+  const pinned = () => (inventory.pins().length > 0 ? storedBelow(cache) : 0)
+  await until(() => inventory.holding().bytes <= Math.max(model.maxBytes, pinned()), 'room')
+  const { rows } = inventory.blobs({ limit: 1000 })
+  const stored = new Set(rows.map(({ digest }) => digest))
+  for (const digest of model.kept) if (!stored.has(digest)) model.kept.delete(digest)
+  model.hasTag &&= inventory.images().rows.some(({ reference }) => reference === 'latest')
+}
+
+/** Bytes that are there of the image. */
+function storedBelow({ inventory }: Cache): number {
+  return inventory.images().rows.find(({ reference }) => reference === 'latest')?.size ?? 0
 }
 
 /** undefined where it cannot be had. */
