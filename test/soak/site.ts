@@ -26,6 +26,9 @@ export interface SoakSite {
   newBlob: (bytes: number) => Digest
 }
 
+/** More than many of one sort take, and less than the cold blobs of some minutes. */
+const maxBytes = '512MiB'
+
 export interface SoakOptions {
   /** What starts the gateway. */
   by?: readonly string[]
@@ -51,6 +54,7 @@ export async function startSoakSite(
       tls: { cert: 'server.crt', key: 'server.key', clientAuth: 'required', clientCa: ['ca.crt'] },
     },
     admin: { port: 0 },
+    cache: { dir: 'cache', maxBytes },
     upstreams: {
       'registry.test': {
         url: upstream.url,
