@@ -9,7 +9,14 @@ import { childSizes, manifestLimit, readManifest, type ManifestFacts } from '../
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
 import type { OriginRequest } from '../oci/origin.ts'
-import { ask, badResponse, digestMismatch, lengthOf, type CollectedAnswer } from './ask.ts'
+import {
+  ask,
+  BadAnswer,
+  badResponse,
+  digestMismatch,
+  lengthOf,
+  type CollectedAnswer,
+} from './ask.ts'
 import { placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
@@ -27,7 +34,7 @@ export interface Manifests {
 }
 
 export function createManifests(context: Context, source: ManifestSource): Manifests {
-  const { memory, disk, index, metrics, outages, negatives, typed } = context
+  const { memory, disk, index, metrics, outages, negatives, typed, report } = context
 
   /** What the repository is known to hold, and the cache too. */
   function held(place: Place, digest: Digest): Sync<FoundManifest | undefined> {
@@ -90,12 +97,21 @@ export function createManifests(context: Context, source: ManifestSource): Manif
     return found
   }
 
+  async function byDigest(place: Place, digest: Digest): Promise<FoundManifest> {
+    try {
+      return await fetched(place, digest)
+    } catch (error) {
+      if (error instanceof BadAnswer) report(place.upstream, error)
+      throw error
+    }
+  }
+
   function manifest(place: Place, digest: Digest): Sync<FoundManifest> {
     const known = held(place, digest)
     if (known instanceof Promise) {
-      return known.then((found) => (found ? counted(found) : fetched(place, digest)))
+      return known.then((found) => (found ? counted(found) : byDigest(place, digest)))
     }
-    return known ? counted(known) : fetched(place, digest)
+    return known ? counted(known) : byDigest(place, digest)
   }
 
   return { manifest, held, fetched, counted }

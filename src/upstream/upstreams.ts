@@ -52,7 +52,7 @@ export interface Upstreams {
   expiries: readonly Expiry[]
   /**
    * Counts and logs what is wrong with an answer that was passed on as content, such as a body that
-   * is no manifest: only its receiver can tell.
+   * is no manifest: only its receiver can tell. Another endpoint is asked next, where there is one.
    */
   report(upstream: string, error: GatewayError): void
   /** Closes the connections once what is under way has ended. */
@@ -114,6 +114,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       return isQuotaShort?.(config?.quotaFloor ?? 0) === true
     },
     report(upstream, error) {
+      upstreams.get(upstream)?.distrust()
       const { reason = 'error' } = error
       metrics.badAnswer(upstream, reason)
       context.logFailure(upstream, { reason, error })

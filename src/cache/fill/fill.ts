@@ -4,6 +4,7 @@ import { hexOf, type Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Large } from '../cache.ts'
+import { BadAnswer } from '../ask.ts'
 import { startDownload } from './download.ts'
 import { createFarReads } from './far-reads.ts'
 import { createReaders } from './readers.ts'
@@ -40,6 +41,8 @@ export interface FillOptions {
   onVerified: (bytes: Buffer | undefined) => void
   onStored: (stored: Stored) => void
   onStoringFailed: (error: unknown) => void
+  /** What came is not what was asked for. */
+  onBadAnswer?: (error: BadAnswer) => void
   /** Whether it may go on although nobody reads it any more. */
   mayGoOnUnread: () => boolean
   /** Where nothing can be stored: readers have lost their places, because others waited for them. */
@@ -108,7 +111,6 @@ export function startFill(options: FillOptions): Fill {
     isVerified = true
     size = file.tail.end()
     options.onVerified(file.tail.whole())
-    readers.wake()
     void finish()
     return true
   }
@@ -116,8 +118,8 @@ export function startFill(options: FillOptions): Fill {
   function fail(error: GatewayError): void {
     if (isVerified || failure !== undefined) return
     failure = error
+    if (error instanceof BadAnswer) options.onBadAnswer?.(error)
     started.reject(error)
-    readers.wake()
     void finish()
   }
 
@@ -127,6 +129,7 @@ export function startFill(options: FillOptions): Fill {
   }
 
   async function finish(): Promise<void> {
+    readers.wake()
     alarm.stop()
     const stored = await file?.settle(isVerified)
     if (stored !== undefined) options.onStored(stored)

@@ -54,6 +54,8 @@ export interface FillsOptions {
   onChange: (change: number) => void
   onEvent: (event: CacheEvent) => void
   retryDelay: number
+  /** See `createOutages`. */
+  report: (upstream: string, error: GatewayError) => void
 }
 
 /** Downloads that go on for the next client although theirs have left. */
@@ -101,6 +103,7 @@ export function createFills(options: FillsOptions): Fills {
       mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
       onClosed: () => drafts.count(digest, -1),
+      onBadAnswer: (error) => options.report(place.upstream, error),
       onFarRead: () => options.onEvent('far_read'),
       onLeftBehind(readers) {
         for (let count = 0; count < readers; count += 1) options.onEvent('slow_reader')

@@ -38,6 +38,8 @@ export interface Endpoints {
   status: () => EndpointStatus[]
   /** The one that is asked first now. */
   inUse: () => EndpointStatus
+  /** What the one in use has sent is of no use: it is passed over for a while. */
+  distrust: () => void
   /** Whether fewer pulls than `floor` are left there. */
   isQuotaShort: (floor: number) => boolean
 }
@@ -48,12 +50,13 @@ export interface EndpointClient {
   lastFailure: () => LastFailure | undefined
 }
 
-/** How long one that failed is passed over, ms. */
-const restFor = 30_000
+/** How long one that failed is passed over for another, ms. */
+const restMs = 30_000
 
 /** @param clients at least one, in the order in which they are to be asked */
 export function createEndpoints(clients: readonly EndpointClient[], now: () => number): Endpoints {
-  const endpoints = clients.map((client) => createEndpoint(client, now))
+  const restFor = clients.length > 1 ? restMs : 0
+  const endpoints = clients.map((client) => createEndpoint(client, restFor, now))
 
   /** Those that rest come last: better than nobody. */
   function inOrder() {
@@ -75,11 +78,16 @@ export function createEndpoints(clients: readonly EndpointClient[], now: () => n
     },
     status: () => endpoints.map((endpoint) => endpoint.status()),
     inUse: () => first().status(),
+    distrust: () => first().rest(),
     isQuotaShort: (floor) => first().isQuotaShort(floor),
   }
 }
 
-function createEndpoint({ client, mode, lastFailure }: EndpointClient, now: () => number) {
+function createEndpoint(
+  { client, mode, lastFailure }: EndpointClient,
+  restFor: number,
+  now: () => number,
+) {
   /** 0: it is well, as far as it is known. */
   let restsUntil = 0
   let quota: Quota | undefined
@@ -88,6 +96,11 @@ function createEndpoint({ client, mode, lastFailure }: EndpointClient, now: () =
     const left = restsUntil - now()
     // After a clock that was set back nobody knows how long it was.
     return left > 0 && left <= restFor
+  }
+
+  /** A failure during a rest does not make it longer. */
+  function rest(): void {
+    if (!isResting()) restsUntil = now() + restFor
   }
 
   function onAnswer(request: OriginRequest, response: OriginResponse): void {
@@ -100,12 +113,12 @@ function createEndpoint({ client, mode, lastFailure }: EndpointClient, now: () =
     if (error.code === 'TOOMANYREQUESTS' && quota !== undefined) {
       quota = { ...quota, remaining: 0, at: now() }
     }
-    const isItsOwn = scopeOf(error) !== 'request' && error.blame.host === undefined
-    if (isItsOwn && !isResting()) restsUntil = now() + restFor
+    if (scopeOf(error) !== 'request' && error.blame.host === undefined) rest()
   }
 
   return {
     isResting,
+    rest,
     isQuotaShort: (floor: number) => isShort(quota, floor, now()),
     candidate: (request: OriginRequest): EndpointCandidate => ({
       open(receiver, mayRetry) {

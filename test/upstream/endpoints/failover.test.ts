@@ -198,6 +198,31 @@ t.test('a download that breaks goes on at the next, by Range', async (t) => {
   t.match(second.requests[0]?.headers.range, /^bytes=[1-9]\d*-$/)
 })
 
+t.test(
+  'wrong bytes of the first: whoever asks again gets the right ones of the next',
+  async (t) => {
+    const { first, second, client } = await startTwo(t)
+    const { cache } = await startSite(t, {
+      openUpstream: client.open,
+      report: (...told) => client.report(...told),
+    })
+    const place = { upstream: 'up', repository: 'app' }
+    const [digest, bytes] = largest(image)
+    first.fail(faults.on(/blobs/, faults.flipByte(10)))
+    await t.rejects(async () => readAll(await cache.blob(place, digest)), {
+      message: /does not hash/,
+    })
+    t.ok((await readAll(await cache.blob(place, digest))).equals(bytes))
+    t.same(client.badAnswers, [['up', 'digest_mismatch']])
+    client.forward(30_001)
+    first.fail(faults.htmlPage())
+    const index = image.tags.get('latest') ?? digest
+    await t.rejects(async () => cache.manifest(place, index), { message: /does not hash/ })
+    t.equal((await cache.manifest(place, index)).content.digest, index)
+    t.equal(second.count(/manifests/), 1)
+  },
+)
+
 t.test('the first dies while many pull: everybody gets all of it', async (t) => {
   const content = await buildSampleImage({ layerBytes: 1000 })
   const blobs = Array.from({ length: 12 }, () => randomBytes(3_000_000))
