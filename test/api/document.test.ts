@@ -5,6 +5,7 @@ import { createConfig, lint } from '@redocly/openapi-core'
 import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { createMetrics } from '../../src/admin/metrics.ts'
+import type { CacheApiOptions } from '../../src/admin/api/cache-api.ts'
 import { createAdmin } from '../../src/admin/server.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { statusOf } from '../../src/errors.ts'
@@ -140,9 +141,15 @@ t.test('every route of the admin listener is in its document', async (t) => {
       limits: () => defaultLimits,
       gatewayUrls: () => [],
       log: recordingLog().log,
+      // Nothing is asked.
+      api: {
+        cache: {} as CacheApiOptions['cache'],
+        parseImage: () => ({ upstream: '', repository: '', reference: '' }),
+      },
     }),
   )
   t.ok(routes.includes('GET /docs/admin.json'), 'the routes are found')
+  t.ok(routes.includes('POST /api/v1/prune'), 'those below a prefix, too')
   t.same(undocumented(routes, admin), [])
 })
 
