@@ -3,7 +3,7 @@ import { series, type Point, type Series, type Verdict } from './verdict.ts'
 
 const width = 760
 const panelHeight = 130
-const margin = { left: 60, right: 20, top: 64, between: 44 }
+const margin = { left: 60, right: 20, top: 92, between: 74 }
 const colours = ['#1f5fa8', '#b3541e']
 
 const panels: readonly { title: string; unit: string; lines: readonly Series[] }[] = [
@@ -51,7 +51,7 @@ function drawPanel(
   })
   const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => {
     const label = `${round(share * minutes)}${share === 1 ? ' min' : ''}`
-    return `<text x="${x(share * minutes)}" y="${bottom + 16}" text-anchor="middle" fill="#555">${label}</text>`
+    return `<text x="${x(share * minutes)}" y="${bottom + 16}" text-anchor="${share === 1 ? 'end' : 'middle'}" fill="#555">${label}</text>`
   })
   const curves = lines.map((key, index) => {
     const path = points.map(({ at, values }) => `${x(at)} ${y(values[key])}`).join('L')
@@ -59,10 +59,14 @@ function drawPanel(
   })
   const labels = lines.map((key, index) => {
     const verdict = verdicts.find((one) => one.series === key)
-    return `<tspan fill="${colours[index]}" dx="10">${series[key].name}: ${verdict?.text ?? ''}</tspan>`
+    const text = `${series[key].name}: ${verdict?.text ?? ''}`
+    const at = top - 8 - 15 * (lines.length - 1 - index)
+    return `<text x="${margin.left}" y="${at}" fill="${colours[index]}">${text}</text>`
   })
-  return `<text x="${margin.left}" y="${top - 8}"><tspan font-weight="600">${title}${unit === '' ? '' : ` (${unit})`}</tspan>${labels.join('')}</text>
-${[...grid, ...ticks, ...curves].join('\n')}`
+  const heading = `${title}${unit === '' ? '' : ` (${unit})`}`
+  const above = top - 8 - 15 * lines.length
+  return `<text x="${margin.left}" y="${above}" font-weight="600">${heading}</text>
+${[...labels, ...grid, ...ticks, ...curves].join('\n')}`
 }
 
 /** The next 1, 2 or 5 with zeros behind it. */
