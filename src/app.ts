@@ -60,15 +60,14 @@ export async function startGateway(
   const reporting = { log, metrics, audit, pseudonym: newPseudonym() }
   const current = await readFirst(config, reporting)
   const cache = openGatewayCache(config, current, reporting)
-  const inForce = () => current.live.config
-  const background = createBackground({ cache, dir: config.cache.dir, config: inForce, log })
-  metrics.shelf(background.shelf)
+  const background = wireBackground(config, current, cache, { log, metrics })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const { pseudonym } = reporting
   const origins = () => urls.admin
   const wiring = { current, cache, background, log, metrics, pseudonym, origins }
   const registry = wireRegistry(config, wiring)
+  const parseImage = (text: string) => parseReference(text, namingOf(current.live.config))
   const readiness = createReadiness()
   const admin = createAdmin({
     config: config.admin,
@@ -76,7 +75,7 @@ export async function startGateway(
     log,
     limits: limitsOf(current),
     gatewayUrls: () => urls.gateway,
-    api: { cache, parseImage: (text) => parseReference(text, namingOf(current.live.config)) },
+    api: { cache, shelf: background.shelf, parseImage },
     audit: reporting.audit.write,
     mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
     readiness: async () =>
@@ -131,6 +130,17 @@ export async function startGateway(
     await letGo(0)
     throw error
   }
+}
+
+function wireBackground(
+  { cache: { dir } }: Config,
+  current: Current,
+  cache: Cache,
+  { log, metrics }: Pick<Reporting, 'log' | 'metrics'>,
+): Background {
+  const background = createBackground({ cache, dir, config: () => current.live.config, log })
+  metrics.shelf(background.shelf)
+  return background
 }
 
 /** How long the end waits for connections to upstreams, ms. */

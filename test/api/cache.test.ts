@@ -33,6 +33,15 @@ async function start(t: Test) {
   const audited: Readonly<Record<string, unknown>>[] = []
   const naming = { upstreams: ['registry.test'], defaultUpstream: 'registry.test' }
   const config = { host: '127.0.0.1', port: 0, names: [], tls: noTls }
+  const shelf = [
+    { entry: 'up/*:1', image: 'up/*:1', missingSince: 0, problem: 'has no catalog' },
+    {
+      entry: 'app:one',
+      image: 'app:one',
+      digest: `sha256:${'0'.repeat(64)}`,
+      checkedAt: 86_400_000,
+    },
+  ]
   const admin = createAdmin({
     config,
     metrics: createMetrics(),
@@ -40,7 +49,11 @@ async function start(t: Test) {
     limits: () => defaultLimits,
     gatewayUrls: () => [],
     log,
-    api: { cache: site.cache, parseImage: (text) => parseReference(text, naming) },
+    api: {
+      cache: site.cache,
+      shelf: () => shelf,
+      parseImage: (text) => parseReference(text, naming),
+    },
     mayAdminister: (_caller, action) => may.has(action),
     audit: (facts) => void audited.push(facts),
   })
@@ -184,6 +197,17 @@ t.test('a download under way', async (t) => {
   t.match(download, { digest, repository: 'registry.test/app', size: 2_000_000, readers: 1 })
   t.ok((download?.bytes ?? 0) <= 100_000)
   if (found.content.kind === 'large') found.content.close()
+})
+
+t.test('the shelf', async (t) => {
+  const { json } = await start(t)
+  t.match(await json('/shelf'), {
+    missing: 1,
+    images: [
+      { image: 'up/*:1', isMissing: true, missingSince: '1970-01-01T00:00:00.000Z' },
+      { image: 'app:one', isMissing: false, checkedAt: '1970-01-02T00:00:00.000Z' },
+    ],
+  })
 })
 
 t.test('what changes something, and what it leaves', async (t) => {

@@ -11,10 +11,25 @@ import { UsageError } from '../../errors.ts'
 import { isFailure, sendError, sendProblem } from './problem.ts'
 import { compileRequest, EvictBody, PageQuery, PinBody, PruneBody, VerifyBody } from './requests.ts'
 
+/** One image of the shelf; times are milliseconds since 1970. */
+export interface ShelvedImage {
+  /** The entry of the shelf that means it. */
+  entry: string
+  image: string
+  digest?: string
+  /** Absent: it is there. */
+  missingSince?: number
+  problem?: string
+  /** Absent: nobody has looked yet. */
+  checkedAt?: number
+}
+
 export interface CacheApiOptions {
   cache: Pick<KeptCache, 'inventory' | 'verification' | 'downloads'>
   /** What a name means here, such as `alpine:3.20`. Throws UsageError. */
   parseImage: (text: string) => Reference
+  /** What the site must hold. */
+  shelf?: () => readonly ShelvedImage[]
   log: Logger
 }
 
@@ -62,6 +77,8 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
       ...download,
     })),
   }))
+
+  api.get('/shelf', async () => shelfView(options.shelf?.() ?? []))
 
   api.get('/verify', async () => verificationView(cache))
 
@@ -205,4 +222,16 @@ function formatReference({ upstream, repository, reference }: Reference): string
 
 function timeOf(ms: number): string {
   return new Date(ms).toISOString()
+}
+
+function shelfView(images: readonly ShelvedImage[]) {
+  return {
+    missing: images.filter(({ missingSince }) => missingSince !== undefined).length,
+    images: images.map(({ missingSince, checkedAt, ...image }) => ({
+      ...image,
+      isMissing: missingSince !== undefined,
+      ...(missingSince !== undefined && { missingSince: new Date(missingSince).toISOString() }),
+      ...(checkedAt !== undefined && { checkedAt: new Date(checkedAt).toISOString() }),
+    })),
+  }
 }

@@ -16,7 +16,7 @@ export interface ShelfOptions {
   /** The cache folder. */
   dir: string
   log: Logger
-  /** How long after a failure that may pass, ms; up to four times as long after several. */
+  /** How long after a failure that may pass, about, ms. */
   retryAfter?: number
 }
 
@@ -83,10 +83,9 @@ export function createShelfKeeper(options: ShelfOptions): ShelfKeeper {
     for (let at = entry.schedule === undefined ? Date.now() : due(); ; at = due()) {
       await until(at, signal)
       const { retryAfter = retryMs } = options
-      let wait = retryAfter
+      // Not less and less often: a link may be up for half a minute, and then not for hours.
       while (await round(entry, keeping, signal)) {
-        await setTimeout(wait * (0.75 + Math.random() / 2), undefined, { signal, ref: false })
-        wait = Math.min(2 * wait, 4 * retryAfter)
+        await setTimeout(retryAfter * (0.75 + Math.random() / 2), undefined, { signal, ref: false })
       }
     }
   }
