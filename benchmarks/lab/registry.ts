@@ -37,18 +37,19 @@ export async function startRegistry(
 /** Starts an empty one that fetches from the server on `originPort`, without a client certificate. */
 export function startRegistryCache(
   scope: Scope,
-  options: RegistryOptions & { originPort: number },
+  options: RegistryOptions & { originPort: number; name?: string; program?: string },
 ): Promise<Server> {
-  const folder = subfolder(options.folder, 'registry-cache')
+  const { name = 'docker-registry proxy' } = options
+  const folder = subfolder(options.folder, name.replaceAll(' ', '-'))
   const proxy = { remoteurl: `https://127.0.0.1:${options.originPort}` }
-  return start(scope, { ...options, folder, name: 'docker-registry proxy', config: { proxy } })
+  return start(scope, { ...options, folder, name, config: { proxy } })
 }
 
 async function start(
   scope: Scope,
-  options: RegistryOptions & { name: string; config?: object },
+  options: RegistryOptions & { name: string; program?: string; config?: object },
 ): Promise<Server> {
-  const { name, folder, identities, gogc, config = {} } = options
+  const { name, program = 'docker-registry', folder, identities, gogc, config = {} } = options
   const { ca, server } = identities
   const port = await freePort()
   const file = join(folder, 'served.json')
@@ -68,7 +69,7 @@ async function start(
   return startServer(scope, {
     name: gogc === undefined ? name : `${name}, GOGC=${gogc}`,
     folder,
-    command: 'docker-registry',
+    command: program,
     args: ['serve', file],
     env: { SSL_CERT_FILE: ca, ...(gogc === undefined ? {} : { GOGC: String(gogc) }) },
     ready: async () => ((await isListening(port)) ? port : undefined),
