@@ -75,6 +75,7 @@ const suites = {
   chart: { programs: ['helm'], optional: true },
   kubernetes: { programs: ['kubeconform'], optional: true },
   matrix: { programs: lab },
+  container: { programs: [...engine, 'busybox', 'ldd', 'tar', 'iptables'], namespaces: true },
   'matrix-compose': {
     programs: [...engine, 'docker-compose', 'iptables', 'busybox', 'ldd', 'tar'],
     namespaces: true,

@@ -6,7 +6,9 @@ import t from 'tap'
 import { findProgram, optionsFor } from './requirements.ts'
 
 const root = join(import.meta.dirname, '..')
-const scripts = globSync(['scripts/*', '.ci/run'], { cwd: root }).sort()
+const scripts = globSync(['scripts/*', '.ci/run', 'deploy/archive/install.sh'], {
+  cwd: root,
+}).sort()
 
 function run(command: string, args: string[], options: { cwd: string; path?: string }) {
   return spawnSync(command, args, {

@@ -54,12 +54,7 @@ const images: readonly Image[] = [
     variable: 'PORTCULLIS_IMAGE',
     name: 'portcullis-stand-in/gateway',
     programs: { [process.execPath]: '/usr/local/bin/node' },
-    changes: [
-      'WORKDIR /app',
-      'USER 1000:1000',
-      'ENTRYPOINT ["node", "/app/src/main.ts"]',
-      'CMD ["serve"]',
-    ],
+    changes: changesOfDockerfile(),
     add: addGateway,
   },
 ]
@@ -131,6 +126,13 @@ async function addProgram(tree: string, program: string, target: string): Promis
   }
 }
 
+/** What the last stage of deploy/Dockerfile says of the image; its volume is left to whoever runs it. */
+function changesOfDockerfile(): string[] {
+  const text = readFileSync(join(root, 'deploy/Dockerfile'), 'utf8')
+  const [stage = ''] = text.split(/^FROM /m).slice(-1)
+  return stage.match(/^(ENV|WORKDIR|USER|EXPOSE|HEALTHCHECK|ENTRYPOINT|CMD) .*$/gm) ?? []
+}
+
 /** The production packages as the lock file has them, and the sources. */
 function addGateway(tree: string): void {
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
@@ -141,9 +143,12 @@ function addGateway(tree: string): void {
       ([path, { dev, devOptional, optional }]) => path !== '' && !(dev ?? devOptional ?? optional),
     )
     .map(([path]) => path)
-  for (const path of ['package.json', 'src', 'docs/reference', ...needed]) {
+  for (const path of ['package.json', 'src', 'bin', 'docs/reference', ...needed]) {
     copy(join(root, path), join(tree, 'app', path))
   }
+  symlinkSync('/app/bin/portcullis.cjs', join(tree, 'usr/local/bin/portcullis'))
+  mkdirSync(join(tree, 'usr/bin'), { recursive: true })
+  symlinkSync('/bin/busybox', join(tree, 'usr/bin/env'))
 }
 
 function copy(source: string, target: string): void {
