@@ -25,8 +25,18 @@ upstreams:
     tls: { ca: upstream-ca.crt, cert: gateway.crt, key: gateway.key, passphraseFile: pass }
     auth: { username: robot, passwordFile: password }
   two.local: { tls: { ca: upstream-ca.crt, pfx: gateway.p12 }, auth: { dockerConfig: config.json } }
+  three.local:
+    endpoints:
+      - url: https://first.example
+        tls: { ca: first-ca.crt, cert: first.crt, key: first.key, passphraseFile: first-pass }
+        auth: { username: robot, passwordFile: first-password }
+      - url: https://second.example
+        tls: { pfx: second.p12 }
+        auth: { dockerConfig: second.json }
+shelf: shelf.yaml
 `,
   )
+  writeFileSync(join(folder, 'shelf.yaml'), '[]')
   const watched = [
     'jwks.json',
     'b-ca.crt',
@@ -38,6 +48,14 @@ upstreams:
     'password',
     'gateway.p12',
     'config.json',
+    'first-ca.crt',
+    'first.crt',
+    'first.key',
+    'first-pass',
+    'first-password',
+    'second.p12',
+    'second.json',
+    'shelf.yaml',
   ]
   const found = filesNamedBy(await loadConfig(file))
   t.same(found.toSorted(), watched.map((name) => join(folder, name)).toSorted())
