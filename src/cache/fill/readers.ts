@@ -89,7 +89,11 @@ export function createReaders(
       return behind.length
     },
     count: () => readers.size,
-    isWaitedFor: () => isNew || [...readers].some((reader) => !patient.has(reader)),
+    isWaitedFor() {
+      // Asked for every chunk: no list is made of them.
+      for (const reader of readers) if (!patient.has(reader)) return true
+      return isNew
+    },
     breakOffWaiting(error) {
       const waiting = [...readers].filter((reader) => !patient.has(reader))
       if (waiting.length === readers.size) return false
