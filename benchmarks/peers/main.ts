@@ -28,7 +28,12 @@ const seconds = values.quick === true ? 0.5 : 1.5
 function warm({ load }: Site, name: string, lines: readonly string[], per: 'requests' | 'bytes') {
   const scale = per === 'bytes' ? GiB : 1e6
   const connections = per === 'bytes' ? 8 : 16
-  const measure = async (server: Server) => {
+  const measure = async (server: Server, round: number) => {
+    if (round === 0) {
+      // One after the other: some fail where many ask at once for what they have to fetch.
+      await load({ kind: 'open', port: server.port, connections: 1 })
+      await load({ kind: 'once', lines })
+    }
     await load({ kind: 'open', port: server.port, connections })
     let done = 0
     const cpu = await cpuOf(server, async () => {
