@@ -1,5 +1,5 @@
 // Does the cache keep the right images, and what does it cost to choose which go?
-// `node benchmarks/eviction.ts [hits|choice]`: 2,000 pulls over 1 GiB of images that share layers through 200 MiB, 8 at
+// `node benchmarks/eviction.ts [hits [SCALE]|choice]`: 2,000 pulls over 1 GiB of images that share layers through 200 MiB, 8 at
 // once, beside the best that can be had by knowing the future (Belady); then the choice among 1,000 to
 // 1,000,000 contents. Some minutes, and 1 GiB of disk.
 import { createHash } from 'node:crypto'
@@ -46,16 +46,14 @@ function layer(name: string, size: number): Layer {
 }
 
 /** Families of ten that share two layers; about 10 MiB an image. */
-function makeImages(count: number): Image[] {
+function makeImages(count: number, scale: number): Image[] {
+  const unit = mebibyte * scale
   const bases = Array.from({ length: Math.ceil(count / 10) }, (_, family) => [
-    layer(`base ${family}`, (16 + 2 * family) * mebibyte),
-    layer(`runtime ${family}`, 8 * mebibyte),
+    layer(`base ${family}`, (16 + 2 * family) * unit),
+    layer(`runtime ${family}`, 8 * unit),
   ])
   return Array.from({ length: count }, (_, number) => {
-    const own = [
-      layer(`app ${number}`, (2 + (number % 9)) * mebibyte),
-      layer(`config ${number}`, 2000),
-    ]
+    const own = [layer(`app ${number}`, (2 + (number % 9)) * unit), layer(`config ${number}`, 2000)]
     const blobs = [...(bases[Math.floor(number / 10)] ?? []), ...own]
     const [config] = own.slice(-1)
     const described = ({ digest, size }: Layer) => ({ mediaType: 'a/b', digest, size })
@@ -130,14 +128,14 @@ function belady(pulls: number[], images: Image[], capacity: number): Ratio {
   return { requests: hits.requests / all.requests, bytes: hits.bytes / all.bytes }
 }
 
-async function hitRatio(): Promise<void> {
-  const images = makeImages(100)
+async function hitRatio(scale: number): Promise<void> {
+  const images = makeImages(100, scale)
   const total = new Map(
     images.flatMap(({ blobs }) => blobs.map((blob) => [blob.digest, blob.size])),
   )
   const sum = [...total.values()].reduce((all, one) => all + one, 0)
   const pulls = makePulls(2000, images.length)
-  const capacity = 200 * mebibyte
+  const capacity = 200 * mebibyte * scale
   const best = belady(pulls, images, capacity)
   const dir = mkdtempSync('/tmp/eviction-')
   const fetched = { requests: 0, bytes: 0 }
@@ -208,7 +206,7 @@ async function hitRatio(): Promise<void> {
     bytes: 1 - fetched.bytes / asked.bytes,
   }
   process.stdout.write(
-    `${pulls.length} pulls, 8 at once, of ${images.length} images of ${Math.round(sum / mebibyte)} MiB, in a cache of 200 MiB; ${Math.round((performance.now() - started) / 1000)} s
+    `${pulls.length} pulls, 8 at once, of ${images.length} images of ${Math.round(sum / mebibyte)} MiB, in a cache of ${capacity / mebibyte} MiB; ${Math.round((performance.now() - started) / 1000)} s
 hits of blobs: ${percent(ours.requests)}, the best possible ${percent(best.requests)}, ratio ${(ours.requests / best.requests).toFixed(2)}
 hits by bytes: ${percent(ours.bytes)}, the best possible ${percent(best.bytes)}, ratio ${(ours.bytes / best.bytes).toFixed(2)}
 ${counts.evicted} images went, ${counts.uncached} blobs were not kept, ${counts.failed} bodies wrong, ${(counts.most / mebibyte).toFixed(1)} MiB held at most
@@ -351,6 +349,6 @@ async function choiceCost(): Promise<void> {
   }
 }
 
-const [part] = process.argv.slice(2)
+const [part, scale = '1'] = process.argv.slice(2)
 if (part !== 'hits') await choiceCost()
-if (part !== 'choice') await hitRatio()
+if (part !== 'choice') await hitRatio(Number(scale))
