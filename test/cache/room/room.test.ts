@@ -1,6 +1,12 @@
 import { readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { pino } from 'pino'
 import t, { type Test } from 'tap'
+import { openIndex } from '../../../src/cache/index/content-index.ts'
+import { createRemovals } from '../../../src/cache/room/removals.ts'
+import { createRoom } from '../../../src/cache/room/room.ts'
+import { createStorageProblems } from '../../../src/cache/storage-problems.ts'
+import { openStore } from '../../../src/cache/store.ts'
 import type { SampleContent } from '../../../src/demo/sample-image.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
 import {
@@ -210,4 +216,40 @@ t.test('a length that nobody says is that of the manifest', async (t) => {
   await take('1')
   t.same(tags(), ['1'])
   t.ok(storedBytes(dir) <= 1.7 * mebibyte)
+})
+
+t.test('while the index lacks what the files say, nothing goes', async (t) => {
+  const dir = t.testdir()
+  openStore(dir).close()
+  const index = openIndex(dir)
+  t.teardown(() => index.close())
+  const digest = digestOf('x')
+  index.addContent(digest, { mediaType: 'a/b', size: 100, mtime: 1 })
+  let lacksFacts = true
+  const now = () => ({ ...index, lacksFacts: () => lacksFacts })
+  const uncached: string[] = []
+  const log = pino({ level: 'silent' })
+  const room = createRoom({
+    index: now,
+    removals: createRemovals({
+      store: { takeOut: () => async () => undefined },
+      index: now,
+      isBusy: () => false,
+      isArriving: () => false,
+      onGone: () => undefined,
+    }),
+    limits: { maxBytes: 120, minFree: 0 },
+    freeBytes: () => Infinity,
+    flush: () => undefined,
+    storageProblems: createStorageProblems(log, () => undefined),
+    log,
+    metrics: { evicted: () => undefined, uncached: (cause) => void uncached.push(cause) },
+  })
+  t.ok(await room.reserve(10), 'what fits is kept')
+  t.equal(await room.reserve(50), undefined)
+  t.same(uncached, ['no_index'])
+  t.equal(index.holding().entries, 1)
+  lacksFacts = false
+  t.ok(await room.reserve(50))
+  t.equal(index.holding().entries, 0)
 })
