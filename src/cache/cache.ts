@@ -115,6 +115,8 @@ export interface Cache {
   manifest: (place: Place, digest: Digest) => Sync<Found<Small>>
   /** The manifest that a tag means; the upstream is asked where that is older than `tagTtl`. */
   tag: (place: Place, tag: string) => Sync<Found<Small>>
+  /** What the upstream says now that a tag means, without taking it over; undefined: it does not say. */
+  resolveTag: (place: Place, tag: string) => Promise<Digest | undefined>
   /** A blob; where the cache lacks it its download is started or followed. BLOB_UNKNOWN. */
   blob: (place: Place, digest: Digest) => Sync<Found>
   /** The size of a blob in bytes, without downloading it. */

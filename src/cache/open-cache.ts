@@ -29,7 +29,7 @@ import { openStore } from './store.ts'
 import { createHousekeeping } from './room/housekeeping.ts'
 import type { RoomLimits } from './room/limits.ts'
 import { createTagList } from './lists/tag-list.ts'
-import { createTags } from './tags.ts'
+import { createTagResolver, createTags } from './tags.ts'
 import { createVerification, type Verification } from './verification/verification.ts'
 import { createStorageProblems } from './storage-problems.ts'
 
@@ -108,6 +108,7 @@ export function openCache(options: CacheOptions): KeptCache {
   return {
     manifest: manifests.manifest,
     tag: createTags(context, manifests, source),
+    resolveTag: createTagResolver(context, source),
     ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
     ...listsOf(context, manifests),
     circuit: outages.circuit,

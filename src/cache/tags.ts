@@ -2,6 +2,7 @@
 import { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
+import type { Cache } from './cache.ts'
 import type { TagFacts } from './index/content-index.ts'
 import { badResponse } from './ask.ts'
 import {
@@ -114,5 +115,16 @@ function createSparing({ memory }: Context, manifests: Manifests, source: Manife
     if (now !== before) return { ...counted(found), stale: true }
     memory.setTag(place, tag, before)
     return counted(found)
+  }
+}
+
+/** For whoever fetches what a tag has come to mean before others get it. */
+export function createTagResolver(
+  { outages }: Pick<Context, 'outages'>,
+  source: ManifestSource,
+): Cache['resolveTag'] {
+  return async (place, tag) => {
+    outages.assertOnline(place)
+    return source.resolve(place, tag)
   }
 }

@@ -7,7 +7,8 @@ import type { ShelfEntry } from '../../config/shelf/schema.ts'
 import { GatewayError, messageOf } from '../../errors.ts'
 import type { Reference } from '../../cache/index/image-queries.ts'
 import { formatImage, type ImageName } from '../image-name.ts'
-import { preloadImage } from '../preload.ts'
+import type { Platforms } from '../platforms.ts'
+import { preloadImage, type PreloadedImage } from '../preload.ts'
 import { openLedger, type Ledger, type ShelfRow } from './ledger.ts'
 import { plainName, selectImages, type ShelfNaming } from './selection.ts'
 
@@ -128,15 +129,18 @@ function createPull({ cache, log }: ShelfOptions, ledger: Ledger): Pull {
     const image = formatImage(name)
     const before = ledger.rows().find((row) => row.entry === entry.image && row.image === image)
     const place = { ...name, isBackground: true }
-    const platforms = entry.platforms.includes('all') ? 'all' : entry.platforms
+    const platforms: Platforms = entry.platforms.includes('all') ? 'all' : entry.platforms
+    const options = { cache, platforms, referrers: entry.referrers }
     const checkedAt = Date.now()
     try {
       const pulled = await inTurn(name.upstream, async () => {
         signal.throwIfAborted()
-        return preloadImage(place, { cache, platforms, referrers: entry.referrers })
+        const next = await nextOf(cache, place, before)
+        if (next !== undefined) assertStored(await preloadImage(next, options))
+        return preloadImage(place, options)
       })
       if (signal.aborted) return false
-      if (pulled.unstored > 0) throw new Error(`${pulled.unstored} of its blobs are not stored`)
+      assertStored(pulled)
       const [problem] = [...(pulled.isStale ? [notAsked] : []), ...pulled.doubts]
       const facts = { digest: pulled.digest, missingSince: undefined, problem, checkedAt }
       ledger.update(entry.image, image, facts)
@@ -151,6 +155,24 @@ function createPull({ cache, log }: ShelfOptions, ledger: Ledger): Pull {
       return isPassing(error)
     }
   }
+}
+
+function assertStored({ unstored }: PreloadedImage): void {
+  if (unstored > 0) throw new Error(`${unstored} of its blobs are not stored`)
+}
+
+/**
+ * What a tag that is here has come to mean, by digest: until all of that is here too, the tag stays as
+ * it is, so that a link that dies in between leaves the site with the image that it had.
+ */
+async function nextOf(
+  cache: Cache,
+  { tag, digest: named, ...place }: ImageName,
+  before: ShelfRow | undefined,
+): Promise<ImageName | undefined> {
+  if (tag === undefined || named !== undefined || before?.digest === undefined) return undefined
+  const digest = await cache.resolveTag(place, tag).catch(() => undefined)
+  return digest === undefined || digest === before.digest ? undefined : { ...place, digest }
 }
 
 interface Keeping {

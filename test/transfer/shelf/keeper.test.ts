@@ -156,6 +156,35 @@ t.test(
   },
 )
 
+t.test('a tag that has moved is what it was until all of the new image is here', async (t) => {
+  const [app, next] = (await seeds(2)) as [SampleContent, SampleContent]
+  const site = await setUp(t, { repositories: { app } })
+  const place = { upstream: 'up', repository: 'app' }
+  site.keeper.keep([entry('up/app:1.0')], naming)
+  await until(() => site.missing().length === 0)
+  const before = app.tags.get('1.0')
+  const moved = next.tags.get('1.0')
+  for (const [digest, manifest] of next.manifests) app.manifests.set(digest, manifest)
+  for (const [digest, blob] of next.blobs) app.blobs.set(digest, blob)
+  if (moved !== undefined) app.tags.set('1.0', moved)
+  site.upstream.fail(on(/GET .*blobs/, status(403)))
+  site.keeper.keep([entry('up/app:1.0')], naming)
+  await until(() => site.missing().length === 1)
+  const images = () => site.cache.inventory.images().rows
+  t.match(
+    images().find(({ reference }) => reference === '1.0'),
+    { ...place, digest: before },
+  )
+
+  site.upstream.fail()
+  site.keeper.keep([entry('up/app:1.0')], naming)
+  await until(() => site.missing().length === 0)
+  t.match(
+    images().find(({ reference }) => reference === '1.0'),
+    { ...place, digest: moved },
+  )
+})
+
 t.test('a schedule: nothing before its time', async (t) => {
   const [app] = (await seeds(1)) as [SampleContent]
   const site = await setUp(t, { repositories: { app } })
