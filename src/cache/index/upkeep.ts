@@ -15,10 +15,11 @@ function bytesOf(value: string): string {
 
 /** Of the row of `content` that is updated. */
 const rootNow = `CASE
-  WHEN EXISTS (SELECT 1 FROM pin WHERE reference IN ${namesOf('content.digest')}) THEN 2
-  WHEN EXISTS (SELECT 1 FROM tag CROSS JOIN pin ON pin.upstream = tag.upstream
-    AND pin.repository = tag.repository AND pin.reference = tag.name
-    WHERE tag.digest IN ${namesOf('content.digest')}) THEN 2
+  WHEN EXISTS (SELECT 1 FROM pin) AND (
+    EXISTS (SELECT 1 FROM pin WHERE reference IN ${namesOf('content.digest')})
+    OR EXISTS (SELECT 1 FROM tag CROSS JOIN pin ON pin.upstream = tag.upstream
+      AND pin.repository = tag.repository AND pin.reference = tag.name
+      WHERE tag.digest IN ${namesOf('content.digest')})) THEN 2
   WHEN EXISTS (SELECT 1 FROM edge CROSS JOIN content AS above ON above.digest = edge.parent
     WHERE edge.child = content.digest AND edge.kind = 'child') THEN 0
   ELSE 1 END`
