@@ -72,7 +72,17 @@ export function createRoom(options: RoomOptions): Room {
   const account = createAccount(options)
   const refusal = createRefusal(options)
   const evict = createEviction(options)
-  const pinned = remembered(() => index().pinnedBytes())
+  /** An index that cannot be read is no reason to keep nothing, and none to fail. */
+  const read = <T>(query: (from: Index) => T, otherwise: T): T => {
+    try {
+      return query(index())
+    } catch (error) {
+      storageProblems.note(error, 'reading the index of the cache')
+      return otherwise
+    }
+  }
+  const pinned = remembered(() => read((from) => from.pinnedBytes(), 0))
+  const canChoose = () => read(isWhole, false)
   const line = createLine((error) => storageProblems.note(error, 'making room in the cache'))
   let isClosed = false
 
@@ -99,14 +109,14 @@ export function createRoom(options: RoomOptions): Room {
   }
 
   function begin(bytes: number): void {
-    if (line.isWaitedIn() || isClosed || !isWhole(index()) || account.lacking(bytes) <= 0) return
+    if (line.isWaitedIn() || isClosed || !canChoose() || account.lacking(bytes) <= 0) return
     void line.wait(async () => make(bytes), false)
   }
 
   return {
     reserve(bytes, come = () => 0) {
       if (!line.isWaitedIn() && account.lacking(bytes) <= 0) return account.grant(bytes, come)
-      if (!isWhole(index())) return refusal.refuse(bytes, 'no_index')
+      if (!canChoose()) return refusal.refuse(bytes, 'no_index')
       if (bytes > limits.maxBytes - pinned()) return refusal.refuse(bytes, 'too_large')
       return line.wait(async () => {
         if (await make(bytes)) return account.grant(bytes, come)

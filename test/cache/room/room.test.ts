@@ -253,3 +253,33 @@ t.test('while the index lacks what the files say, nothing goes', async (t) => {
   t.ok(await room.reserve(50))
   t.equal(index.holding().entries, 0)
 })
+
+t.test('an index that cannot be read keeps nothing from being stored', async (t) => {
+  const dir = t.testdir()
+  openStore(dir).close()
+  const index = openIndex(dir)
+  index.close()
+  const noted: string[] = []
+  const log = pino({ level: 'silent' })
+  const room = createRoom({
+    index: () => index,
+    removals: createRemovals({
+      store: { takeOut: () => async () => undefined },
+      index: () => index,
+      isBusy: () => false,
+      isArriving: () => false,
+      onGone: () => undefined,
+    }),
+    limits: { maxBytes: 100, minFree: 0 },
+    freeBytes: () => Infinity,
+    flush: () => undefined,
+    storageProblems: createStorageProblems(log, (cause) => void noted.push(cause)),
+    log,
+    metrics: { evicted: () => undefined, uncached: () => undefined },
+  })
+  t.ok(await room.reserve(10))
+  t.equal(await room.reserve(200), undefined)
+  t.same(room.problems(), [])
+  t.doesNotThrow(room.trim)
+  t.ok(noted.length > 0)
+})
