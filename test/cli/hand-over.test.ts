@@ -56,3 +56,12 @@ t.test('only what a client can use is handed over', async (t) => {
   const key = readFileSync(join(dir, 'edge-1-docker/etc/docker/certs.d/g:5443/client.key'), 'utf8')
   t.match(key, /^-----BEGIN PRIVATE KEY/)
 })
+
+t.test('kubernetes copies by the image that is named; the others run none', async (t) => {
+  const dir = await makeFolder(t)
+  const image = 'registry.local/tools/busybox:1'
+  await issueClient(dir, 'nodes', filesFor(dir, { for: 'kubernetes', image }))
+  const written = readFileSync(join(dir, 'nodes-kubernetes/portcullis-node.yaml'), 'utf8')
+  t.match(written, `image: ${image}`)
+  t.throws(() => filesFor(dir, { for: 'docker', image }), /^--image: is for kubernetes/)
+})

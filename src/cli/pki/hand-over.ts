@@ -39,6 +39,11 @@ export const handoverOptions = {
     value: 'LIST',
     help: 'what it pulls through the gateway, with commas',
   },
+  image: {
+    type: 'string',
+    value: 'IMAGE',
+    help: 'of kubernetes: what copies the files, with a shell and cmp; docker.io/library/busybox:1.37 when absent',
+  },
   tar: {
     type: 'boolean',
     default: false,
@@ -59,6 +64,7 @@ interface HandoverValues {
   for?: string
   gateway?: string
   registries: string
+  image?: string
   tar: boolean
   'passphrase-file'?: string
   csr?: string
@@ -83,6 +89,10 @@ export function planOf(values: HandoverValues): HandoverPlan | undefined {
   if (given !== undefined && target !== 'browser') {
     throw wrong('--passphrase-file', `encrypts the key, and ${target} cannot read it then`)
   }
+  const { image } = values
+  if (image !== undefined && target !== 'kubernetes') {
+    throw wrong('--image', `is for kubernetes: ${target} runs none`)
+  }
   const registries = [...new Set(values.registries.split(',').map((one) => one.trim()))]
   checkRegistries(registries)
   const passphrase = given ?? randomBytes(15).toString('base64url')
@@ -96,7 +106,7 @@ export function planOf(values: HandoverValues): HandoverPlan | undefined {
       checkClient(entry, keyPem)
       const caPem = readFileSync(join(dir, 'ca.crt'), 'utf8')
       const { name } = entry
-      const input = { name, gateway: address, registries, caPem, chainPem, keyPem }
+      const input = { name, gateway: address, registries, image, caPem, chainPem, keyPem }
       handover = handovers[target](input, passphrase)
       const place = placeOf(issuance)
       const { files } = handover

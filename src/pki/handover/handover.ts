@@ -9,6 +9,8 @@ export interface HandoverInput {
   gateway: URL
   /** Registries that are pulled through the gateway, such as `docker.io`, `registry.local:5000`. */
   registries: readonly string[]
+  /** What copies the files to a node of Kubernetes; needs a shell and `cmp`. */
+  image?: string | undefined
   /** PEM of the authority that signed the gateway's certificate. */
   caPem: string
   /** PEM, the leaf first. */

@@ -13,7 +13,7 @@ import {
 
 const namespace = 'kube-system'
 const labels = { 'app.kubernetes.io/name': 'portcullis-node' }
-const installerImage = 'docker.io/library/busybox:1.37'
+const usualImage = 'docker.io/library/busybox:1.37'
 
 /** Copies what differs, each file by a rename. The hidden entries are the Secret's own bookkeeping. */
 export const installScript = `set -eu
@@ -32,7 +32,7 @@ done
 `
 
 export function kubernetesHandover(input: HandoverInput): Handover {
-  const { name, gateway, registries, caPem, chainPem, keyPem } = input
+  const { name, gateway, registries, image = usualImage, caPem, chainPem, keyPem } = input
   if (keyPem === undefined) {
     const message = 'kubernetes needs the key for its Secret: issue the certificate without --csr'
     throw new UsageError([{ path: '--for', message }])
@@ -50,7 +50,7 @@ export function kubernetesHandover(input: HandoverInput): Handover {
   ]
   const stringData = Object.fromEntries(contents.map(([key, , text]) => [key, text]))
   const items = contents.map(([key, path]) => ({ key, path }))
-  const documents = [secretOf(stringData), daemonSetOf(items)]
+  const documents = [secretOf(stringData), daemonSetOf(items, image)]
   return {
     files: [
       {
@@ -79,7 +79,7 @@ function secretOf(stringData: Record<string, string>) {
   }
 }
 
-function daemonSetOf(items: { key: string; path: string }[]) {
+function daemonSetOf(items: { key: string; path: string }[], image: string) {
   return {
     apiVersion: 'apps/v1',
     kind: 'DaemonSet',
@@ -92,7 +92,7 @@ function daemonSetOf(items: { key: string; path: string }[]) {
           automountServiceAccountToken: false,
           priorityClassName: 'system-node-critical',
           tolerations: [{ operator: 'Exists' }],
-          containers: [installer()],
+          containers: [installer(image)],
           volumes: [
             { name: 'files', secret: { secretName: 'portcullis-node', defaultMode: 0o600, items } },
             { name: 'node', hostPath: { path: '/etc/containerd', type: 'DirectoryOrCreate' } },
@@ -103,10 +103,10 @@ function daemonSetOf(items: { key: string; path: string }[]) {
   }
 }
 
-function installer() {
+function installer(image: string) {
   return {
     name: 'install',
-    image: installerImage,
+    image,
     command: ['sh', '-c', installScript],
     env: [
       { name: 'SOURCE', value: '/files' },
