@@ -38,8 +38,9 @@ export interface Gateway {
   /** Reads everything anew, as for SIGHUP. Resolves to whether it was taken into use. */
   reload: () => Promise<boolean>
   /**
-   * Takes no more connections, lets transfers end for `graceMs` milliseconds at most (`listen.grace`
-   * unless told), and lets go of everything. Resolves to the number of transfers that were cut.
+   * Takes no more connections, lets transfers end for `graceMs` milliseconds at most, and lets go of
+   * everything. Unless told it is `listen.grace`, after `listen.leaveDelay` of not being ready.
+   * Resolves to the number of transfers that were cut.
    */
   close: (graceMs?: number) => Promise<number>
 }
@@ -57,7 +58,10 @@ export async function startGateway(
 ): Promise<Gateway> {
   const metrics = createMetrics()
   const audit = openAuditLog(config.audit, log)
-  const reporting = { log, metrics, audit, pseudonym: newPseudonym() }
+  let isLeaving = false
+  let listening: { host: string; port: number } | undefined
+  const own = () => listening
+  const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own }
   const current = await readFirst(config, reporting)
   const cache = openGatewayCache(config, current, reporting)
   const background = wireBackground(config, current, cache, { log, metrics })
@@ -80,22 +84,13 @@ export async function startGateway(
     mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
     readiness: async () =>
       readiness(current.live.config, registry, {
-        problems: imports?.problems() ?? [],
+        problems: [...(isLeaving ? ['the gateway is ending'] : []), ...(imports?.problems() ?? [])],
         warnings: await cache.problems(),
       }),
   })
   let control: ControlSocket | undefined
-  const letGo = async (graceMs: number): Promise<number> => {
-    const cut = await drain(registry.server, graceMs)
-    await drain(admin.server, 0)
-    await Promise.all([registry.close(), admin.close(), control?.close(), imports?.close()])
-    await background.stop()
-    await cache.close()
-    // What nobody waits for any more may take an upstream's time limits to end.
-    await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
-    reporting.audit.close()
-    return cut
-  }
+  const letGo = async (graceMs: number) =>
+    endInOrder({ ...wiring, registry, admin, others: [control, imports], audit }, graceMs)
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
@@ -103,6 +98,7 @@ export async function startGateway(
     imports = startImport(config, log)
     cache.verification.schedule({ every: config.cache.verifyEvery, rate: config.cache.verifyRate })
     const port = await listen(registry.server, config.listen.host, config.listen.port)
+    listening = { host: config.listen.host, port }
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
     control = await openControl(config, admin, log)
     const onTaken = () => {
@@ -120,10 +116,13 @@ export async function startGateway(
       port,
       adminPort,
       reload: renewal.reload,
-      async close(graceMs = current.live.config.listen.grace) {
+      async close(graceMs) {
+        const { grace, leaveDelay } = current.live.config.listen
+        isLeaving = true
+        if (graceMs === undefined) await setTimeout(leaveDelay)
         renewal.close()
         forgetExpiry()
-        return letGo(graceMs)
+        return letGo(graceMs ?? grace)
       },
     }
   } catch (error) {
@@ -141,6 +140,31 @@ function wireBackground(
   const background = createBackground({ cache, dir, config: () => current.live.config, log })
   metrics.shelf(background.shelf)
   return background
+}
+
+interface Ending extends Pick<Reporting, 'audit'> {
+  registry: FastifyInstance
+  admin: FastifyInstance
+  others: readonly ({ close: () => Promise<void> } | undefined)[]
+  background: Background
+  cache: KeptCache
+  current: Current
+}
+
+/** What was begun last ends first. Resolves to the number of transfers that were cut. */
+async function endInOrder(
+  { registry, admin, others, background, cache, current, audit }: Ending,
+  graceMs: number,
+): Promise<number> {
+  const cut = await drain(registry.server, graceMs)
+  await drain(admin.server, 0)
+  await Promise.all([registry.close(), admin.close(), ...others.map(async (one) => one?.close())])
+  await background.stop()
+  await cache.close()
+  // What nobody waits for any more may take an upstream's time limits to end.
+  await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
+  audit.close()
+  return cut
 }
 
 /** How long the end waits for connections to upstreams, ms. */
@@ -223,7 +247,7 @@ function wireRegistry(
     metrics,
     pseudonym,
     origins,
-  }: Omit<Reporting, 'audit'> & {
+  }: Omit<Reporting, 'audit' | 'own'> & {
     current: Current
     cache: Cache
     background: Background

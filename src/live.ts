@@ -35,6 +35,8 @@ export interface Reporting {
   audit: AuditLog
   /** What this gateway calls itself to others. */
   pseudonym: string
+  /** Where it listens; undefined until it does. */
+  own: () => { host: string; port: number } | undefined
 }
 
 /**
@@ -44,7 +46,7 @@ export interface Reporting {
 export function prepareLive(
   config: Config,
   identities: Awaited<ReturnType<typeof openIdentities>>,
-  { log, metrics, audit, pseudonym }: Reporting,
+  { log, metrics, audit, pseudonym, own }: Reporting,
 ): Live {
   const choose: Chooser = createChoosers(config)
   const problems: Problem[] = []
@@ -57,7 +59,14 @@ export function prepareLive(
     }),
   )
   const upstreams = attempt(problems, () =>
-    createUpstreams({ upstreams: config.upstreams, identities, log, metrics, pseudonym }),
+    createUpstreams({
+      upstreams: config.upstreams,
+      replicas: { config: config.replicas, own },
+      identities,
+      log,
+      metrics,
+      pseudonym,
+    }),
   )
   const close = async () => {
     await Promise.all([upstreams?.close(), authorization?.close()])

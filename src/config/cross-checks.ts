@@ -6,6 +6,7 @@ import { isDockerHub } from './registries.ts'
 import { ruleProblem } from '../rules/rewrite.ts'
 import type { Config, ListenerTlsConfig } from './schema.ts'
 import { checkShelf } from './shelf/pattern.ts'
+import { checkReplicas } from './upstream/replica-checks.ts'
 import { parseHours } from './units.ts'
 
 export interface BrokenRule extends Finding {
@@ -28,6 +29,8 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
     checkRewrite(upstream.rewrite, below)
     checkHours(upstream.maxRate, below)
   }
+  checkUpstreamTls(config.replicas, within(tell, 'replicas'))
+  checkReplicas(config.replicas, config.listen.tls.clientAuth, within(tell, 'replicas'))
   checkNames(config, tell)
   if (typeof config.shelf !== 'string') checkShelf(config.shelf, config, tell, ['shelf'])
   checkAccessRules(config, tell, (at, text) => checkHttpUrl(at, text, tell))
@@ -147,7 +150,7 @@ function checkUrl({ url, tls }: EndpointDraft, tell: TellAt): void {
   }
 }
 
-function checkUpstreamTls({ tls }: EndpointDraft, tell: TellAt): void {
+function checkUpstreamTls({ tls }: { tls: Partial<EndpointDraft['tls']> }, tell: TellAt): void {
   const below = within(tell, 'tls')
   checkPair(tls, below)
   if (tls.pfx !== undefined && (tls.cert !== undefined || tls.key !== undefined)) {

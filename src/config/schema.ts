@@ -13,6 +13,7 @@ import {
   text,
 } from './schema-parts.ts'
 import { ShelfSchema, type ShelfEntry } from './shelf/schema.ts'
+import { ReplicasSchema } from './upstream/replicas.ts'
 import { UpstreamSchema } from './upstream/schema.ts'
 
 const listenerTls = {
@@ -69,6 +70,11 @@ export const ConfigSchema = Type.Object(
           description:
             'How long transfers may go on after SIGTERM. What is cut then makes the exit code 1. Kubernetes kills after 30 s unless told.',
         }),
+        leaveDelay: duration({
+          default: '0s',
+          description:
+            'How long after SIGTERM everybody is served as before while `/readyz` says 503, so that a load balancer and other replicas leave first; `grace` begins after it.',
+        }),
         limits: ListenLimits,
         tls: ListenerTls,
       },
@@ -101,6 +107,7 @@ export const ConfigSchema = Type.Object(
     defaultUpstream: Type.Optional(
       text('The upstream of requests that name none; must be one of `upstreams`.'),
     ),
+    replicas: ReplicasSchema,
     shelf: ShelfSchema,
     offline: Type.Boolean({
       default: false,

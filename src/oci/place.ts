@@ -9,6 +9,8 @@ export interface Place {
   client?: string | undefined
   /** Nobody waits for it: it comes after what somebody does, and waits for a link that is down. */
   isBackground?: boolean
+  /** A replica asks, which would have been the one to ask otherwise: no other replica is asked for it. */
+  isOfReplica?: boolean | undefined
   /** The gateways that it was asked through, as `gatewaysIn` has them. */
   via?: readonly string[] | undefined
 }
@@ -18,7 +20,8 @@ export function requestAt({
   upstream,
   repository,
   client,
+  isOfReplica,
   via,
 }: Place): Omit<Place, 'isBackground'> {
-  return { upstream, repository, client, via }
+  return { upstream, repository, client, isOfReplica, via }
 }

@@ -5,6 +5,13 @@ import { GatewayError } from '../errors.ts'
 /** More gateways than anybody has behind each other. */
 const most = 8
 
+/**
+ * The header of a request among replicas, and the version of what it means: whoever asks has decided for
+ * its own client that it may, and whoever is asked asks no further replica.
+ */
+export const replicaHeader = 'portcullis-replica'
+export const replicaVersion = '1'
+
 /** What a gateway calls itself: says nothing of where it is, and is another one at each start. */
 export function newPseudonym(): string {
   return `portcullis-${randomBytes(6).toString('hex')}`

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { GatewayError } from '../errors.ts'
-import type { Identity } from '../identity/identity.ts'
+import type { CertificateIdentity, Identity } from '../identity/identity.ts'
 import type { Place } from '../oci/place.ts'
 import {
   challengeHeader,
@@ -37,6 +37,11 @@ export interface Access {
    * @throws or rejects with GatewayError UNAUTHORIZED, DENIED, TOOMANYREQUESTS or UNAVAILABLE
    */
   admit: (exchange: Asking, wanted: Wanted) => Identity | Promise<Identity>
+  /**
+   * The same for a request that comes as from another replica, which has decided for its own client.
+   * @throws GatewayError DENIED where its certificate is not that of a replica
+   */
+  admitReplica: (exchange: Asking, wanted: Wanted) => Identity
   /** Whether a list may show the repository to the caller. */
   mayList: (identity: Identity, place: Place) => boolean
   /** Whether the token service may put the repository into a token. */
@@ -50,6 +55,8 @@ export interface AccessOptions {
   callerOf: (socket: Socket) => Caller
   subjectOf: (identity: Identity) => Subject
   policy: Policy
+  /** Whether a client certificate is that of a replica. */
+  isReplica: (identity: CertificateIdentity) => boolean
   /** Whether a rule of the policy is about the admin listener. */
   hasAdminRules: boolean
   setting: ChallengeSetting
@@ -102,6 +109,21 @@ export function createAccess(options: AccessOptions): Access {
           throw unjudged(asking, wanted, error)
         },
       )
+    },
+    admitReplica(asking, { action, place }) {
+      const caller = callerOf(asking.req.socket)
+      if (caller.kind === 'certificate' && options.isReplica(caller)) {
+        asking.identity = caller
+        asking.isAdmitted = true
+        return caller
+      }
+      const { req, resource } = asking
+      const identity = identityOfCaller(caller)
+      asking.identity = identity
+      const reason = caller.kind === 'refused' ? caller.reason : 'no_replica'
+      audit.refused({ socket: req.socket, identity, action, place, resource, reason })
+      const message = 'this certificate is not that of a replica; see replicas.identity'
+      throw new GatewayError('DENIED', message, { reason })
     },
     mayList: (identity, place) =>
       policy.decide(subjectOf(identity), 'list', nameOfPlace(place)).allowed,

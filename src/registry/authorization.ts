@@ -5,9 +5,11 @@ import type { Config } from '../config/schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { createBearerVerifier, type TrustedIssuer } from '../identity/bearer.ts'
 import { callerOf } from '../identity/certificate.ts'
+import type { CertificateIdentity } from '../identity/identity.ts'
 import { createKeySource } from '../identity/jwks.ts'
 import { createThrottle } from '../identity/throttle.ts'
 import { createPolicy } from '../policy/policy.ts'
+import { compileGlob } from '../rules/glob.ts'
 import { createAccess, nameOfPlace, type Access } from './access.ts'
 import { createAudit, type WriteAudit } from './audit.ts'
 import { createCredentials } from './authenticate.ts'
@@ -44,9 +46,11 @@ const failures = { burst: 10, refill: 6000 }
 
 /** Throws UsageError where a file that `auth` names cannot be used. */
 export function createAuthorization(
-  { auth, policy, listen: { insecureHttp } }: Pick<Config, 'auth' | 'policy' | 'listen'>,
+  config: Pick<Config, 'auth' | 'policy' | 'listen' | 'replicas'>,
   { choose, log, audit: writeAudit, onRefusal }: AuthorizationOptions,
 ): Authorization {
+  const { auth, policy, replicas } = config
+  const { insecureHttp } = config.listen
   const audit = createAudit(writeAudit, onRefusal)
   const throttle = createThrottle(failures)
   const { tokenService } = auth
@@ -81,6 +85,7 @@ export function createAuthorization(
       return place === undefined ? undefined : nameOfPlace(place)
     }),
     policy: createPolicy(policy),
+    isReplica: replicaMatcher(replicas.identity),
     hasAdminRules: policy.rules.some(({ actions }) =>
       actions.some((action) => action.startsWith('admin')),
     ),
@@ -127,4 +132,11 @@ function openIssuers(issuers: readonly IssuerConfig[], log: Logger): TrustedIssu
   if (problems.length === 0) return opened
   for (const { keys } of opened) void keys.close()
   throw new UsageError(problems)
+}
+
+/** By common name, DNS name or URI. */
+function replicaMatcher(patterns: readonly string[]): (identity: CertificateIdentity) => boolean {
+  const globs = patterns.map((pattern) => compileGlob(pattern, undefined))
+  return ({ commonName, dnsNames, uris }) =>
+    [commonName, ...dnsNames, ...uris].some((name) => globs.some((glob) => glob.matches(name)))
 }

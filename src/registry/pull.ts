@@ -7,17 +7,15 @@ import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
-import { mediaTypes } from '../oci/media-type.ts'
-import type { Place } from '../oci/place.ts'
-import { gatewaysIn } from '../oci/via.ts'
+import { gatewaysIn, replicaHeader, replicaVersion } from '../oci/via.ts'
 import type { Access, Wanted } from './access.ts'
 import { contentHeaders, partHeaders, requestHeaders, wantedPart, type Answers } from './answer.ts'
 import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
-import { catalogPage, nextLink, pageOf, referrersIndex } from './listing.ts'
+import { answerCatalog, answerReferrers, answerTags } from './lists/answer-lists.ts'
 import type { TakeShare } from './shares.ts'
-import { readTarget, type Chooser, type Target } from './target.ts'
+import { placeOf, readTarget, type Chooser, type Target } from './target.ts'
 
 export interface PullOptions {
   cache: Cache
@@ -38,8 +36,11 @@ export function createPull(options: PullOptions): RequestListener {
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
     if (target instanceof GatewayError) throw target
-    const client = takeShare(exchange, identity)
-    if (target.place !== undefined) target.place.client = client
+    // A replica asks for all its clients, and has given each its share.
+    if (target.place?.isOfReplica !== true) {
+      const client = takeShare(exchange, identity)
+      if (target.place !== undefined) target.place.client = client
+    }
     const served = serve(exchange, target, identity)
     if (served !== undefined) served.catch((error: unknown) => answers.error(exchange, error))
   }
@@ -49,7 +50,10 @@ export function createPull(options: PullOptions): RequestListener {
     const { choose, access } = live()
     try {
       const target = targetOf(exchange, choose, pseudonym)
-      const identity = access.admit(exchange, wantedBy(target))
+      const isReplica = comesFromReplica(req)
+      const identity = isReplica
+        ? access.admitReplica(exchange, wantedBy(target))
+        : access.admit(exchange, wantedBy(target))
       if (identity instanceof Promise) {
         identity
           .then((later) => admitted(exchange, target, later))
@@ -67,7 +71,7 @@ function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Targe
   const registry = headers['x-registry']
   try {
     const name = Array.isArray(registry) ? registry.join(',') : registry
-    const target = readTarget(url, name, choose)
+    const target = readTarget(url, name, choose, comesFromReplica(exchange.req))
     exchange.resource = target.resource
     exchange.place = target.place
     if (headers.via !== undefined && target.place !== undefined) {
@@ -77,6 +81,14 @@ function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Targe
   } catch (error) {
     return asGatewayError(error)
   }
+}
+
+/** Throws GatewayError REQUEST_INVALID where it asks in a way that is not known here: others will do. */
+function comesFromReplica({ headers }: IncomingMessage): boolean {
+  const version = headers[replicaHeader]
+  if (version === undefined) return false
+  if (version === replicaVersion) return true
+  throw new GatewayError('REQUEST_INVALID', 'a replica of another version asks')
 }
 
 function wantedBy(target: Target | GatewayError): Wanted {
@@ -228,71 +240,4 @@ async function answerHead(
     String(size),
     ...requestHeaders(target.namespace, false),
   ])
-}
-
-async function answerTags(
-  { cache, answers }: PullOptions,
-  exchange: Exchange,
-  target: Target,
-  name: string,
-): Promise<void> {
-  const { entries, source, stale } = await cache.tags(placeOf(target))
-  exchange.source = source
-  exchange.stale = stale
-  const page = pageOf(entries, target.query)
-  const body = JSON.stringify({ name, tags: page.entries })
-  answers.json(exchange, body, listHeaders(target, 'application/json', stale, page.next))
-}
-
-async function answerReferrers(
-  { cache, answers }: PullOptions,
-  exchange: Exchange,
-  target: Target,
-  digest: Digest,
-): Promise<void> {
-  const { entries, source, stale } = await cache.referrers(placeOf(target), digest)
-  exchange.source = source
-  exchange.stale = stale
-  const { body, filtered } = referrersIndex(entries, target.query)
-  answers.json(exchange, body, [
-    ...listHeaders(target, mediaTypes.ociIndex, stale),
-    ...(filtered ? ['oci-filters-applied', 'artifactType'] : []),
-  ])
-}
-
-/** Only what the cache holds and the caller may see; by whole names unless an upstream is named. */
-async function answerCatalog(
-  { cache, live, answers }: PullOptions,
-  exchange: Exchange,
-  target: Target,
-  identity: Identity,
-): Promise<void> {
-  const { upstream } = target
-  exchange.source = 'memory'
-  const page = await catalogPage(cache.repositories, {
-    query: target.query,
-    upstream,
-    isVisible: (place) => live().access.mayList(identity, place),
-  })
-  const body = JSON.stringify({ repositories: page.entries })
-  answers.json(exchange, body, listHeaders(target, 'application/json', false, page.next))
-}
-
-function listHeaders(
-  { path, namespace }: Target,
-  type: string,
-  stale: boolean,
-  next?: string,
-): string[] {
-  return [
-    'content-type',
-    type,
-    ...requestHeaders(namespace, stale),
-    ...(next === undefined ? [] : ['link', nextLink(path, next)]),
-  ]
-}
-
-function placeOf({ place }: Target): Place {
-  if (place === undefined) throw new GatewayError('NOT_FOUND', 'no such endpoint')
-  return place
 }

@@ -27,11 +27,16 @@ export interface Target {
 }
 
 /**
- * Reads the raw request target and the `X-Registry` header.
+ * Reads the raw request target and the `X-Registry` header. A replica asks by the upstream's own names.
  * @throws GatewayError NAME_INVALID, NAME_UNKNOWN, DIGEST_INVALID, MANIFEST_UNKNOWN, NOT_FOUND,
  *   REQUEST_INVALID
  */
-export function readTarget(url: string, registry: string | undefined, choose: Chooser): Target {
+export function readTarget(
+  url: string,
+  registry: string | undefined,
+  choose: Chooser,
+  isReplica = false,
+): Target {
   const mark = url.indexOf('?')
   const path = mark < 0 ? url : url.slice(0, mark)
   const query = mark < 0 ? undefined : new URLSearchParams(url.slice(mark + 1))
@@ -43,7 +48,11 @@ export function readTarget(url: string, registry: string | undefined, choose: Ch
     const upstream = choose.named(asked)
     return { resource, place: undefined, upstream, namespace, path, query }
   }
-  const place = choose.place({ ...asked, name: resource.name })
+  const own = isReplica ? choose.named(asked) : undefined
+  const place: Place =
+    own === undefined
+      ? choose.place({ ...asked, name: resource.name })
+      : { upstream: own, repository: resource.name, isOfReplica: true }
   if (!isNameThere(choose, place)) throw invalidName()
   return { resource, place, upstream: place.upstream, namespace, path, query }
 }
@@ -80,4 +89,10 @@ export function placeNamed(choose: Chooser, name: string): Place | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Throws GatewayError NOT_FOUND where the resource is of no repository. */
+export function placeOf({ place }: Target): Place {
+  if (place === undefined) throw new GatewayError('NOT_FOUND', 'no such endpoint')
+  return place
 }

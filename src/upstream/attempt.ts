@@ -3,7 +3,7 @@
 import type { Dispatcher } from 'undici'
 import { collectBody } from '../oci/body-collector.ts'
 import type { OriginRequest, Receiver } from '../oci/origin.ts'
-import { viaHeader } from '../oci/via.ts'
+import { replicaHeader, replicaVersion, viaHeader } from '../oci/via.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
 
@@ -21,7 +21,11 @@ const largestAnswer = 16 * 1024
 
 /** `hasLeft`: whoever is asked now is not the registry, and none of the gateways' business. */
 export function requestOptions(
-  { userAgent, pseudonym }: { userAgent: string; pseudonym: string },
+  {
+    userAgent,
+    pseudonym,
+    isReplica = false,
+  }: { userAgent: string; pseudonym: string; isReplica?: boolean },
   { method, accept, from, to, unless, via = [] }: OriginRequest,
   {
     url,
@@ -38,6 +42,7 @@ export function requestOptions(
       // Bytes are wanted as they hash; without this header some compress what they send.
       'accept-encoding': 'identity',
       ...(hasLeft ? {} : { via: viaHeader([...via, pseudonym]) }),
+      ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersion } : {}),
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
       ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),

@@ -33,6 +33,8 @@ export interface Upstream {
   /** What another gateway is asked for there; undefined: a registry is asked. */
   namespace: string | undefined
   userAgent: string
+  /** It is a replica, and asked as one. */
+  isReplica?: boolean
   /** What this gateway calls itself to others (`Via`, RFC 9110 section 7.6.3). */
   pseudonym: string
   agents: Agents

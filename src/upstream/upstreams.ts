@@ -1,19 +1,24 @@
 // The configured upstreams, ready to be asked.
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
+import { hasReplicas, type ReplicasConfig } from '../config/upstream/replicas.ts'
 import { GatewayError } from '../errors.ts'
 import type { Flow, OpenUpstream, Receiver } from '../oci/origin.ts'
 import { newPseudonym } from '../oci/via.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { createEndpoints, type EndpointStatus } from './endpoints/choice.ts'
-import { createEndpointClient, userAgent } from './endpoints/client.ts'
+import { createEndpointClient, userAgent, type ClientContext } from './endpoints/client.ts'
 import { readUpstreamFiles, type PreparedUpstream } from './endpoints/files.ts'
 import { createFailureLog, type AttemptSample } from './failure-log.ts'
 import { foreignLayerRefusal } from './endpoints/foreign-layer.ts'
+import type { OwnAddress } from './replicas/members.ts'
+import { createReplicas } from './replicas/replicas.ts'
 import type { OpenedPkcs12 } from './tls.ts'
 
 export interface UpstreamsOptions {
   upstreams: Config['upstreams']
+  /** The gateways that this one shares the work with; none unless told. */
+  replicas?: { config: ReplicasConfig; own: OwnAddress }
   /** Of `openIdentities`. */
   identities?: OpenedPkcs12
   log: Logger
@@ -64,7 +69,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
   const { log, metrics, pseudonym = newPseudonym(), now = Date.now } = options
   const prepared = readUpstreamFiles(options.upstreams, options.identities)
   const logFailure = createFailureLog(log, now)
-  const context = { metrics, now, logFailure, userAgent: userAgent(), pseudonym }
+  const context: ClientContext = { metrics, now, logFailure, userAgent: userAgent(), pseudonym }
   const upstreams = new Map(
     [...Map.groupBy(prepared, ({ name }) => name)].map(([name, own]) => {
       const clients = own.map((one) => createEndpointClient(one, context))
@@ -73,6 +78,11 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     }),
   )
 
+  const replicas =
+    options.replicas && hasReplicas(options.replicas.config)
+      ? createReplicas(options.replicas.config, { ...context, log, own: options.replicas.own })
+      : undefined
+
   const underWay = new Set<Promise<void>>()
   let closing: Promise<void> | undefined
 
@@ -80,11 +90,11 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     // An exchange may still need a token, a redirect or another try.
     await Promise.all(underWay)
     const clients = [...upstreams.values()].flatMap((upstream) => upstream.clients)
-    await Promise.all(clients.map(({ client }) => client.agents.close()))
+    await Promise.all([replicas?.close(), ...clients.map(({ client }) => client.agents.close())])
   }
 
   return {
-    expiries: prepared.flatMap(({ tls }) => tls.expiries),
+    expiries: [...prepared.flatMap(({ tls }) => tls.expiries), ...(replicas?.expiries ?? [])],
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
       if (upstream !== undefined) {
@@ -92,7 +102,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
         const [first] = upstream.clients
         const refusal = url && first && foreignLayerRefusal(first.client, url)
         if (refusal) return refused(refusal, receiver)
-        const { flow, ended } = upstream.open(request, receiver)
+        const { flow, ended } = upstream.open(request, receiver, replicas?.candidates(request))
         const over = ended.finally(() => underWay.delete(over))
         underWay.add(over)
         return flow
@@ -121,6 +131,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     },
     announce() {
       warn(prepared, log)
+      replicas?.start()
       metrics.insecureUpstreams([...new Set(prepared.filter(isInsecure).map(({ name }) => name))])
     },
     close: () => (closing ??= close()),

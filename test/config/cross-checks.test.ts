@@ -12,6 +12,14 @@ const issuer = (name: string, jwks: string, more = '') =>
   `{ issuer: ${name}, audience: x, jwks: '${jwks}'${more} }`
 const issuers = (...list: string[]) => auth(`issuers: [${list.join(', ')}]`)
 
+/** Of gateways that could be replicas but for what is given. */
+const replicas = (keys: string) => {
+  const whole = { identity: '[r]', tls: '{ cert: c, key: k }' }
+  const others = Object.entries(whole).filter(([key]) => !keys.includes(`${key}:`))
+  return `listen: { tls: { cert: a, key: b, clientAuth: required, clientCa: [c] } }
+replicas: { ${[keys, ...others.map(([key, value]) => `${key}: ${value}`)].join(', ')} }`
+}
+
 const broken: [yaml: string, path: string, message: RegExp][] = [
   ['offline: true', 'listen.tls.cert', /is missing.*insecureHttp/],
   ['listen: { tls: { cert: a } }', 'listen.tls.key', /is missing/],
@@ -40,6 +48,17 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     `${listen}\nadmin: { tls: { clientAuth: required, clientCa: [a] } }`,
     'admin.tls.clientAuth',
     /needs TLS/,
+  ],
+  [replicas('list: [a:1, b:1, a:1]'), 'replicas.list.2', /in the list twice/],
+  [replicas('list: [a:1], dns: b'), 'replicas.dns', /exclude each other/],
+  [replicas('list: [a:1], self: b:1'), 'replicas.self', /one of list/],
+  [replicas('list: [a:1], identity: []'), 'replicas.identity', /is missing/],
+  [replicas('dns: a, tls: {}'), 'replicas.tls.cert', /is missing/],
+  [replicas('dns: a, tls: { cert: c }'), 'replicas.tls.key', /is missing/],
+  [
+    `${listen}\nreplicas: { dns: a, identity: [r], tls: { cert: c, key: k } }`,
+    'replicas.identity',
+    /needs client certificates/,
   ],
   [upstream('endpoints: [{ url: ftp://a }]'), 'upstreams.local.endpoints.0.url', /https:\/\//],
   [

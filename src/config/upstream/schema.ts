@@ -17,7 +17,7 @@ import {
 } from '../schema-parts.ts'
 import { formatDuration } from '../units.ts'
 
-const upstreamTls = {
+export const upstreamTls = {
   verify: Type.Boolean({
     default: true,
     description:

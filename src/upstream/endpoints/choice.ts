@@ -33,7 +33,12 @@ export interface LastFailure {
 }
 
 export interface Endpoints {
-  open: (request: OriginRequest, receiver: Receiver) => UpstreamExchange
+  /** `before`: others that are asked first. */
+  open: (
+    request: OriginRequest,
+    receiver: Receiver,
+    before?: readonly EndpointCandidate[],
+  ) => UpstreamExchange
   /** In the order of the config. */
   status: () => EndpointStatus[]
   /** The one that is asked first now. */
@@ -68,11 +73,11 @@ export function createEndpoints(clients: readonly EndpointClient[], now: () => n
 
   const first = () => inOrder()[0] as (typeof endpoints)[number]
   return {
-    open(request, receiver) {
+    open(request, receiver, before = []) {
       // The address of a foreign layer is that of nobody's endpoint.
       const asked = request.url === undefined ? inOrder() : endpoints.slice(0, 1)
       return openFirst(
-        asked.map((endpoint) => endpoint.candidate(request)),
+        [...before, ...asked.map((endpoint) => endpoint.candidate(request))],
         receiver,
       )
     },

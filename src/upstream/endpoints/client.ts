@@ -1,4 +1,5 @@
 // The client of one endpoint: its connections, its credentials, what went wrong there last.
+import type { EndpointConfig } from '../../config/upstream/endpoints.ts'
 import { programVersion } from '../../rules/version.ts'
 import { createAgents } from '../agents.ts'
 import { createAuthorizer } from '../auth/authorizer.ts'
@@ -48,8 +49,28 @@ export function createEndpointClient(
   }
 }
 
+/** What of its config a client needs. */
+export type ClientConfig = Pick<
+  EndpointConfig,
+  | 'url'
+  | 'gateway'
+  | 'auth'
+  | 'redirects'
+  | 'foreignLayers'
+  | 'proxy'
+  | 'connectTimeout'
+  | 'headersTimeout'
+  | 'stallTimeout'
+>
+
 export function createUpstream(
-  { name, at, config, tls, credentials }: PreparedUpstream,
+  {
+    name,
+    at,
+    config,
+    tls,
+    credentials,
+  }: Omit<PreparedUpstream, 'config'> & { config: ClientConfig },
   context: ClientContext,
 ): Upstream {
   const { metrics, now, userAgent, pseudonym } = context

@@ -13,6 +13,8 @@ export interface UpstreamExchange {
 
 /** An endpoint that may be asked. */
 export interface EndpointCandidate {
+  /** It is another replica: where it fails or refuses, whatever that is about, the next one is asked. */
+  isReplica?: boolean
   /** `mayRetry`: nobody else is left, and it may be well in a moment. */
   open: (receiver: Receiver, mayRetry: boolean) => UpstreamExchange
   onAnswer: (response: OriginResponse) => void
@@ -45,18 +47,19 @@ export function openFirst(
       end: () => receiver.end(),
       fail(error) {
         candidate.onFailure(error)
-        if (hasBegun || others.length === 0 || isAnswer(error)) receiver.fail(error)
+        const isFinal = candidate.isReplica !== true && isAnswer(error)
+        if (hasBegun || others.length === 0 || isFinal) receiver.fail(error)
         else ask(others)
       },
     }
     const isLast = others.length === 0
     const judged = isLast
       ? told
-      : holdingStray404(
-          told,
-          () => isAborted,
-          () => ask(others),
-        )
+      : holdingStray404(told, {
+          isReplica: candidate.isReplica === true,
+          isAborted: () => isAborted,
+          onStray: () => ask(others),
+        })
     const exchange = candidate.open(judged, isLast)
     flow = exchange.flow
     ended = exchange.ended
@@ -97,9 +100,9 @@ const mostHeld = 16 * 1024
 /** Calls `onStray` in the place of the receiver where a 404 is not that of a registry. */
 function holdingStray404(
   receiver: Receiver,
-  isAborted: () => boolean,
-  onStray: () => void,
+  options: { isReplica: boolean; isAborted: () => boolean; onStray: () => void },
 ): Receiver {
+  const { isReplica, isAborted, onStray } = options
   let held: OriginResponse | undefined
   const body = collectBody(mostHeld)
 
@@ -116,7 +119,9 @@ function holdingStray404(
       if (held !== undefined) {
         const { headers } = held
         const bytes = body.bytes()
-        if (!isOfRegistry({ headers, body: bytes })) return onStray()
+        // One that has another config says that there is no such upstream.
+        const isUnknownThere = isReplica && bytes.includes('"NAME_UNKNOWN"')
+        if (isUnknownThere || !isOfRegistry({ headers, body: bytes })) return onStray()
         receiver.start(held)
         if (!isAborted()) receiver.data(bytes)
       }

@@ -1,9 +1,9 @@
 // Lists as the distribution specification has them: tags and the catalog in pages, and referrers.
-import type { Cache, Descriptor } from '../cache/cache.ts'
-import { GatewayError } from '../errors.ts'
-import { mediaTypes } from '../oci/media-type.ts'
-import type { Place } from '../oci/place.ts'
-import { nameOfPlace } from './access.ts'
+import type { Cache, Descriptor } from '../../cache/cache.ts'
+import { GatewayError } from '../../errors.ts'
+import { mediaTypes } from '../../oci/media-type.ts'
+import type { Place } from '../../oci/place.ts'
+import { nameOfPlace } from '../access.ts'
 
 /** A part of a sorted list, and the query of the part after it where there is one. */
 export interface Page {

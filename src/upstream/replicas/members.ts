@@ -1,0 +1,108 @@
+// Knows who the replicas are, and which of them this gateway is: by a list, or by DNS again and again.
+import { lookup, Resolver } from 'node:dns/promises'
+import { isIP } from 'node:net'
+import { networkInterfaces } from 'node:os'
+import type { Logger } from 'pino'
+import type { ReplicasConfig } from '../../config/upstream/replicas.ts'
+import { messageOf } from '../../errors.ts'
+
+/** Where this gateway listens; undefined until it does. */
+export type OwnAddress = () => { host: string; port: number } | undefined
+
+export interface Members {
+  /** All replicas as `host:port`, as far as they are known; empty: this gateway is alone. */
+  all: () => readonly string[]
+  /** Which of them this gateway is; undefined: none. */
+  self: () => string | undefined
+  /** Begins to follow what changes. */
+  start: () => void
+  close: () => void
+}
+
+/** Between two looks, ms. */
+const lookAgain = 5000
+
+export function createMembers(
+  config: Pick<ReplicasConfig, 'list' | 'dns' | 'resolver' | 'port' | 'self'>,
+  { own, log }: { own: OwnAddress; log: Logger },
+): Members {
+  let all: readonly string[] = config.list
+  /** Of each member that is a name: its addresses. */
+  let addresses: ReadonlyMap<string, readonly string[]> = new Map()
+  let timer: NodeJS.Timeout | undefined
+  let isClosed = false
+  let failure: string | undefined
+
+  async function look(): Promise<void> {
+    try {
+      if (config.dns === undefined) addresses = await addressesOf(config.list)
+      else all = (await resolve(config.dns, config.resolver)).map((ip) => member(ip, config.port))
+      failure = undefined
+    } catch (error) {
+      // Whoever was there is taken to be there still.
+      if (failure === undefined) log.warn({ err: error }, 'cannot find out who the replicas are')
+      failure = messageOf(error)
+    }
+    if (!isClosed) timer = setTimeout(() => void look(), lookAgain).unref()
+  }
+
+  return {
+    all: () => all,
+    self() {
+      if (config.self !== undefined) return config.self
+      const here = own()
+      if (here === undefined) return undefined
+      return all.find((replica) => {
+        const { host, port } = partsOf(replica)
+        const known = isIP(host) === 0 ? (addresses.get(replica) ?? []) : [host]
+        return port === here.port && known.some((ip) => isOwn(ip, here.host))
+      })
+    },
+    start: () => void look(),
+    close() {
+      isClosed = true
+      clearTimeout(timer)
+    },
+  }
+}
+
+async function resolve(name: string, server: string | undefined): Promise<string[]> {
+  if (server === undefined) {
+    return (await lookup(name, { all: true })).map(({ address }) => address)
+  }
+  const resolver = new Resolver({ timeout: 2000, tries: 2 })
+  resolver.setServers([server])
+  const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
+  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  if (found.length > 0) return found.sort()
+  throw new Error(`${name} has no address`, { cause: answers[0].status })
+}
+
+async function addressesOf(list: readonly string[]): Promise<Map<string, string[]>> {
+  const found = list.map(async (replica): Promise<[string, string[]]> => {
+    const { host } = partsOf(replica)
+    if (isIP(host) !== 0) return [replica, [host]]
+    // One whose name is not there yet is none of the addresses of this machine either.
+    const known = await lookup(host, { all: true }).catch(() => [])
+    return [replica, known.map(({ address }) => address)]
+  })
+  return new Map(await Promise.all(found))
+}
+
+function member(ip: string, port: number): string {
+  return isIP(ip) === 6 ? `[${ip}]:${port}` : `${ip}:${port}`
+}
+
+function partsOf(replica: string): { host: string; port: number } {
+  const colon = replica.lastIndexOf(':')
+  const host = replica.slice(0, colon).replace(/^\[|\]$/g, '')
+  return { host, port: Number(replica.slice(colon + 1)) }
+}
+
+function isOwn(ip: string, listening: string): boolean {
+  if (listening !== '0.0.0.0' && listening !== '::') return ip === listening
+  if (ip === '::1' || ip.startsWith('127.')) return true
+  return Object.values(networkInterfaces()).some((some) =>
+    some?.some(({ address }) => address === ip),
+  )
+}
