@@ -61,6 +61,7 @@ const suites = {
   browser: { programs: [...enclosed, 'chromium', 'certutil', 'pk12util'], namespaces: true },
   'tls-quality': { programs: ['testssl', 'sslscan', 'hexdump', 'host'] },
   load: { programs: lab },
+  replicas: { programs: [...lab, 'haproxy'] },
   doctor: { programs: lab },
   refusals: { programs: [...lab, 'curl'] },
   start: { programs: ['setpriv'] },
