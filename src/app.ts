@@ -3,19 +3,20 @@ import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import { newPseudonym } from './oci/via.ts'
-import { createReadiness } from './admin/readiness.ts'
 import { listenInFolder, type ControlSocket } from './admin/control-socket.ts'
 import { createMetrics } from './admin/metrics.ts'
-import { createAdmin } from './admin/server.ts'
+import { formatReference } from './admin/status/views.ts'
 import type { Cache } from './cache/cache.ts'
 import { openCache, type KeptCache } from './cache/open-cache.ts'
 import type { Config } from './config/schema.ts'
 import { drain } from './listener/drain.ts'
 import { watchExpiry } from './listener/expiry.ts'
-import { certificateInUse, expiriesInUse } from './listener/reload-tls.ts'
+import { certificateInUse } from './listener/reload-tls.ts'
+import type { Reloader } from './listener/reload.ts'
 import { createServer, listen } from './listener/server.ts'
 import { listenerUrls } from './listener/urls.ts'
 import { prepareLive, type Reporting } from './live.ts'
+import { createMemories, noting, notingReloads, wireAdmin, type Memories } from './oversight.ts'
 import { openAuditLog } from './log/log.ts'
 import { createAnswers } from './registry/answer.ts'
 import { createRequestLog } from './registry/record/request-line.ts'
@@ -26,7 +27,6 @@ import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createBackground, type Background } from './transfer/background.ts'
-import { namingOf, parseReference } from './transfer/image-name.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
 import { openIdentities } from './upstream/endpoints/files.ts'
 import { createPacer } from './upstream/pace/pacer.ts'
@@ -57,13 +57,14 @@ export async function startGateway(
   { log, source }: GatewayOptions,
 ): Promise<Gateway> {
   const metrics = createMetrics()
-  const audit = openAuditLog(config.audit, log)
+  const recent = createMemories()
+  const audit = noting(openAuditLog(config.audit, log), recent.refusals)
   let isLeaving = false
   let listening: { host: string; port: number } | undefined
   const own = () => listening
   const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own }
   const current = await readFirst(config, reporting)
-  const cache = openGatewayCache(config, current, reporting)
+  const cache = openGatewayCache(config, current, reporting, recent.evictions)
   const background = wireBackground(config, current, cache, { log, metrics })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
@@ -71,22 +72,20 @@ export async function startGateway(
   const origins = () => urls.admin
   const wiring = { current, cache, background, log, metrics, pseudonym, origins }
   const registry = wireRegistry(config, wiring)
-  const parseImage = (text: string) => parseReference(text, namingOf(current.live.config))
-  const readiness = createReadiness()
-  const admin = createAdmin({
-    config: config.admin,
-    metrics,
-    log,
+  let renewal: Reloader | undefined
+  const { admin, expiries } = wireAdmin(config, {
+    ...wiring,
+    registry,
+    audit,
+    urls,
+    recent,
+    upstreams: () => statusOfAll(current, cache),
     limits: limitsOf(current),
-    gatewayUrls: () => urls.gateway,
-    api: { cache, shelf: background.shelf, parseImage },
-    audit: reporting.audit.write,
-    mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
-    readiness: async () =>
-      readiness(current.live.config, registry, {
-        problems: [...(isLeaving ? ['the gateway is ending'] : []), ...(imports?.problems() ?? [])],
-        warnings: await cache.problems(),
-      }),
+    problems: () => [
+      ...(isLeaving ? ['the gateway is ending'] : []),
+      ...(imports?.problems() ?? []),
+    ],
+    reload: async () => (await renewal?.reload()) ?? false,
   })
   let control: ControlSocket | undefined
   const letGo = async (graceMs: number) =>
@@ -108,19 +107,20 @@ export async function startGateway(
     }
     onTaken()
     const servers = [registry.server, admin.server]
-    const renewal = followFiles({ current, servers, source, ...reporting, onTaken })
-    const inUse = () => [...servers.flatMap(expiriesInUse), ...current.live.upstreams.expiries]
-    metrics.expiries(inUse)
-    const forgetExpiry = watchExpiry(inUse, log)
+    const onResult = notingReloads(metrics.reload, recent.reloads)
+    const files = followFiles({ current, servers, source, ...reporting, onTaken, onResult })
+    renewal = files
+    metrics.expiries(expiries)
+    const forgetExpiry = watchExpiry(expiries, log)
     return {
       port,
       adminPort,
-      reload: renewal.reload,
+      reload: files.reload,
       async close(graceMs) {
         const { grace, leaveDelay } = current.live.config.listen
         isLeaving = true
         if (graceMs === undefined) await setTimeout(leaveDelay)
-        renewal.close()
+        files.close()
         forgetExpiry()
         return letGo(graceMs ?? grace)
       },
@@ -212,6 +212,7 @@ function openGatewayCache(
   config: Config,
   current: Current,
   { log, metrics }: Reporting,
+  evictions: Memories['evictions'],
 ): KeptCache {
   const cache = openCache({
     ...config.cache,
@@ -229,7 +230,13 @@ function openGatewayCache(
     isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
     report: (upstream, error) => current.live.upstreams.report(upstream, error),
     log,
-    metrics,
+    metrics: {
+      ...metrics,
+      evicted(bytes, names) {
+        metrics.evicted(bytes)
+        evictions.note({ bytes, images: names.map(formatReference) })
+      },
+    },
   })
   metrics.condition(cache.condition)
   metrics.verification(cache.verification.state)

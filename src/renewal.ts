@@ -8,6 +8,7 @@ import {
   type Prepared,
   type PreparedPart,
   type Reloader,
+  type ReloadResult,
   type ReloadScope,
 } from './listener/reload.ts'
 import { renewalOf, type ListenerRenewal } from './listener/reload-tls.ts'
@@ -29,10 +30,12 @@ export interface RenewalOptions extends Reporting {
   source?: { file: string; load: () => Promise<Config> } | undefined
   /** Called when something else is in use; must not fail. */
   onTaken: () => void
+  /** Called once for each part that was reloaded or refused. */
+  onResult: (result: ReloadResult) => void
 }
 
 export function followFiles(options: RenewalOptions): Reloader {
-  const { current, servers, source, log, metrics, onTaken } = options
+  const { current, servers, source, log, onTaken } = options
   const first = current.live.config
   const renewals = servers.map(renewalOf).filter((renewal) => renewal !== undefined)
   const lists = createCrlFiles()
@@ -54,6 +57,8 @@ export function followFiles(options: RenewalOptions): Reloader {
         const before = current.live
         current.live = live.value ?? before
         for (const { value } of listeners) value?.take()
+        // Another by the admin API stays until the config has another.
+        if (before.config.log.level !== next.log.level) log.level = next.log.level
         onTaken()
         void before.close()
       },
@@ -94,7 +99,7 @@ export function followFiles(options: RenewalOptions): Reloader {
     })),
     log,
     since: current.started,
-    onResult: metrics.reload,
+    onResult: options.onResult,
   })
 }
 

@@ -21,7 +21,8 @@ const allowed: Record<string, readonly string[]> = {
   log: [...base, 'config'],
   live: [...base, 'config', 'log', ...middle, ...outer],
   renewal: [...base, 'config', 'log', ...middle, ...outer, 'live'],
-  app: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal'],
+  oversight: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal'],
+  app: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal', 'oversight'],
   cli: [...base, 'config', 'log', ...middle, ...outer, 'demo', 'app'],
   main: ['errors', 'cli'],
 }

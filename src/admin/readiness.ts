@@ -1,13 +1,23 @@
 // Tells whether pulls can be served, and what is wrong besides.
 import type { FastifyInstance } from 'fastify'
 import type { Config } from '../config/schema.ts'
+import type { Expiry } from '../rules/expiry.ts'
 import { createCertificateCheck, type ListenerProblems } from './certificates.ts'
-import type { Readiness } from './server.ts'
+
+export interface Readiness {
+  ok: boolean
+  /** Why pulls cannot be served, one sentence each. */
+  problems: string[]
+  /** What is wrong besides: pulls are served all the same, and the gateway stays in service. */
+  warnings: string[]
+}
 
 /** Problems and warnings from elsewhere. */
 interface Others {
   problems: readonly string[]
   warnings: readonly string[]
+  /** When what is used towards upstreams ends. */
+  upstreams: readonly Expiry[]
 }
 
 /**
@@ -33,8 +43,13 @@ export function createReadiness() {
       ...pulls.partial,
       ...administration.fatal,
       ...administration.partial,
+      ...others.upstreams.filter(({ expiresAt }) => expiresAt <= Date.now()).map(expiredText),
       ...others.warnings,
     ]
     return { ok: problems.length === 0, problems, warnings }
   }
+}
+
+function expiredText({ use, expiresAt }: Expiry): string {
+  return `${use}: expired on ${new Date(expiresAt).toISOString()}`
 }

@@ -5,19 +5,12 @@ import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { createServer, securedBy, type ServerOptions } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
-import { cacheApi, type CacheApiOptions } from './api/cache-api.ts'
+import { adminApi, type AdminApiOptions } from './api/api.ts'
 import { docs } from './docs.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
 import type { Metrics } from './metrics.ts'
 import { ownNames } from './own-names.ts'
-
-export interface Readiness {
-  ok: boolean
-  /** Why pulls cannot be served, one sentence each. */
-  problems: string[]
-  /** What is wrong besides: pulls are served all the same, and the gateway stays in service. */
-  warnings: string[]
-}
+import type { Readiness } from './readiness.ts'
 
 export interface AdminOptions {
   config: Config['admin']
@@ -27,7 +20,7 @@ export interface AdminOptions {
   /** See `createGuard`; everybody may do everything, when absent. */
   mayAdminister?: GuardOptions['mayAdminister']
   /** What `/api/v1` answers from; there is none when absent. */
-  api?: Omit<CacheApiOptions, 'log'>
+  api?: Omit<AdminApiOptions, 'log'>
   /** Writes an audit line; the log has none otherwise. */
   audit?: (facts: Readonly<Record<string, unknown>>) => void
   /** The URLs by which a browser reaches the gateway, for trying out its API. */
@@ -93,7 +86,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   })
 
   admin.register(docs, { gatewayUrls })
-  if (api !== undefined) admin.register(cacheApi, { prefix: '/api/v1', ...api, log })
+  if (api !== undefined) admin.register(adminApi, { prefix: '/api/v1', ...api, log })
 
   admin.setNotFoundHandler(() => {
     throw new GatewayError(

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog } from '../log/log.ts'
+import { programVersion } from '../rules/version.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
 import { serviceManager } from './service/manager.ts'
@@ -21,6 +22,7 @@ export const command = defineCommand({
     const file = configFile(values.config)
     const config = await loadConfig(file)
     const log = await createLog(config.log)
+    log.logger.info({ version: programVersion(), node: process.version }, 'portcullis begins')
     // From here on no signal kills the start half-way; files that change meanwhile are noticed anyhow.
     const firstSignal = endingSignal()
     const manager = serviceManager(log.logger)

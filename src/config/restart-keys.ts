@@ -1,4 +1,4 @@
-// What a running gateway cannot change: its addresses, how it asks for certificates, its cache, its log.
+// What a running gateway cannot change: its addresses, how it asks for certificates, its cache, the form of its log.
 import { isDeepStrictEqual } from 'node:util'
 import type { Problem } from '../errors.ts'
 import type { Config } from './schema.ts'
@@ -15,7 +15,7 @@ export function fixedKeys(now: Config, next: Config): Problem[] {
     'admin.tls.clientAuth': admin.tls.clientAuth,
     'admin.tls.cert': admin.tls.cert === undefined ? 'no TLS' : 'TLS',
     cache,
-    log,
+    'log.pretty': log.pretty,
   })
   const before = of(now)
   return Object.entries(of(next))

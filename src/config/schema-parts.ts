@@ -94,6 +94,10 @@ export function oneOf<const T extends string[]>(
   return Type.Unsafe<T[number]>(Type.Enum(values, options))
 }
 
+export function logLevel(options: TSchemaOptions) {
+  return oneOf(['debug', 'info', 'warn', 'error', 'silent'], options)
+}
+
 export function host(description: string, byDefault: string) {
   const mustBe = 'an IP address or a host name'
   const pattern = '^[A-Za-z0-9._:%-]+$'

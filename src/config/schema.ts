@@ -6,6 +6,7 @@ import {
   closed,
   duration,
   host,
+  logLevel,
   oneOf,
   path,
   port,
@@ -115,7 +116,7 @@ export const ConfigSchema = Type.Object(
     }),
     log: Type.Object(
       {
-        level: oneOf(['debug', 'info', 'warn', 'error', 'silent'], {
+        level: logLevel({
           default: 'info',
           description: 'The least severe level that is written.',
         }),

@@ -34,6 +34,8 @@ export interface PreparedPart {
 export interface ReloadResult {
   part: string
   result: 'ok' | 'refused'
+  /** Why it was refused. */
+  problems: readonly Problem[]
 }
 
 export interface ReloaderOptions {
@@ -102,12 +104,12 @@ export function createReloader(options: ReloaderOptions): Reloader {
     const refused = parts.filter(isRefused)
     for (const { part, problems } of refused) {
       log.error({ part, problems }, 'reload refused: what was in use stays in use')
-      onResult({ part, result: 'refused' })
+      onResult({ part, result: 'refused', problems })
     }
     if (refused.length > 0) return false
     for (const { part, facts } of parts) {
       log.info({ part, ...facts }, 'reloaded')
-      onResult({ part, result: 'ok' })
+      onResult({ part, result: 'ok', problems: [] })
     }
     return true
   }

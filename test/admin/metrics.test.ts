@@ -123,8 +123,8 @@ t.test('reloads, and the ends of what is in use at the time of asking', async (t
     { kind: 'crl', use: 'listen.tls.crl', file: '/b', name: 'CN=CA', expiresAt },
   ]
   metrics.expiries(() => inUse)
-  metrics.reload({ part: 'listen', result: 'ok' })
-  metrics.reload({ part: 'listen', result: 'refused' })
+  metrics.reload({ part: 'listen', result: 'ok', problems: [] })
+  metrics.reload({ part: 'listen', result: 'refused', problems: [] })
   const text = await metrics.registry.metrics()
   const seconds = expiresAt / 1000
   for (const line of [

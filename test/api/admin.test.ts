@@ -1,7 +1,8 @@
 // admin.yaml says what the admin listener answers; and the pages that show both documents.
 import t, { type Test } from 'tap'
 import { createMetrics } from '../../src/admin/metrics.ts'
-import { createAdmin, type Readiness } from '../../src/admin/server.ts'
+import type { Readiness } from '../../src/admin/readiness.ts'
+import { createAdmin } from '../../src/admin/server.ts'
 import { drain } from '../../src/listener/drain.ts'
 import { listen } from '../../src/listener/server.ts'
 import { readDocument } from '../helpers/api-document.ts'

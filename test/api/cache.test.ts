@@ -88,7 +88,9 @@ interface Images {
 t.test('every documented response', async (t) => {
   const { ask, may } = await start(t)
   const document = readDocument('admin.yaml')
-  const operations = document.operations.filter(({ path }) => path.startsWith('/api/'))
+  // What is not of the cache has a test of its own.
+  const own = /^\/api\/v1\/(?:images|blobs|downloads|shelf|prune|pin|evict|verify)$/
+  const operations = document.operations.filter(({ path }) => own.test(path))
   const bodies: Record<string, unknown> = {
     prune: { olderThan: '1h' },
     pin: { image: 'app:one' },

@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify'
 import t from 'tap'
 import { createMetrics } from '../../src/admin/metrics.ts'
 import type { CacheApiOptions } from '../../src/admin/api/cache-api.ts'
+import type { GatewayApiOptions } from '../../src/admin/api/gateway-api.ts'
 import { createAdmin } from '../../src/admin/server.ts'
 import type { Config } from '../../src/config/schema.ts'
 import { statusOf } from '../../src/errors.ts'
@@ -145,6 +146,7 @@ t.test('every route of the admin listener is in its document', async (t) => {
       api: {
         cache: {} as CacheApiOptions['cache'],
         parseImage: () => ({ upstream: '', repository: '', reference: '' }),
+        gateway: { traffic: {} } as GatewayApiOptions,
       },
     }),
   )

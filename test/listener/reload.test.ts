@@ -83,7 +83,7 @@ t.test('a part is reloaded when its files change, alone', async (t) => {
   const told = next()
   write('listen', 'crt', 'two')
   write('listen', 'key', 'two')
-  t.same(await told, { part: 'listen', result: 'ok' })
+  t.match(await told, { part: 'listen', result: 'ok' })
   t.same(inUse, { listen: 'two' })
   t.notOk('admin' in attempts)
   t.match(lines, [{ level: 30, msg: 'reloaded', part: 'listen', expires: 'two' }])
@@ -95,7 +95,7 @@ t.test('half of a pair is waited for', async (t) => {
   write('listen', 'crt', 'two')
   while (attempts.listen === undefined) await new Promise((resolve) => setTimeout(resolve, 5))
   write('listen', 'key', 'two')
-  t.same(await told, { part: 'listen', result: 'ok' })
+  t.match(await told, { part: 'listen', result: 'ok' })
   t.same(inUse, { listen: 'two' })
   t.equal(results.length, 1)
   t.notOk(lines.some(({ level }) => level === 50))
@@ -105,7 +105,7 @@ t.test('what stays wrong is refused once, and comes right later', async (t) => {
   const { write, inUse, attempts, results, lines, next } = rig(t, 'listen')
   const told = next()
   write('listen', 'crt', 'two')
-  t.same(await told, { part: 'listen', result: 'refused' })
+  t.match(await told, { part: 'listen', result: 'refused' })
   t.same(inUse, {})
   t.equal(attempts.listen, 4)
   t.match(lines, [
@@ -118,7 +118,7 @@ t.test('what stays wrong is refused once, and comes right later', async (t) => {
   ])
   const later = next()
   write('listen', 'key', 'two')
-  t.same(await later, { part: 'listen', result: 'ok' })
+  t.match(await later, { part: 'listen', result: 'ok' })
   t.equal(results.length, 2)
 })
 
@@ -130,7 +130,7 @@ t.test('SIGHUP reloads everything, or nothing', async (t) => {
   process.kill(process.pid, 'SIGHUP')
   t.equal(await onHangUp, true)
   t.same(inUse, { listen: 'one', admin: 'one' })
-  t.same(results, [
+  t.match(results, [
     { part: 'listen', result: 'ok' },
     { part: 'admin', result: 'ok' },
   ])
@@ -151,7 +151,7 @@ t.test('a part that breaks in an unforeseen way is refused as well', async (t) =
   const onResult = (result: ReloadResult) => void results.push(result)
   const reloader = createReloader({ everything, listeners: [], log, onResult })
   t.equal(await reloader.reload(), false)
-  t.same(results, [{ part: 'x', result: 'refused' }])
+  t.match(results, [{ part: 'x', result: 'refused' }])
   reloader.close()
   t.equal(await reloader.reload(), false, 'nothing is tried again once it is closed')
 })
@@ -194,7 +194,7 @@ t.test('what a change began gives way to a reload that came later', async (t) =>
   await until(() => attempts.listen === 1, 'the change')
   t.equal(await reloader.reload(), false)
   // The first one would have told of its last attempt by now.
-  t.same(results, [{ part: 'listen', result: 'refused' }])
+  t.match(results, [{ part: 'listen', result: 'refused' }])
   t.equal(attempts.listen, 5)
 })
 

@@ -8,21 +8,15 @@ import type { HeldBlob, HeldImage, InventoryPage, PageOptions } from '../../cach
 import type { Pruned, RemovalResult } from '../../cache/room/inventory.ts'
 import type { Reference } from '../../cache/index/image-queries.ts'
 import { UsageError } from '../../errors.ts'
-import { isFailure, sendError, sendProblem } from './problem.ts'
-import { compileRequest, EvictBody, PageQuery, PinBody, PruneBody, VerifyBody } from './requests.ts'
-
-/** One image of the shelf; times are milliseconds since 1970. */
-export interface ShelvedImage {
-  /** The entry of the shelf that means it. */
-  entry: string
-  image: string
-  digest?: string
-  /** Absent: it is there. */
-  missingSince?: number
-  problem?: string
-  /** Absent: nobody has looked yet. */
-  checkedAt?: number
-}
+import {
+  downloadView,
+  formatReference,
+  shelfView,
+  isoTime,
+  type ShelvedImage,
+} from '../status/views.ts'
+import { sendProblem } from './problem.ts'
+import { EvictBody, PageQuery, PinBody, PruneBody, VerifyBody } from './requests.ts'
 
 export interface CacheApiOptions {
   cache: Pick<KeptCache, 'inventory' | 'verification' | 'downloads'>
@@ -33,26 +27,9 @@ export interface CacheApiOptions {
   log: Logger
 }
 
-/** A Fastify plugin, for `/api/v1`; docs/reference/api/admin.yaml says what it answers. */
+/** A Fastify plugin, as part of `adminApi`. */
 export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): Promise<void> {
   const { cache } = options
-  api.setValidatorCompiler(compileRequest)
-  // A form of somebody else's page can send this, without a question asked before.
-  api.removeContentTypeParser('text/plain')
-  api.setErrorHandler((error, _request, reply) => {
-    const { statusCode } = error as { statusCode?: number }
-    if (statusCode === 415) return sendProblem(reply, 415, 'send a body of type application/json')
-    if (isFailure(error)) options.log.error({ err: error }, 'the admin API failed')
-    return sendError(reply, error)
-  })
-  api.setNotFoundHandler((_request, reply) =>
-    sendProblem(
-      reply,
-      404,
-      'no such endpoint; /docs of the admin listener shows those that there are',
-    ),
-  )
-
   api.get<{ Querystring: StaticDecode<typeof PageQuery> }>(
     '/images',
     { schema: { querystring: PageQuery } },
@@ -72,10 +49,7 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
   )
 
   api.get('/downloads', async () => ({
-    downloads: cache.downloads().map(({ place, ...download }) => ({
-      repository: `${place.upstream}/${place.repository}`,
-      ...download,
-    })),
+    downloads: cache.downloads().map(downloadView),
   }))
 
   api.get('/shelf', async () => shelfView(options.shelf?.() ?? []))
@@ -187,8 +161,8 @@ function imageView({ upstream, repository, reference, created, accessed, ...fact
   return {
     name: formatReference({ upstream, repository, reference }),
     ...facts,
-    created: timeOf(created),
-    lastPull: timeOf(accessed),
+    created: isoTime(created),
+    lastPull: isoTime(accessed),
   }
 }
 
@@ -196,8 +170,8 @@ function blobView({ created, accessed, places, standing: _standing, ...facts }: 
   return {
     ...facts,
     repositories: places.map(({ upstream, repository }) => `${upstream}/${repository}`),
-    created: timeOf(created),
-    lastPull: timeOf(accessed),
+    created: isoTime(created),
+    lastPull: isoTime(accessed),
   }
 }
 
@@ -205,33 +179,13 @@ function verificationView({ verification, inventory }: CacheApiOptions['cache'])
   const { isRunning, began, ended, share, files, bytes, flaws, findings } = verification.state()
   return {
     isRunning,
-    ...(began === undefined ? {} : { began: timeOf(began) }),
-    ...(ended === undefined ? {} : { ended: timeOf(ended) }),
+    ...(began === undefined ? {} : { began: isoTime(began) }),
+    ...(ended === undefined ? {} : { ended: isoTime(ended) }),
     share,
     files,
     bytes,
     flaws,
     findings,
     held: inventory.holding(),
-  }
-}
-
-function formatReference({ upstream, repository, reference }: Reference): string {
-  return `${upstream}/${repository}${reference.includes(':') ? '@' : ':'}${reference}`
-}
-
-function timeOf(ms: number): string {
-  return new Date(ms).toISOString()
-}
-
-function shelfView(images: readonly ShelvedImage[]) {
-  return {
-    missing: images.filter(({ missingSince }) => missingSince !== undefined).length,
-    images: images.map(({ missingSince, checkedAt, ...image }) => ({
-      ...image,
-      isMissing: missingSince !== undefined,
-      ...(missingSince !== undefined && { missingSince: new Date(missingSince).toISOString() }),
-      ...(checkedAt !== undefined && { checkedAt: new Date(checkedAt).toISOString() }),
-    })),
   }
 }

@@ -1,7 +1,7 @@
 // What may be asked of the cache by the admin API: queries and bodies, checked as the config is.
 import Type, { type TSchema } from 'typebox'
 import { decode } from '../../config/decode.ts'
-import { closed, duration, rate, size, text } from '../../config/schema-parts.ts'
+import { closed, duration, logLevel, rate, size, text } from '../../config/schema-parts.ts'
 import { UsageError } from '../../errors.ts'
 import { compileImageGlob, type ImageGlob } from '../../rules/glob.ts'
 
@@ -52,6 +52,8 @@ const image = text('One image.')
 export const PinBody = Type.Object({ image, pinned: Type.Boolean({ default: true }) }, closed)
 export const EvictBody = Type.Object({ image, force: Type.Boolean({ default: false }) }, closed)
 export const VerifyBody = Type.Object({ rate: Type.Optional(rate({})) }, closed)
+
+export const LogBody = Type.Object({ level: logLevel({}) }, closed)
 
 /** For Fastify: decodes, or fails with a UsageError that has every problem. */
 export function compileRequest({ schema }: { schema: unknown }) {

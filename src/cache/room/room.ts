@@ -5,7 +5,7 @@ import type { Digest } from '../../oci/digest.ts'
 import { roughSize } from '../../config/units.ts'
 import { createQuietLog } from '../../rules/quiet-log.ts'
 import type { Index } from '../index/content-index.ts'
-import type { Root } from '../index/image-queries.ts'
+import type { Reference, Root } from '../index/image-queries.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 import { pinnedTooMuch, type RoomLimits } from './limits.ts'
 import type { Removals } from './removals.ts'
@@ -14,8 +14,8 @@ import type { Removals } from './removals.ts'
 export type UncachedCause = 'too_large' | 'no_room' | 'no_index'
 
 export interface RoomMetrics {
-  /** An image went, with so many bytes. */
-  evicted: (bytes: number) => void
+  /** An image went, with so many bytes; content of no image has no names. */
+  evicted: (bytes: number, names: readonly Reference[]) => void
   /** Something is passed on without being kept. */
   uncached: (cause: UncachedCause) => void
 }
@@ -201,8 +201,9 @@ function createEviction({ index, removals, metrics }: RoomOptions) {
     }
     const parts = removals.partsToEvict(digest)
     if (parts.length === 0 || removals.isInUse(digest, parts)) return 0
-    const bytes = await removals.remove(parts, index().namesOf(digest))
-    metrics.evicted(bytes)
+    const names = index().namesOf(digest)
+    const bytes = await removals.remove(parts, names)
+    metrics.evicted(bytes, names)
     return bytes
   }
 }

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import Fastify from 'fastify'
 import type { Logger } from 'pino'
-import { cacheApi } from '../../admin/api/cache-api.ts'
+import { adminApi } from '../../admin/api/api.ts'
 import type { ProblemDocument } from '../../admin/api/problem.ts'
 import { askInFolder } from '../../admin/control-socket.ts'
 import { uncounted } from '../../cache/context.ts'
@@ -70,7 +70,7 @@ async function withOwn<Result>(
   const naming = namingOf(config)
   const api = Fastify()
   try {
-    await api.register(cacheApi, {
+    await api.register(adminApi, {
       cache,
       parseImage: (text: string) => parseReference(text, naming),
       log: log.logger,

@@ -1,0 +1,127 @@
+// What an operator sees of the running gateway and may do with it: the admin listener, wired.
+import type { FastifyInstance } from 'fastify'
+import type { GatewayApiOptions } from './admin/api/gateway-api.ts'
+import { createReadiness } from './admin/readiness.ts'
+import { createAdmin } from './admin/server.ts'
+import { createRecent } from './admin/status/recent.ts'
+import { createTraffic } from './admin/status/traffic.ts'
+import type { Eviction, ReloadFacts } from './admin/status/views.ts'
+import type { KeptCache } from './cache/open-cache.ts'
+import type { Config, ListenLimits } from './config/schema.ts'
+import type { ReloadResult } from './listener/reload.ts'
+import { expiriesInUse } from './listener/reload-tls.ts'
+import type { ListenerServer } from './listener/server.ts'
+import type { Reporting } from './live.ts'
+import type { AuditLog } from './log/log.ts'
+import type { Current } from './renewal.ts'
+import type { Background } from './transfer/background.ts'
+import { namingOf, parseReference } from './transfer/image-name.ts'
+
+/** What the admin API tells of what happened. */
+export function createMemories() {
+  return {
+    reloads: createRecent<ReloadFacts>(),
+    refusals: createRecent<Readonly<Record<string, unknown>>>(),
+    evictions: createRecent<Eviction>(),
+  }
+}
+
+export type Memories = ReturnType<typeof createMemories>
+
+/** `audit`, of which the refusals are remembered. */
+export function noting({ write, ...audit }: AuditLog, refusals: Memories['refusals']): AuditLog {
+  return {
+    ...audit,
+    write({ audit: what, ...facts }) {
+      write({ audit: what, ...facts })
+      if (what === 'refused') refusals.note(facts)
+    },
+  }
+}
+
+/** `report`, of which what it hears is remembered. */
+export function notingReloads(
+  report: (result: ReloadResult) => void,
+  reloads: Memories['reloads'],
+): (result: ReloadResult) => void {
+  return (result) => {
+    const { part, problems } = result
+    report(result)
+    reloads.note({
+      part,
+      result: result.result,
+      problems: problems.map(({ path, message }) => `${path}: ${message}`),
+    })
+  }
+}
+
+/** The admin server, not listening yet, and what else it comes with. */
+export function wireAdmin(
+  config: Config,
+  {
+    current,
+    cache,
+    background,
+    log,
+    metrics,
+    registry,
+    audit,
+    urls,
+    recent,
+    upstreams,
+    limits,
+    problems,
+    reload,
+  }: Omit<Reporting, 'pseudonym' | 'own'> & {
+    current: Current
+    cache: KeptCache
+    background: Background
+    registry: FastifyInstance
+    urls: { gateway: readonly string[] }
+    recent: Memories
+    upstreams: GatewayApiOptions['upstreams']
+    limits: () => ListenLimits
+    /** Why pulls cannot be served, or are not to be. */
+    problems: () => readonly string[]
+    reload: () => Promise<boolean>
+  },
+) {
+  const readiness = createReadiness()
+  const health = async () =>
+    readiness(current.live.config, registry, {
+      problems: problems(),
+      warnings: await cache.problems(),
+      upstreams: current.live.upstreams.expiries,
+    })
+  const traffic = createTraffic(metrics.registry)
+  const servers = (): ListenerServer[] => [registry.server, admin.server]
+  const expiries = () => [...servers().flatMap(expiriesInUse), ...current.live.upstreams.expiries]
+  const admin: FastifyInstance = createAdmin({
+    config: config.admin,
+    metrics,
+    log,
+    limits,
+    gatewayUrls: () => urls.gateway,
+    api: {
+      cache,
+      shelf: background.shelf,
+      parseImage: (text) => parseReference(text, namingOf(current.live.config)),
+      gateway: {
+        ...recent,
+        upstreams,
+        expiries,
+        servers,
+        cache,
+        health,
+        traffic,
+        inForce: () => current.live,
+        reload,
+      },
+    },
+    audit: audit.write,
+    mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
+    readiness: health,
+  })
+  admin.addHook('onClose', async () => traffic.close())
+  return { admin, expiries }
+}
