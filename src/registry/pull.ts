@@ -151,7 +151,12 @@ type Part = Pick<Transfer, 'from' | 'to'> & { status: number; headers: string[] 
 function createBlobServing({ cache, answers, record }: PullOptions) {
   const send = createSender()
 
-  function large(exchange: Exchange, found: Found, content: Large, target: Target): void {
+  function large(
+    exchange: Exchange,
+    found: Found,
+    content: Large,
+    target: Target,
+  ): Promise<never> | undefined {
     const { res } = exchange
     exchange.source = found.source
     const { digest, size } = content
@@ -159,8 +164,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
     try {
       wanted = wantedPart(exchange, digest, size)
     } catch (error) {
-      content.close()
-      throw error
+      return refusedAtTheEnd(content, error)
     }
     const headers = [...contentHeaders(content), ...requestHeaders(target.namespace, false)]
     if (wanted === 'same') {
@@ -168,19 +172,20 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
       res.writeHead(304, headers)
       res.end()
       record(exchange)
-      return
+      return undefined
     }
     if (Array.isArray(wanted) && size !== undefined) {
       const parts = multipartOf(content, wanted, size)
       const own = [...partHeaders(content, parts), ...requestHeaders(target.namespace, false)]
       start(exchange, parts.content, { from: 0, to: parts.length, status: 206, headers: own })
-      return
+      return undefined
     }
     const range = typeof wanted === 'string' || Array.isArray(wanted) ? undefined : wanted
     const [from, to] = range === undefined ? [0, size] : [range.first, range.last + 1]
     if (to !== undefined) headers.push('content-length', String(to - from))
     if (range !== undefined) headers.push('content-range', `bytes ${from}-${range.last}/${size}`)
     start(exchange, content, { from, to, status: range === undefined ? 200 : 206, headers })
+    return undefined
   }
 
   function start(
@@ -207,10 +212,11 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
     })
   }
 
-  function found(exchange: Exchange, target: Target, result: Found): void {
+  function found(exchange: Exchange, target: Target, result: Found): Promise<never> | undefined {
     const { content } = result
-    if (content.kind === 'large') large(exchange, result, content, target)
-    else answers.small(exchange, { ...result, content }, target.namespace)
+    if (content.kind === 'large') return large(exchange, result, content, target)
+    answers.small(exchange, { ...result, content }, target.namespace)
+    return undefined
   }
 
   return (exchange: Exchange, target: Target, digest: Digest): Promise<unknown> | undefined => {
@@ -220,8 +226,17 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
     }
     const result = cache.blob(place, digest)
     if (result instanceof Promise) return result.then((later) => found(exchange, target, later))
-    found(exchange, target, result)
-    return undefined
+    return found(exchange, target, result)
+  }
+}
+
+/** That it has no such part is said of content with the right digest only: its last byte tells. */
+async function refusedAtTheEnd(content: Large, error: unknown): Promise<never> {
+  try {
+    await content.read(Buffer.alloc(1), Math.max((content.size ?? 0) - 1, 0))
+    throw error
+  } finally {
+    content.close()
   }
 }
 

@@ -155,6 +155,18 @@ t.test('of a wrong blob never all bytes arrive', async (t) => {
   }
 })
 
+t.test('a part of a page with 200 is a failure of the upstream, not of the range', async (t) => {
+  const gateway = await start(t, onBlob(faults.htmlPage()))
+  for (const range of ['bytes=1000000-', 'bytes=0-1,900000-']) {
+    const answer = await gateway.send(pathOf(large), { headers: { range } })
+    t.not(answer.status, 416)
+    t.ok([206, 502].includes(answer.status), `${answer.status}`)
+  }
+  gateway.upstream.fail()
+  const beyond = { headers: { range: 'bytes=9000000-' } }
+  t.match(await gateway.send(pathOf(large), beyond), { status: 416, code: 'RANGE_INVALID' })
+})
+
 t.test('an upstream that stops for good: the client is told', async (t) => {
   const gateway = await start(t, onBlob(faults.closeAfter(700_000), faults.ignoreRange()))
   const { length, isComplete } = await receive(gateway, pathOf(large))
