@@ -1,7 +1,10 @@
 // The commands on what a cache holds, beside a running gateway and without one.
 import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { withCache } from '../../src/cli/cache/asking.ts'
+import { loadConfig } from '../../src/config/load.ts'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, hexOf, type Digest } from '../../src/oci/digest.ts'
 import { storedIn, until } from '../helpers/cache.ts'
@@ -170,6 +173,25 @@ both('verify', async (t, { run, json, dir, own, gateway }, isRunning) => {
     t.equal((await gateway.send(`/v2/app/blobs/${own}`)).status, 200, 'fetched again')
   }
   t.match(await json('verify'), { isRunning: false, flaws: 0, share: 1 })
+})
+
+t.test('without a gateway, whoever looks in makes no room', async (t) => {
+  const { gateway, dir } = await startStocked(t)
+  await gateway.close(0)
+  const file = join(gateway.folder, 'gateway.yaml')
+  const limited = readFileSync(file, 'utf8').replace(/^cache: .*$/m, (line) =>
+    line.replace('{', '{ maxBytes: 1MiB,'),
+  )
+  writeFileSync(file, limited)
+  const config = await loadConfig(file)
+  t.equal(config.cache.maxBytes, 2 ** 20)
+  const before = storedIn(dir).toSorted()
+  await withCache(config, async (ask) => {
+    // What a running cache does about its room, it does every second.
+    await delay(1500)
+    t.match(await ask('GET', '/images'), { images: [{}, {}] })
+  })
+  t.same(storedIn(dir).toSorted(), before)
 })
 
 t.test('what is wrong with the command line, or the config', async (t) => {

@@ -91,6 +91,9 @@ function openOffline({ cache }: Config, log: Logger) {
   const ignore = () => undefined
   return openCache({
     ...cache,
+    // Only what was asked for goes: whoever looks in is not to make room for the gateway.
+    maxBytes: Number.MAX_SAFE_INTEGER,
+    minFree: 0,
     openUpstream: () => {
       throw new GatewayError('UNAVAILABLE', 'this command asks no upstream')
     },
