@@ -26,6 +26,8 @@ export interface KillOutcome {
 interface Site {
   /** The config file. */
   file: string
+  /** What each process starts by: with modules that are compiled already it starts in half the time. */
+  by: readonly string[]
   dir: string
   /** Of an image that is imported, never pulled. */
   archive: string
@@ -71,8 +73,11 @@ export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promi
   const tags = ['app', ...smallRepositories].map((name) => `/v2/${name}/manifests/latest`)
   const digests = [...image.blobs.keys()]
   const bytes = [...image.blobs.values()].reduce((sum, blob) => sum + blob.length, 0)
-  const site: Site = { file, dir: join(file, '..', 'cache'), archive, tags, digests, bytes }
+  const by = ['env', `NODE_COMPILE_CACHE=${join(file, '..', 'compiled')}`]
+  const site: Site = { file, by, dir: join(file, '..', 'cache'), archive, tags, digests, bytes }
   const outcome: KillOutcome = { kills: 0, interrupted: 0, violations: [] }
+  // Only who ends in peace leaves what it has compiled.
+  await (await startConfigured(t, file, by)).program.stop()
 
   for (let round = 0; round < rounds; round += 1) {
     if (round % 10 === 9) await killStarting(t, site)
@@ -93,8 +98,8 @@ export async function killLoop(t: Pick<Test, 'teardown'>, rounds: number): Promi
 }
 
 /** Some time before it listens, or soon after. */
-async function killStarting(t: Pick<Test, 'teardown'>, { file }: Site): Promise<void> {
-  const [command = '', ...args] = serveCommand(file)
+async function killStarting(t: Pick<Test, 'teardown'>, { file, by }: Site): Promise<void> {
+  const [command = '', ...args] = [...by, ...serveCommand(file)]
   const program = await startProgram(t, { command, args })
   await delay(randomInt(1000))
   await program.stop('SIGKILL')
@@ -132,9 +137,10 @@ async function killPulling(
   await all
 }
 
-function startImport(t: Pick<Test, 'teardown'>, { file, archive }: Site): Promise<Program> {
-  const [command = '', main = ''] = serveCommand(file)
-  const args = [main, 'import', archive, '--as', 'registry.test/imported', '--config', file]
+function startImport(t: Pick<Test, 'teardown'>, { file, by, archive }: Site): Promise<Program> {
+  const [node = '', main = ''] = serveCommand(file)
+  const options = ['--as', 'registry.test/imported', '--config', file]
+  const [command = '', ...args] = [...by, node, main, 'import', archive, ...options]
   return startProgram(t, { command, args })
 }
 
@@ -144,7 +150,7 @@ async function restarted(
   site: Site,
   outcome: KillOutcome,
 ): Promise<Gateway> {
-  const gateway = await startConfigured(t, site.file)
+  const gateway = await startConfigured(t, site.file, site.by)
   look(site, `after ${outcome.kills} kills`, outcome, gateway.program.pid)
   for (const { level, msg } of gateway.log()) {
     if (Number(level) >= 50) outcome.violations.push(`after ${outcome.kills} kills: ${String(msg)}`)
