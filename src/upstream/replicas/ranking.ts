@@ -23,6 +23,6 @@ function weightOf(member: string, key: string): number {
  */
 export function ownedKey(upstream: string, repository: string, resource: string): string {
   const path = resource.split('?', 1)[0] ?? ''
-  const digest = /^(?:blobs|manifests)\/([^/]+:[^/]+)$/.exec(path)?.[1]
+  const digest = /^(?:blobs|manifests)\/([^/:]+:[^/:]+)$/.exec(path)?.[1]
   return digest ?? `${upstream}/${repository}/${path}`
 }
