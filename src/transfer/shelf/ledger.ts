@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
 import Type, { type Static } from 'typebox'
 import { Value } from 'typebox/value'
 import { foldersIn, newTemporary } from '../../cache/disk/folder.ts'
@@ -55,6 +56,7 @@ export function openLedger(dir: string, onProblem: (error: unknown) => void): Le
   let isDue = false
 
   function change(next: readonly ShelfRow[]): void {
+    if (isDeepStrictEqual(next, rows)) return
     rows = next
     if (isDue) return
     isDue = true

@@ -1,5 +1,5 @@
 // What a gateway does for the images that its site must hold.
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -9,7 +9,7 @@ import { openCache } from '../../../src/cache/open-cache.ts'
 import { buildSampleImage, type SampleContent } from '../../../src/demo/sample-image.ts'
 import type { ShelfEntry } from '../../../src/config/shelf/schema.ts'
 import { createShelfKeeper } from '../../../src/transfer/shelf/keeper.ts'
-import { readShelf } from '../../../src/transfer/shelf/ledger.ts'
+import { readShelf, shelfFile } from '../../../src/transfer/shelf/ledger.ts'
 import { startUpstreams } from '../../helpers/ask.ts'
 import { until } from '../../helpers/cache.ts'
 import { recordingLog } from '../../helpers/listener.ts'
@@ -183,6 +183,13 @@ t.test('a tag that has moved is what it was until all of the new image is here',
     images().find(({ reference }) => reference === '1.0'),
     { ...place, digest: moved },
   )
+})
+
+t.test('a shelf without images writes nothing', async (t) => {
+  const site = await setUp(t, { repositories: {} })
+  site.keeper.keep([], naming)
+  await site.close()
+  t.notOk(readdirSync(site.dir).includes(shelfFile))
 })
 
 t.test('a schedule: nothing before its time', async (t) => {
