@@ -71,6 +71,7 @@ const suites = {
   disk: { programs: ['unshare', 'mount'], namespaces: true },
   alerts: { programs: ['promtool'] },
   dashboard: { programs: ['prometheus'] },
+  haproxy: { programs: ['haproxy', 'setpriv'] },
   notify: { programs: ['systemd-notify', 'python3'] },
   unit: { programs: ['systemd-analyze'] },
   chart: { programs: ['helm'], optional: true },

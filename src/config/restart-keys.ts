@@ -9,6 +9,7 @@ export function fixedKeys(now: Config, next: Config): Problem[] {
     'listen.host': listen.host,
     'listen.port': listen.port,
     'listen.insecureHttp': listen.insecureHttp,
+    'listen.proxyProtocol': listen.proxyProtocol,
     'listen.tls.clientAuth': listen.tls.clientAuth,
     'admin.host': admin.host,
     'admin.port': admin.port,

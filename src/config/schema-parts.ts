@@ -5,6 +5,7 @@
 // also an https URL, and with `isWatched: false` not read again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value and its
 // default. A list with `orOne` may be written as its one entry, one with `orFile` as the path of a file
 // that has it.
+import { addressList } from '../rules/network.ts'
 import Type, { type TSchema, type TSchemaOptions, type TUnsafe } from 'typebox'
 import {
   formatDuration,
@@ -112,6 +113,21 @@ export function hostPatterns(description: string, options: TSchemaOptions = {}) 
     description,
     ...options,
   })
+}
+
+/** An address, or a network as `10.0.0.0/8`. */
+export function network(description: string) {
+  const mustBe = 'an address or a network such as 10.0.0.0/8'
+  return Type.Refine(Type.String({ mustBe, valueText: 'network', description }), isNetwork)
+}
+
+function isNetwork(given: string): boolean {
+  try {
+    addressList([given])
+    return true
+  } catch {
+    return false
+  }
 }
 
 export function port(description: string, byDefault: number) {

@@ -6,6 +6,7 @@ import {
   closed,
   duration,
   host,
+  network,
   logLevel,
   oneOf,
   path,
@@ -75,6 +76,11 @@ export const ConfigSchema = Type.Object(
           default: '0s',
           description:
             'How long after SIGTERM everybody is served as before while `/readyz` says 503, so that a load balancer and other replicas leave first; `grace` begins after it.',
+        }),
+        proxyProtocol: Type.Array(network('An address, or a network such as `10.0.0.0/8`.'), {
+          default: [],
+          description:
+            'Load balancers that pass TCP through and say whom they speak for, by the PROXY protocol version 2. Their connections have to begin with its header; no other address is believed.',
         }),
         limits: ListenLimits,
         tls: ListenerTls,

@@ -28,6 +28,8 @@ const reasons: Readonly<Record<string, string>> = {
 }
 
 const hints: Readonly<Record<string, string>> = {
+  bad_proxy_header:
+    'listen.proxyProtocol names this address: its connections have to begin with a header of version 2',
   expired: 'renew the client certificate',
   no_certificate: 'the client must present a certificate',
   not_tls: 'the client must speak https',

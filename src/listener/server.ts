@@ -28,6 +28,7 @@ import {
 } from './bad-request.ts'
 import { connectionsOf, trackConnections, transportOf } from './connections.ts'
 import { inTurn } from './pipeline.ts'
+import { takeProxyHeaders } from './proxy-protocol.ts'
 import { endSlowReaders } from './slow-readers.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
@@ -49,7 +50,8 @@ export function securedBy(server: ListenerServer & { [secured]?: Secured }): Sec
 
 /** Of a section of the config, what makes its server. */
 export type ListenerConfig =
-  | Pick<Config['listen'], 'host' | 'port' | 'insecureHttp' | 'tls'>
+  | (Pick<Config['listen'], 'host' | 'port' | 'insecureHttp' | 'tls'> &
+      Partial<Pick<Config['listen'], 'proxyProtocol'>>)
   | Pick<Config['admin'], 'host' | 'port' | 'tls'>
 
 export interface ServerOptions {
@@ -109,6 +111,8 @@ export function createServer(config: ListenerConfig, options: ServerOptions): Li
     if (!ready.has(socket as Socket)) socket.destroy()
     else if (!isAboutCertificate(error, socket)) refuseUnparsable(error, socket)
   })
+  const trusted = 'proxyProtocol' in config ? (config.proxyProtocol ?? []) : []
+  takeProxyHeaders(server, { trusted, onEnded: reporter.ended })
   server.on('connect', (_req, socket) => refuseRaw(socket, noTunnel()))
   server.on('checkExpectation', (_req, res) => refuse(res, unknownExpectation()))
   return server
