@@ -7,7 +7,7 @@ export const sortOption = {
   help: 'the largest, the oldest, or what was not pulled for longest first; by name when absent',
 } as const
 
-interface Sortable {
+export interface Sortable {
   size: number
   created: string
   lastPull: string
