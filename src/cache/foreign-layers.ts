@@ -3,7 +3,13 @@
 import { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { layerAddresses } from '../oci/manifest.ts'
-import type { Flow, OpenUpstream, OriginRequest, Receiver } from '../oci/origin.ts'
+import {
+  createSuccessiveFlow,
+  type Flow,
+  type OpenUpstream,
+  type OriginRequest,
+  type Receiver,
+} from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
 import type { Context } from './context.ts'
 import type { Manifests } from './manifests.ts'
@@ -110,18 +116,16 @@ interface Told {
 }
 
 function createRelay(openUpstream: OpenUpstream, receiver: Receiver): Relay {
-  let current: Flow | undefined
-  let isPaused = false
-  let isAborted = false
+  const hand = createSuccessiveFlow()
 
   /** The receiver may end the exchange whenever it is told something. */
   function unlessAborted(tell: () => void): void {
-    if (!isAborted) tell()
+    if (!hand.isAborted) tell()
   }
 
   return {
     ask(request, { onAnswer, onMissing, onFailure }) {
-      if (isAborted) return
+      if (hand.isAborted) return
       let hasAnswered = false
       const flow = openUpstream(request, {
         start(response) {
@@ -140,23 +144,9 @@ function createRelay(openUpstream: OpenUpstream, receiver: Receiver): Relay {
         end: () => receiver.end(),
         fail: (error) => (hasAnswered ? receiver.fail(error) : onFailure(error)),
       })
-      current = flow
-      if (isPaused) flow.pause()
+      hand.use(flow)
     },
     fail: (error) => unlessAborted(() => receiver.fail(error)),
-    flow: {
-      pause() {
-        isPaused = true
-        current?.pause()
-      },
-      resume() {
-        isPaused = false
-        current?.resume()
-      },
-      abort() {
-        isAborted = true
-        current?.abort()
-      },
-    },
+    flow: hand,
   }
 }

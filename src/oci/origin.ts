@@ -41,6 +41,41 @@ export interface Flow {
   abort(): void
 }
 
+/** The one hand on exchanges that begin later, or follow each other. */
+export interface SuccessiveFlow extends Flow {
+  readonly isAborted: boolean
+  /** From now on `next` is meant: it is paused, or aborted, if the one before was. */
+  use(next: Flow): void
+}
+
+export function createSuccessiveFlow(): SuccessiveFlow {
+  let current: Flow | undefined
+  let isPaused = false
+  let isAborted = false
+  return {
+    get isAborted() {
+      return isAborted
+    },
+    use(next) {
+      current = next
+      if (isAborted) next.abort()
+      else if (isPaused) next.pause()
+    },
+    pause() {
+      isPaused = true
+      current?.pause()
+    },
+    resume() {
+      isPaused = false
+      current?.resume()
+    },
+    abort() {
+      isAborted = true
+      current?.abort()
+    },
+  }
+}
+
 /** Told in this order: `start`, any number of `data`, then `end`; or `fail` at any point, last. */
 export interface Receiver {
   start(response: OriginResponse): void

@@ -1,7 +1,13 @@
 // Shares the requests to upstreams among those on whose behalf they are made: nobody has all of
 // them, and of those that wait, each client has its turn.
 import { GatewayError } from '../errors.ts'
-import type { Flow, OpenUpstream, OriginRequest, Receiver } from '../oci/origin.ts'
+import {
+  createSuccessiveFlow,
+  type Flow,
+  type OpenUpstream,
+  type OriginRequest,
+  type Receiver,
+} from '../oci/origin.ts'
 
 export interface FairQueueOptions {
   openUpstream: OpenUpstream
@@ -99,9 +105,8 @@ function openLater(
   receiver: Receiver,
   onOver: () => void,
 ): { start: () => void; flow: Flow } {
-  let flow: Flow | undefined
+  const hand = createSuccessiveFlow()
   let isOver = false
-  let isPaused = false
 
   function over(): void {
     if (isOver) return
@@ -110,7 +115,7 @@ function openLater(
   }
 
   function start(): void {
-    flow = openUpstream(request, {
+    const flow = openUpstream(request, {
       start: (response) => receiver.start(response),
       data: (chunk) => receiver.data(chunk),
       end() {
@@ -122,24 +127,17 @@ function openLater(
         receiver.fail(error)
       },
     })
-    if (isPaused) flow.pause()
-    if (isOver) flow.abort()
+    hand.use(flow)
   }
 
   return {
     start,
     flow: {
-      pause() {
-        isPaused = true
-        flow?.pause()
-      },
-      resume() {
-        isPaused = false
-        flow?.resume()
-      },
+      pause: () => hand.pause(),
+      resume: () => hand.resume(),
       abort() {
         over()
-        flow?.abort()
+        hand.abort()
       },
     },
   }

@@ -3,7 +3,12 @@ import type { GatewayError } from '../../errors.ts'
 import { collectBody } from '../../oci/body-collector.ts'
 import { isOfRegistry } from '../../oci/error-body.ts'
 import { isOutage, isRefusal } from '../../oci/failure-scope.ts'
-import type { Flow, OriginResponse, Receiver } from '../../oci/origin.ts'
+import {
+  createSuccessiveFlow,
+  type Flow,
+  type OriginResponse,
+  type Receiver,
+} from '../../oci/origin.ts'
 
 export interface UpstreamExchange {
   flow: Flow
@@ -29,13 +34,11 @@ export function openFirst(
   candidates: readonly EndpointCandidate[],
   receiver: Receiver,
 ): UpstreamExchange {
-  let flow: Flow | undefined
+  const flow = createSuccessiveFlow()
   let ended = Promise.resolve()
-  let isPaused = false
-  let isAborted = false
 
   function ask([candidate, ...others]: readonly EndpointCandidate[]): void {
-    if (candidate === undefined || isAborted) return
+    if (candidate === undefined || flow.isAborted) return
     let hasBegun = false
     const told: Receiver = {
       start(response) {
@@ -57,13 +60,12 @@ export function openFirst(
       ? told
       : holdingStray404(told, {
           isReplica: candidate.isReplica === true,
-          isAborted: () => isAborted,
+          isAborted: () => flow.isAborted,
           onStray: () => ask(others),
         })
     const exchange = candidate.open(judged, isLast)
-    flow = exchange.flow
     ended = exchange.ended
-    if (isPaused) flow.pause()
+    flow.use(exchange.flow)
   }
 
   async function allEnded(): Promise<void> {
@@ -75,23 +77,7 @@ export function openFirst(
   }
 
   ask(candidates)
-  return {
-    ended: allEnded(),
-    flow: {
-      pause() {
-        isPaused = true
-        flow?.pause()
-      },
-      resume() {
-        isPaused = false
-        flow?.resume()
-      },
-      abort() {
-        isAborted = true
-        flow?.abort()
-      },
-    },
-  }
+  return { ended: allEnded(), flow }
 }
 
 /** Of a 404 this much is of interest, bytes. */
