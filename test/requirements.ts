@@ -75,7 +75,6 @@ const suites = {
   notify: { programs: ['systemd-notify', 'python3'] },
   unit: { programs: ['systemd-analyze'] },
   chart: { programs: ['helm'], optional: true },
-  kubernetes: { programs: ['kubeconform'], optional: true },
   matrix: { programs: lab },
   container: { programs: [...engine, 'busybox', 'ldd', 'tar', 'iptables'], namespaces: true },
   'matrix-compose': {

@@ -1,13 +1,15 @@
 // The documents for operators: README's gateway starts as printed, links lead somewhere, commands are
 // called in one way, and what needs a restart is told.
-import { existsSync, globSync, readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, globSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import t from 'tap'
+import { parse } from 'yaml'
 import { startGateway } from '../../src/app.ts'
 import { commands } from '../../src/cli/commands.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { fixedKeys } from '../../src/config/restart-keys.ts'
 import { runCommand } from '../helpers/command.ts'
+import { manualPages } from '../manual.ts'
 import { recordingLog } from '../helpers/listener.ts'
 import { headingAnchors } from './monitoring.ts'
 
@@ -79,4 +81,15 @@ t.test('what needs a restart is in its guide', async (t) => {
   const problems = fixedKeys(config, { ...config, ...next } as unknown as typeof config)
   t.ok(problems.length > 5)
   for (const { path } of problems) t.match(guide, `\`${path}\``)
+})
+
+t.test('there is a manual page for each command, and for nothing else', async (t) => {
+  const pages = Object.keys(await manualPages(''))
+  t.same(readdirSync(join(root, 'docs/man')).toSorted(), pages.toSorted())
+})
+
+t.test('package and chart are of one version', async (t) => {
+  const { version } = JSON.parse(read('package.json')) as { version: string }
+  const chart = parse(read('deploy/helm/portcullis/Chart.yaml')) as Record<string, string>
+  t.match(chart, { version, appVersion: version })
 })
