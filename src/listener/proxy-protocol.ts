@@ -6,6 +6,8 @@ import { addressList } from '../rules/network.ts'
 export interface ProxyOptions {
   /** Addresses and networks of load balancers, as `10.0.0.0/8`. */
   trusted: readonly string[]
+  /** Holds connections while their header is awaited, with when they came: whoever ends the server ends them. */
+  waiting: Map<Socket, number>
   /** Told why a connection was ended, and where it came from. */
   onEnded: (reason: string, source: string) => void
 }
@@ -30,7 +32,10 @@ const headerTimeout = 10_000
  * then on. Any other address is not asked for one, and not believed. To be called last of what makes
  * `server`: nothing else hears of a connection before its header was read.
  */
-export function takeProxyHeaders(server: Server, { trusted, onEnded }: ProxyOptions): void {
+export function takeProxyHeaders(
+  server: Server,
+  { trusted, waiting, onEnded }: ProxyOptions,
+): void {
   if (trusted.length === 0) return
   const proxies = addressList(trusted)
   const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean
@@ -40,7 +45,9 @@ export function takeProxyHeaders(server: Server, { trusted, onEnded }: ProxyOpti
     if (source === undefined || !proxies.check(source, isIPv6(source) ? 'ipv6' : 'ipv4')) {
       return emit(event, ...args)
     }
+    waiting.set(socket, Date.now())
     readHeader(socket, {
+      onOver: () => waiting.delete(socket),
       onEnded: (reason) => onEnded(reason, source),
       onRead: () => void emit(event, socket),
     })
@@ -50,18 +57,19 @@ export function takeProxyHeaders(server: Server, { trusted, onEnded }: ProxyOpti
 
 function readHeader(
   socket: Socket,
-  { onEnded, onRead }: { onEnded: (reason: string) => void; onRead: () => void },
+  listener: { onOver: () => void; onEnded: (reason: string) => void; onRead: () => void },
 ): void {
   let head: Buffer | null = null
 
   function over(): void {
     clearTimeout(timer)
+    listener.onOver()
     socket.off('readable', look).off('error', ignore).off('end', left).off('close', over)
   }
 
   function end(reason: string): void {
     over()
-    onEnded(reason)
+    listener.onEnded(reason)
     // What comes after is of no interest, an error least of all.
     socket.on('error', ignore).destroy()
   }
@@ -81,7 +89,7 @@ function readHeader(
     if (told.kind === 'wrong') return end('bad_proxy_header')
     over()
     if (told.kind === 'peer') speakFor(socket, told.peer)
-    onRead()
+    listener.onRead()
   }
 
   const timer = setTimeout(() => end('timeout'), headerTimeout).unref()

@@ -94,7 +94,7 @@ export function createServer(config: ListenerConfig, options: ServerOptions): Li
   const server = plain ? createPlain(options, reporter) : createSecure(config, options, reporter)
   server.on('drop', reporter.dropped)
   trackConnections(server, { secure: !plain, limits: options.limits, onEnded: reporter.ended })
-  const { ready } = connectionsOf(server)
+  const { ready, handshakes } = connectionsOf(server)
   const { limits } = options
   server.on('close', endSlowReaders({ connections: ready, limits, onEnded: reporter.ended }))
   server.maxConnections = options.limits().connections
@@ -112,7 +112,7 @@ export function createServer(config: ListenerConfig, options: ServerOptions): Li
     else if (!isAboutCertificate(error, socket)) refuseUnparsable(error, socket)
   })
   const trusted = 'proxyProtocol' in config ? (config.proxyProtocol ?? []) : []
-  takeProxyHeaders(server, { trusted, onEnded: reporter.ended })
+  takeProxyHeaders(server, { trusted, waiting: handshakes, onEnded: reporter.ended })
   server.on('connect', (_req, socket) => refuseRaw(socket, noTunnel()))
   server.on('checkExpectation', (_req, res) => refuse(res, unknownExpectation()))
   return server

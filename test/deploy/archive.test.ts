@@ -6,6 +6,8 @@ import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
 import { optionsFor } from '../requirements.ts'
 
+t.setTimeout(120_000)
+
 const root = join(import.meta.dirname, '../..')
 
 /** The unpacked archive, with this checkout in place of its program, and a root folder to install to. */

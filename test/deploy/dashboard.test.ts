@@ -22,6 +22,8 @@ interface Panel {
   targets?: { expr: string }[]
 }
 
+t.setTimeout(120_000)
+
 const root = join(import.meta.dirname, '../..')
 const { panels } = JSON.parse(
   readFileSync(join(root, 'deploy/grafana/portcullis.json'), 'utf8'),

@@ -121,6 +121,18 @@ t.test('limits are those of each client behind it', async (t) => {
   first.destroy()
 })
 
+t.test('one without a header does not hold up the end', async (t) => {
+  const gateway = await start(t)
+  const silent = open(gateway)
+  await once(silent, 'connect')
+  // Connections are taken in order.
+  await ask(open(gateway, header(four)))
+  const closed = once(silent, 'close')
+  t.equal(await gateway.close(25_000), 0)
+  await closed
+  t.notOk(gateway.lines.some(({ reason }) => reason === 'timeout'))
+})
+
 t.test('plain HTTP, too', async (t) => {
   const { port, lines } = await startPlain(t)
   const socket = connect(port, '127.0.0.1')
