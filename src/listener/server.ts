@@ -223,6 +223,8 @@ function guarded(
   reporter: ConnectionReporter,
 ): RequestListener {
   const sound = (req: IncomingMessage, res: ServerResponse) => {
+    // What came with an offer to change the protocol is lost: Node takes it for the other protocol.
+    if (req.headers.upgrade !== undefined) res.setHeader('connection', 'close')
     const problem = frameProblem(req)
     if (problem === undefined) handler(req, res)
     else refuse(res, problem)

@@ -46,6 +46,20 @@ for (const secure of [true, false]) {
     t.match(text, /\/0;$/, 'the connection is as good as before')
   })
 
+  t.test(
+    `an offer to change the protocol closes the connection behind its answer, ${kind}`,
+    async (t) => {
+      const { socket } = await start(t, (_req, res) => res.end('as before'))
+      let text = ''
+      socket.on('data', (chunk: Buffer) => (text += chunk.toString('latin1')))
+      const closed = once(socket, 'close')
+      const offer = 'Connection: upgrade\r\nUpgrade: h2c\r\n'
+      socket.write(`GET / HTTP/1.1\r\nHost: a\r\n${offer}\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n`)
+      await closed
+      t.match(text, /^HTTP\/1\.1 200 .*\r\nconnection: close\r\n.*as before$/is)
+    },
+  )
+
   t.test(`15,000 requests at once close the connection, ${kind}`, async (t) => {
     const begun: ServerResponse[] = []
     const listener = await start(t, (_req, res) => void begun.push(res))
