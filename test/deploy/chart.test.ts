@@ -13,7 +13,7 @@ interface Manifest {
   kind: string
   metadata: { name: string }
   data?: Record<string, string>
-  spec?: { template?: { spec: PodSpec }; groups?: unknown }
+  spec?: { template?: { spec: PodSpec } }
 }
 
 interface PodSpec {
@@ -111,6 +111,20 @@ t.test('helm: rules and dashboard are those of deploy', optionsFor('chart'), asy
   t.same(find(manifests, 'PrometheusRule', 'site-portcullis').spec, rules)
   const { data = {} } = find(manifests, 'ConfigMap', 'site-portcullis-dashboard')
   t.equal(data['portcullis.json'], read(join(root, 'deploy/grafana/portcullis.json')))
+})
+
+t.test('helm: replicas find each other', optionsFor('chart'), async (t) => {
+  const values = ['--values', join(root, 'deploy/helm/examples/replicas.yaml')]
+  const manifests = render('--namespace', 'edge', ...values)
+  const config = find(manifests, 'ConfigMap', 'site-portcullis').data?.['gateway.yaml'] ?? ''
+  const { replicas, listen } = parse(config) as { replicas: object; listen: object }
+  t.match(replicas, {
+    dns: 'site-portcullis-replicas.edge.svc.cluster.local',
+    identity: ['portcullis-replica'],
+    tls: { cert: '/etc/portcullis/replica/tls.crt', serverName: 'site-portcullis.edge.svc' },
+  })
+  t.match(listen, { leaveDelay: '10s' })
+  t.match(find(manifests, 'Service', 'site-portcullis-replicas').spec, { clusterIP: 'None' })
 })
 
 t.test('helm: what cannot be is told', optionsFor('chart'), async (t) => {

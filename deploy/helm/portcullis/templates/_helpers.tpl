@@ -39,5 +39,15 @@ crl: [/etc/portcullis/clients/ca.crl]
 {{- if .Values.metrics.enabled }}
 {{- $_ := set $own "admin" (dict "host" "0.0.0.0" "port" 5480 "tls" $tls) }}
 {{- end }}
+{{- with .Values.sharing }}
+{{- if .enabled }}
+{{- $host := printf "%s.%s.svc" (include "portcullis.name" $) $.Release.Namespace }}
+{{- $pair := dict "ca" "/etc/portcullis/replica/ca.crt" "cert" "/etc/portcullis/replica/tls.crt" "key" "/etc/portcullis/replica/tls.key" }}
+{{- $dns := printf "%s-replicas.%s.svc.%s" (include "portcullis.name" $) $.Release.Namespace .clusterDomain }}
+{{- $tls := set $pair "serverName" (.serverName | default $host) }}
+{{- $_ := set $own "replicas" (dict "dns" $dns "port" 5443 "identity" (list .identity) "tls" $tls) }}
+{{- $_ := set $listen "leaveDelay" (dig "listen" "leaveDelay" "10s" $.Values.config) }}
+{{- end }}
+{{- end }}
 {{- mustMergeOverwrite (deepCopy .Values.config) $own | toYaml }}
 {{- end }}
