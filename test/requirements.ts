@@ -82,6 +82,10 @@ const suites = {
     namespaces: true,
   },
   isolation: { programs: [...enclosed, 'curl', 'nsenter', 'ip'], namespaces: true },
+  'status-page': {
+    programs: ['unshare', 'mount', 'chromium', 'certutil', 'pk12util', 'openssl'],
+    namespaces: true,
+  },
   docs: {
     programs: ['unshare', 'mount', 'chromium', 'certutil', 'pk12util', 'openssl'],
     namespaces: true,

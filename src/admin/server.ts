@@ -11,6 +11,7 @@ import { createGuard, type GuardOptions } from './guard.ts'
 import type { Metrics } from './metrics.ts'
 import { ownNames } from './own-names.ts'
 import type { Readiness } from './readiness.ts'
+import { sendRefusedPage, statusPage } from './status-page.ts'
 
 export interface AdminOptions {
   config: Config['admin']
@@ -86,18 +87,21 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   })
 
   admin.register(docs, { gatewayUrls })
+  admin.register(statusPage)
   if (api !== undefined) admin.register(adminApi, { prefix: '/api/v1', ...api, log })
 
   admin.setNotFoundHandler(() => {
     throw new GatewayError(
       'NOT_FOUND',
-      'no such page: there are /healthz, /readyz, /metrics, /docs and what that shows',
+      'no such page: there are /, /healthz, /readyz, /metrics, /docs and what that shows',
     )
   })
 
-  admin.setErrorHandler((error, _request, reply) => {
+  admin.setErrorHandler((error, request, reply) => {
     const known = asGatewayError(error)
     if (known.code === 'INTERNAL') log.error({ err: error }, 'the admin listener failed')
+    const isPage = request.url === '/' && request.headers.accept?.includes('text/html') === true
+    if (isPage && known.code === 'DENIED') return sendRefusedPage(reply, known.message)
     return answer(reply, known)
   })
   return admin
