@@ -33,6 +33,10 @@ upstreams:
       - url: https://second.example
         tls: { pfx: second.p12 }
         auth: { dockerConfig: second.json }
+replicas:
+  list: ['a.example:443', 'b.example:443']
+  identity: [gateway]
+  tls: { ca: replica-ca.crt, cert: replica.crt, key: replica.key, passphraseFile: replica-pass }
 shelf: shelf.yaml
 `,
   )
@@ -55,6 +59,10 @@ shelf: shelf.yaml
     'first-password',
     'second.p12',
     'second.json',
+    'replica-ca.crt',
+    'replica.crt',
+    'replica.key',
+    'replica-pass',
     'shelf.yaml',
   ]
   const found = filesNamedBy(await loadConfig(file))
