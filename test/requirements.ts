@@ -28,6 +28,11 @@ const suites = {
   curl: { programs: [...lab, 'curl'] },
   skopeo: { programs: [...lab, 'skopeo'] },
   containerd: { programs: [...enclosed, 'containerd', 'ctr', 'runc'], namespaces: true },
+  'small-disk': {
+    programs: [...enclosed, 'umount', 'containerd', 'ctr', 'runc'],
+    namespaces: true,
+  },
+  months: { programs: [...lab, 'skopeo', 'faketime'] },
   docker: {
     programs: engine,
     namespaces: true,
@@ -112,6 +117,7 @@ const packageOf: Record<string, string> = {
   promtool: 'prometheus',
   'systemd-analyze': 'systemd',
   'systemd-notify': 'systemd',
+  umount: 'mount',
   unshare: 'util-linux',
   nsenter: 'util-linux',
   ip: 'iproute2',
