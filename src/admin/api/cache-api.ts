@@ -150,9 +150,10 @@ function refusalOf(result: Exclude<RemovalResult, { kind: 'removed' }>) {
   if (result.kind === 'missing') return { status: 404, detail: 'is not in the cache' }
   if (result.kind === 'busy') return { status: 409, detail: 'is being pulled: try again' }
   const { by } = result
+  const remedy = by.includes('shelf') ? 'take it off the shelf' : 'unpin it'
   return {
     status: 409,
-    detail: `is pinned by ${by.join(' and ')}: unpin it, or force it`,
+    detail: `is pinned by ${by.join(' and ')}: ${remedy}, or force it`,
     pinnedBy: by,
   }
 }

@@ -50,5 +50,6 @@ async function removeAll(ask: Ask, images: readonly string[], force: boolean) {
 function reasonOf(image: string, error: RequestFailure): string {
   const { pinnedBy } = error.problem
   if (!Array.isArray(pinnedBy)) return messageOf(error)
-  return `${image} is pinned by ${pinnedBy.join(' and ')}: unpin it first, or say --force`
+  const remedy = pinnedBy.includes('shelf') ? 'take it off the shelf' : 'unpin it'
+  return `${image} is pinned by ${pinnedBy.join(' and ')}: ${remedy} first, or say --force`
 }

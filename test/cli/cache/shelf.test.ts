@@ -44,6 +44,8 @@ shelf: [{ image: 'up.test/app:1.0' }, { image: 'up.test/none:2' }]
   t.match(stdout, /\n2 on the shelf, 1 missing\n$/)
   t.equal(status, 0)
   t.equal((await shelf('--check')).status, 1)
+  const refused = await runCommand(['rm', 'up.test/app:1.0', '--config', config])
+  t.match(refused, { status: 1, stderr: /is pinned by shelf: take it off the shelf first/ })
 
   const yaml = readFileSync(config, 'utf8')
   writeFileSync(config, yaml.replace(/^shelf:.*$/m, "shelf: [{ image: 'up.test/app:latest' }]"))
