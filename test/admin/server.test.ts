@@ -101,7 +101,7 @@ t.test('/metrics', async (t) => {
 t.test('everything else is an OCI body', async (t) => {
   const { url, port } = await start(t)
   for (const [path, method, status] of [
-    ['/', 'GET', 404],
+    ['/nothing', 'GET', 404],
     ['/healthz', 'POST', 404],
     ['/%zz', 'GET', 400],
   ] as const) {
