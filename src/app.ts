@@ -27,6 +27,7 @@ import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createBackground, type Background } from './transfer/background.ts'
+import { openSharedStore } from './transfer/shared/store.ts'
 import { createFairQueue } from './upstream/fair-queue.ts'
 import { openIdentities } from './upstream/endpoints/files.ts'
 import { createPacer } from './upstream/pace/pacer.ts'
@@ -64,7 +65,7 @@ export async function startGateway(
   const own = () => listening
   const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own }
   const current = await readFirst(config, reporting)
-  const cache = openGatewayCache(config, current, reporting, recent.evictions)
+  const cache = await openGatewayCache(config, current, reporting, recent.evictions)
   const background = wireBackground(config, current, cache, { log, metrics })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
@@ -208,14 +209,15 @@ async function openControl({ cache }: Config, admin: FastifyInstance, log: Logge
   }
 }
 
-function openGatewayCache(
+async function openGatewayCache(
   config: Config,
   current: Current,
   { log, metrics }: Reporting,
   evictions: Memories['evictions'],
-): KeptCache {
+): Promise<KeptCache> {
   const cache = openCache({
     ...config.cache,
+    remote: await openSharedStore(config),
     openUpstream: createFairQueue({
       openUpstream: createPacer({
         openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
@@ -239,6 +241,7 @@ function openGatewayCache(
     },
   })
   metrics.condition(cache.condition)
+  if (cache.sharedWaiting !== undefined) metrics.sharedWaiting(cache.sharedWaiting)
   metrics.verification(cache.verification.state)
   metrics.upstreams(() => statusOfAll(current, cache))
   return cache

@@ -8,6 +8,7 @@ import type { ReloadResult } from '../listener/reload.ts'
 import { createVerificationMetrics } from './verification-metrics.ts'
 import type { AttemptSample } from '../upstream/failure-log.ts'
 import { cacheMetrics, type CachePart } from './cache-metrics.ts'
+import { sharedMetrics, type SharedPart } from './shared-metrics.ts'
 import { shelfMetrics, type ShelfPart } from './shelf-metrics.ts'
 import { memoize, tally } from './tally.ts'
 import { upstreamMetrics, type UpstreamPart } from './upstream-metrics.ts'
@@ -26,7 +27,7 @@ export interface CountedRequest {
 }
 
 /** Every function may be passed on its own. */
-export interface Metrics extends CachePart, ShelfPart, UpstreamPart {
+export interface Metrics extends CachePart, SharedPart, ShelfPart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
   attempt: (sample: AttemptSample) => void
@@ -67,6 +68,7 @@ export function createMetrics(): Metrics {
     ...attemptMetrics(registry),
     ...cacheMetrics(registry),
     ...upstreamMetrics(registry),
+    ...sharedMetrics(registry),
     ...shelfMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),

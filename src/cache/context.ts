@@ -10,6 +10,7 @@ import type { NegativeAnswers } from './freshness/negative-answers.ts'
 import type { createTagTtls } from './freshness/tag-ttl.ts'
 import type { Freshness, Outages } from './outage.ts'
 import type { SmallStore } from './disk/small-store.ts'
+import type { SharedTier } from './shared/tier.ts'
 import type { Room, RoomMetrics } from './room/room.ts'
 import type { Store } from './store.ts'
 import type { TolerantIndex } from './index/tolerant-index.ts'
@@ -24,6 +25,8 @@ export interface CacheMetrics extends RoomMetrics {
   fills: (change: number) => void
   /** Something could not be stored: the system's code, such as `ENOSPC`, or `damaged`. */
   storageFailure: (cause: string) => void
+  /** The shared store was asked: `ok`, or the reason why that failed. */
+  sharedRequest: (part: 'read' | 'write', result: string) => void
 }
 
 /** For whoever counts nothing. */
@@ -33,6 +36,7 @@ export const uncounted: CacheMetrics = {
   coalesced: () => undefined,
   fills: () => undefined,
   storageFailure: () => undefined,
+  sharedRequest: () => undefined,
   evicted: () => undefined,
   uncached: () => undefined,
 }
@@ -43,6 +47,8 @@ export interface Context {
   memory: Memory
   disk: Disk
   smallStore: SmallStore
+  /** What replicas share, where that is configured. */
+  shared: SharedTier | undefined
   room: Room
   /** Manifests in memory whose media type is by their own bytes. */
   typed: WeakSet<Small>

@@ -24,7 +24,8 @@ export interface Memory {
   isLinked: (place: Place, digest: Digest, kind: LinkKind) => boolean
   link: (place: Place, digest: Digest, kind: LinkKind) => void
   tag: (place: Place, name: string) => TagFacts | undefined
-  setTag: (place: Place, name: string, digest: Digest) => void
+  /** `checkedAt`: when an upstream was asked, ms since 1970; now unless told. */
+  setTag: (place: Place, name: string, digest: Digest, checkedAt?: number) => void
   dropTag: (place: Place, name: string) => void
   /** The file was stored, or found to be right. */
   stored: (digest: Digest, facts: Pick<ContentFacts, 'mediaType' | 'size' | 'mtime'>) => void
@@ -106,8 +107,7 @@ export function createMemory({ index, bytes, now }: MemoryOptions): Memory {
       if (known !== undefined) tags.set(key, known)
       return known
     },
-    setTag(place, name, digest) {
-      const checkedAt = now()
+    setTag(place, name, digest, checkedAt = now()) {
       tags.set(tagKey(place, name), { digest, checkedAt })
       index.setTag(place, name, digest, checkedAt)
     },

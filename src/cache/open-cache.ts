@@ -25,6 +25,8 @@ import { createUpstreamCatalog } from './lists/upstream-catalog.ts'
 import { createPagedList } from './lists/paged-list.ts'
 import { createReferrers } from './lists/referrers.ts'
 import { createSmallStore } from './disk/small-store.ts'
+import type { ObjectStore } from './shared/object-store.ts'
+import { createSharedTier, type SharedTier } from './shared/tier.ts'
 import { openStore } from './store.ts'
 import { createHousekeeping } from './room/housekeeping.ts'
 import type { RoomLimits } from './room/limits.ts'
@@ -44,6 +46,8 @@ export interface CacheOptions {
   /** How often a stored file is hashed again as it is sent, ms; 30 days unless told. */
   verifyEvery?: number
   openUpstream: OpenUpstream
+  /** What replicas share. */
+  remote?: ObjectStore | undefined
   freshnessOf: (upstream: string) => Freshness
   /** See `createOutages`. */
   offline: (upstream: string) => boolean
@@ -67,6 +71,8 @@ export interface KeptCache extends Cache {
   downloads: () => BlobDownload[]
   /** Hashes all that is stored. */
   verification: Verification
+  /** How many objects wait to be written to the shared store; absent without one. */
+  sharedWaiting: (() => number) | undefined
 }
 
 const flushEvery = 30_000
@@ -74,11 +80,11 @@ const lookEvery = 1000
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): KeptCache {
-  const { log, metrics, openUpstream, freshnessOf, report, now = Date.now } = options
+  const { log, metrics, freshnessOf, report, now = Date.now } = options
   const storage = openStorage(options, now, (digest) => fills.isBusy(digest))
   const { parts, inventory, limits } = storage
   const { room } = parts
-  const outages = createOutages({ ...options, now, patience: options.patience ?? 2000 })
+  const { outages, openUpstream } = createWay(options, parts.shared, now)
   const heads = createHeads(now)
   const negatives = createNegativeAnswers(freshnessOf, now)
   const pending = new Set<Promise<void>>()
@@ -117,6 +123,7 @@ export function openCache(options: CacheOptions): KeptCache {
     condition: async () => conditionOf(context, limits),
     verification,
     downloads: fills.list,
+    sharedWaiting: parts.shared?.waiting,
     async close() {
       stopTimers()
       await verification.close()
@@ -125,6 +132,26 @@ export function openCache(options: CacheOptions): KeptCache {
       await Promise.all(pending)
       await storage.close()
     },
+  }
+}
+
+/** How upstreams are asked: where there is a shared store, after that, which is asked offline, too. */
+function createWay(options: CacheOptions, shared: SharedTier | undefined, now: () => number) {
+  const { openUpstream, patience = 2000 } = options
+  const outages = createOutages({ ...options, now, patience })
+  if (shared === undefined) return { outages, openUpstream }
+  const unlessOffline: OpenUpstream = (request, receiver) => {
+    try {
+      outages.assertOnline(request)
+    } catch (error) {
+      queueMicrotask(() => receiver.fail(error as GatewayError))
+      return { pause: () => undefined, resume: () => undefined, abort: () => undefined }
+    }
+    return openUpstream(request, receiver)
+  }
+  return {
+    outages: { ...outages, assertOnline: () => undefined },
+    openUpstream: shared.before(unlessOffline),
   }
 }
 
@@ -139,7 +166,11 @@ function openStorage(
   const storageProblems = createStorageProblems(log, metrics.storageFailure)
   const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
   const { index } = kept
-  const memory = createMemory({ index, bytes: options.memoryBytes, now })
+  const { remote } = options
+  const common = { dir, store, index, storageProblems, log, now }
+  const shared = remote && createSharedTier({ ...common, remote, onRequest: metrics.sharedRequest })
+  const ownMemory = createMemory({ index, bytes: options.memoryBytes, now })
+  const memory = shared?.watch(ownMemory) ?? ownMemory
   const base = { store, index, memory, storageProblems, log, now }
   const disk = createDisk({
     ...base,
@@ -158,12 +189,13 @@ function openStorage(
   })
   const smallStore = createSmallStore({ ...base, room })
   return {
-    parts: { store, index, memory, disk, smallStore, room, storageProblems },
+    parts: { store, index, memory, disk, smallStore, shared, room, storageProblems },
     inventory,
     limits,
     async close() {
       await kept.stop()
       await smallStore.retry()
+      await shared?.close()
       await disk.close()
       memory.flush()
       await index.settle()
@@ -203,7 +235,13 @@ function startTimers({ memory, index, smallStore, room }: Context): () => void {
   return () => timers.forEach(clearInterval)
 }
 
-async function problemsOf({ store, index, room, storageProblems }: Context): Promise<string[]> {
+async function problemsOf({
+  store,
+  index,
+  room,
+  storageProblems,
+  shared,
+}: Context): Promise<string[]> {
   const code = await store.problem()
   return [
     ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
@@ -212,6 +250,7 @@ async function problemsOf({ store, index, room, storageProblems }: Context): Pro
       : []),
     ...storageProblems.recent(),
     ...room.problems(),
+    ...(shared?.problems() ?? []),
   ]
 }
 

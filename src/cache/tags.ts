@@ -18,6 +18,20 @@ import { createSingleFlight } from './single-flight.ts'
 type Tag = (place: Place, tag: string) => FoundManifest | Promise<FoundManifest>
 
 export function createTags(context: Context, manifests: Manifests, source: ManifestSource): Tag {
+  const { unknown, answered } = createAnswers(context, manifests, source)
+  const broughtIn = createBringing(context, manifests)
+  return (place, tag) => {
+    const known = context.memory.tag(place, tag)
+    if (known !== undefined) return answered(place, tag, known)
+    const bringing = broughtIn(place, tag)
+    return bringing === undefined
+      ? unknown(place, tag)
+      : bringing.then((facts) => (facts ? answered(place, tag, facts) : unknown(place, tag)))
+  }
+}
+
+/** What is answered to a tag of which nothing is known, and to one that meant something once. */
+function createAnswers(context: Context, manifests: Manifests, source: ManifestSource) {
   const { memory, outages, heads, negatives, isQuotaShort, freshnessOf, tagTtls, now } = context
   const { manifest, held, fetched, counted } = manifests
   const share = createSingleFlight()
@@ -82,15 +96,19 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
     return found && { ...counted(found), stale: true }
   }
 
-  return (place, tag) => {
-    const known = memory.tag(place, tag)
-    if (known === undefined) {
-      return outages.orStale(
-        place,
-        async () => byTag(place, tag),
-        async () => undefined,
-      )
-    }
+  async function unknown(place: Place, tag: string): Promise<FoundManifest> {
+    return outages.orStale(
+      place,
+      async () => byTag(place, tag),
+      async () => undefined,
+    )
+  }
+
+  function answered(
+    place: Place,
+    tag: string,
+    known: TagFacts,
+  ): FoundManifest | Promise<FoundManifest> {
     if (isFresh(known, place, tag)) return manifest(place, known.digest)
     return share(`${placeKey(place)} ${tag}`, async () =>
       outages.orStale(
@@ -99,6 +117,30 @@ export function createTags(context: Context, manifests: Manifests, source: Manif
         async (longest) => stale(place, tag, known, longest),
       ),
     )
+  }
+
+  return { unknown, answered }
+}
+
+/**
+ * What another replica knows of a tag, with the manifest, as if this one had asked itself then.
+ * Undefined where there is nobody to know.
+ */
+function createBringing({ shared, memory }: Context, { manifest }: Manifests) {
+  const share = createSingleFlight()
+  return (place: Place, tag: string): Promise<TagFacts | undefined> | undefined => {
+    if (shared === undefined) return undefined
+    return share(`${placeKey(place)} ${tag}`, async () => {
+      const facts = await shared.tag(place, tag)
+      if (facts === undefined) return undefined
+      try {
+        await manifest(place, facts.digest)
+      } catch {
+        return undefined
+      }
+      memory.setTag(place, tag, facts.digest, facts.checkedAt)
+      return facts
+    })
   }
 }
 

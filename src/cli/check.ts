@@ -19,6 +19,7 @@ import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
 import { printLine, printNote } from './output/print.ts'
+import { judgeSharedStore } from '../transfer/shared/store.ts'
 
 export const command = defineCommand({
   usage: 'check [--config FILE] [--as CALLER ... REPOSITORY]',
@@ -107,7 +108,8 @@ function explanations({ upstreams }: Config): string[] {
 }
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */
-async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
+async function judgeFiles(config: Config) {
+  const { listen, admin, upstreams, auth } = config
   const identities = await openIdentities(upstreams)
   const readers = [
     ...(listen.insecureHttp ? [] : [() => doubtsOf(readTlsFiles(listen.tls, 'listen.tls'))]),
@@ -117,6 +119,7 @@ async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
       readUpstreamFiles(upstreams, identities).flatMap(({ tls }) =>
         doubtsOf({ expiries: tls.expiries, warnings: tls.warnings.map(lineFor) }),
       ),
+    async () => sharedDoubts(config),
   ]
   const problems: Problem[] = []
   const doubts: string[] = []
@@ -129,6 +132,14 @@ async function judgeFiles({ listen, admin, upstreams, auth }: Config) {
     }
   }
   return { problems, doubts }
+}
+
+/** Throws UsageError where a start would fail. */
+async function sharedDoubts(config: Config): Promise<string[]> {
+  const problem = await judgeSharedStore(config)
+  if (problem === undefined) return []
+  if (config.cache.shared?.required === true) throw new UsageError([problem])
+  return [lineFor(problem)]
 }
 
 /** What `auth` names; a key that signs tokens is made at a start, not here. */

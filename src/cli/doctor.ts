@@ -8,7 +8,8 @@ import { parseUpstreamImage, type Image } from '../upstream/doctor/image.ts'
 import { openIdentities, readUpstreamFiles } from '../upstream/endpoints/files.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
-import { printJson } from './output/print.ts'
+import { printJson, printLine } from './output/print.ts'
+import { judgeSharedStore } from '../transfer/shared/store.ts'
 import { formatDiagnosis } from './output/diagnosis-text.ts'
 
 export const command = defineCommand({
@@ -41,13 +42,25 @@ export const command = defineCommand({
       diagnoses.push(diagnosis)
       if (!values.json) process.stdout.write(formatDiagnosis(diagnosis))
     }
-    const ok = diagnoses.every((diagnosis) => diagnosis.ok)
+    const store = positionals.length > 0 ? undefined : await storeState(config)
+    const ok = diagnoses.every((diagnosis) => diagnosis.ok) && store?.ok !== false
     if (values.json) {
-      printJson({ ok, upstreams: diagnoses })
+      printJson({ ok, upstreams: diagnoses, ...(store === undefined ? {} : { store }) })
+    } else if (store !== undefined) {
+      printLine(`shared store: ${store.ok ? 'as configured, it works' : store.problem}`)
     }
     return ok ? 0 : 1
   },
 })
+
+/** Of the store that replicas share; undefined where none is configured. */
+async function storeState(config: Config) {
+  if (config.cache.shared === undefined) return undefined
+  const problem = await judgeSharedStore(config)
+  return problem === undefined
+    ? { ok: true as const }
+    : { ok: false as const, problem: `${problem.path}: ${problem.message}` }
+}
 
 /** All upstreams, or those that are named. Throws UsageError with every name that is none. */
 function chosenNames({ upstreams }: Config, given: readonly string[]): ReadonlySet<string> {

@@ -1,5 +1,6 @@
 // What the schema cannot say: keys that need each other, exclude each other or name each other.
 import { checkAccessRules } from './access-rules.ts'
+import type { S3Config } from './cache/schema.ts'
 import type { Finding } from './decode.ts'
 import type { Cause, ConfigDraft, TellAt, UpstreamDraft } from './draft.ts'
 import { isDockerHub } from './registries.ts'
@@ -19,6 +20,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
   const tell: TellAt = (at, message, cause = 'present') => findings.push({ at, message, cause })
   checkListen(config.listen, tell)
   checkAdmin(config, tell)
+  checkSharedStore(config.cache.shared?.s3, within(tell, 'cache', 'shared', 's3'))
   for (const [name, upstream] of Object.entries(config.upstreams)) {
     const below = within(tell, 'upstreams', name)
     checkEndpoint(upstream, environment, below)
@@ -204,6 +206,27 @@ function checkProxy(proxy: string | undefined, tell: TellAt): void {
   if (proxy === undefined) return
   const parsed = checkHttpUrl(['proxy'], proxy, tell)
   if (parsed !== undefined && parsed.pathname !== '/') tell(['proxy'], 'must not have a path')
+}
+
+function checkSharedStore(s3: S3Config | undefined, tell: TellAt): void {
+  if (s3 === undefined) return
+  const { file, tokenFile, roleArn, profile } = s3.credentials
+  const below = within(tell, 'credentials')
+  checkUpstreamTls(s3, tell)
+  if (s3.endpoint?.startsWith('http:') === true && Object.keys(s3.tls).length > 1) {
+    tell(['tls'], 'has no effect on an http URL: write https in endpoint, or remove tls')
+  }
+  if (file !== undefined && (tokenFile ?? roleArn) !== undefined) {
+    below(['tokenFile'], 'cannot be set beside file: keep one of them')
+  }
+  if (file === undefined && profile !== 'default') {
+    below(['profile'], 'has no effect without file: name the file that has this section')
+  }
+  if (tokenFile !== undefined && roleArn === undefined) {
+    below(['tokenFile'], 'needs the role that it is for: set roleArn', 'absent')
+  } else if (tokenFile === undefined && roleArn !== undefined) {
+    below(['roleArn'], 'needs the token that it is assumed with: set tokenFile', 'absent')
+  }
 }
 
 /** The parsed URL; nothing where it is wrong. Never repeats the text: it may hold a password. */

@@ -1,8 +1,8 @@
 // The config file: one schema that is type, validation and reference documentation at once.
 import Type, { type StaticDecode } from 'typebox'
 import { AuditSchema, Auth, ListenLimits, PolicySchema } from './access-schema.ts'
+import { CacheSchema } from './cache/schema.ts'
 import {
-  CacheSchema,
   closed,
   duration,
   host,

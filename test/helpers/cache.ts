@@ -39,6 +39,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
   const site = { offline: false }
   const events: string[] = []
   const causes: string[] = []
+  const requests: string[] = []
   const counts = { hit: 0, miss: 0, coalesced: 0, fills: 0 }
   const evictions = { images: 0, bytes: 0 }
   const uncached: string[] = []
@@ -67,6 +68,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
         coalesced: () => void (counts.coalesced += 1),
         fills: (change) => void (counts.fills += change),
         storageFailure: (cause) => void causes.push(cause),
+        sharedRequest: (part, result) => void requests.push(`${part} ${result}`),
         evicted(bytes) {
           evictions.images += 1
           evictions.bytes += bytes
@@ -86,7 +88,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
     t.teardown(close)
     return { ...cache, close }
   }
-  const told = { counts, evictions, uncached, events, causes, lines, reports }
+  const told = { counts, evictions, uncached, events, causes, requests, lines, reports }
   return { dir, image, upstream, clock, site, ...told, open, cache: open() }
 }
 

@@ -37,7 +37,8 @@ export interface Folder {
 /** What this program writes; a folder with a newer one is refused. */
 export const folderFormat = 1
 /** Beside these a folder without `format` may hold only what a file system puts there. */
-const ours = /^(blobs|tmp|quarantine|lock|journal|verified|control\.sock|index\.db.*|lost\+found)$/
+const ours =
+  /^(blobs|tmp|quarantine|lock|journal|verified|shared-queue(\.new)?|control\.sock|index\.db.*|lost\+found)$/
 const temporary = /^\d+-[0-9a-f]{8}-[0-9a-f]{12}$/
 /** Tells the files of this process from those of an earlier one with the same id, as in containers. */
 const processToken = randomBytes(4).toString('hex')

@@ -20,7 +20,7 @@ export function createReferrers(
   manifests: Manifests,
   askPages: AskPages,
 ): Cache['referrers'] {
-  const { index, memory, outages, freshnessOf, now } = context
+  const { index, memory, outages, shared, freshnessOf, now } = context
   const askReferrers = createReferrersSource(context, manifests, askPages)
   const share = createSingleFlight()
   const lists = createListMemory<Descriptor>(now)
@@ -30,7 +30,9 @@ export function createReferrers(
     if (!memory.isLinked(place, digest, 'manifest')) return
     if (entries.length === 0 && index.referrers(place, digest) === undefined) return
     const body = JSON.stringify(entries)
-    if (body.length <= keptLimit) index.setReferrers(place, digest, body, now())
+    if (body.length > keptLimit) return
+    index.setReferrers(place, digest, body, now())
+    shared?.noteReferrers(place, digest)
   }
 
   async function asked(place: Place, digest: Digest): Promise<Listed<Descriptor>> {
@@ -46,7 +48,7 @@ export function createReferrers(
     longest: number,
   ): Promise<Listed<Descriptor> | undefined> {
     if (longest <= 0) return undefined
-    const kept = index.referrers(place, digest)
+    const kept = index.referrers(place, digest) ?? (await shared?.referrers(place, digest))
     const entries =
       kept === undefined
         ? await heldReferrers(context, manifests, place, digest)

@@ -17,6 +17,7 @@ import {
 } from '../schema-parts.ts'
 import { formatDuration } from '../units.ts'
 
+/** The keys of `tls` towards whoever is asked. */
 export const upstreamTls = {
   verify: Type.Boolean({
     default: true,

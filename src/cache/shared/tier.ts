@@ -1,0 +1,297 @@
+// The tier behind the disk that replicas share: an object store with content and with what is known of it.
+// It makes no pull fail: what it cannot do is done without it, and written later.
+import { join } from 'node:path'
+import { LRUCache } from 'lru-cache'
+import type { Logger } from 'pino'
+import { isDigest, type Digest } from '../../oci/digest.ts'
+import type { OpenUpstream } from '../../oci/origin.ts'
+import type { Place } from '../../oci/place.ts'
+import type { TagFacts } from '../index/content-index.ts'
+import type { LinkKind } from '../index/links.ts'
+import type { TolerantIndex } from '../index/tolerant-index.ts'
+import type { Memory } from '../memory.ts'
+import type { Store } from '../store.ts'
+import type { StorageProblems } from '../storage-problems.ts'
+import {
+  createStoreAccess,
+  type StoreAccess,
+  type StorePart,
+  type UseOptions,
+} from './store-access.ts'
+import {
+  contentKey,
+  hashesKey,
+  sharedLinkKey,
+  quarantineKey,
+  referrersKey,
+  tagKey,
+  type SharedLink,
+} from './layout.ts'
+import type { ObjectStore } from './object-store.ts'
+import { openQueue, type Queue, type Task } from './queue.ts'
+import { readBefore, type LinkAnswer } from './read-before.ts'
+import { sweep, type SweepOptions } from './sweep.ts'
+import { createUploads } from './uploads.ts'
+
+export interface SharedTier {
+  /** As the upstream is; what has a digest comes from the store where that has it. */
+  before: (openUpstream: OpenUpstream) => OpenUpstream
+  /** The same memory; what it learns is written to the store. */
+  watch: (memory: Memory) => Memory
+  /** What a tag meant when an upstream was asked for it last; undefined where nobody knows. */
+  tag: (place: Place, name: string) => Promise<TagFacts | undefined>
+  /** The list as `Index` keeps it. */
+  referrers: (
+    place: Place,
+    digest: Digest,
+  ) => Promise<{ body: string; checkedAt: number } | undefined>
+  /** A list of referrers was kept. */
+  noteReferrers: (place: Place, digest: Digest) => void
+  /** One sentence each; nothing when it is well. */
+  problems: () => string[]
+  /** Objects that wait to be written. */
+  waiting: () => number
+  /** What waits is written after the next start. */
+  close: () => Promise<void>
+}
+
+export interface SharedTierOptions {
+  remote: ObjectStore
+  dir: string
+  store: Store
+  index: TolerantIndex
+  storageProblems: StorageProblems
+  log: Logger
+  now: () => number
+  /** A request to the store: `ok`, or the reason why not. */
+  onRequest: (part: StorePart, result: string) => void
+}
+
+/** How long what is small may take while there is an upstream to ask, and where there is none, ms. */
+const briefMs = 2000
+const patientMs = 20_000
+/** Names of objects that are known to be there, at most. */
+const mostSeen = 100_000
+/** How long what was wrong is not asked for again, ms, and how many of them are remembered. */
+const damagedFor = 60_000
+const mostDamaged = 1000
+/** Checks of a tag that are closer than this are one, ms. */
+const tagStep = 60_000
+/** How often what is here is compared with what is there, and how soon again where that was not possible, ms. */
+const compareEvery = 24 * 3_600_000
+const compareAfter = 20_000
+
+export function createSharedTier(options: SharedTierOptions): SharedTier {
+  const { remote, dir, storageProblems } = options
+  const access = createStoreAccess({ ...options, store: remote })
+  const seen = new LRUCache<string, true>({ max: mostSeen })
+  const queue = openQueue(join(dir, 'shared-queue'), (error) =>
+    storageProblems.note(error, 'writing the queue of the shared store'),
+  )
+  const damage = createDamage(options, access, seen)
+  const uploads = createUploads({ ...options, access, queue, seen, whenClear: damage.whenClear })
+  const note = (task: Task): void => {
+    if (queue.add(task)) uploads.wake()
+    else comparison.isNeeded()
+  }
+  const comparison = startComparing({ ...options, access, seen, note }, queue)
+  const { linkOf, tag, referrers } = createKnowledge(options, access, seen)
+
+  return {
+    before: (openUpstream) =>
+      readBefore({
+        access,
+        openUpstream,
+        linkOf,
+        isDamaged: damage.isThere,
+        onDamage: damage.setAside,
+        onMissing: (digest) => void seen.delete(contentKey(digest)),
+      }),
+    watch: (memory) => watchMemory(memory, note, (key) => seen.has(key), options.now),
+    tag,
+    referrers,
+    noteReferrers: ({ upstream, repository }, digest) =>
+      note({ do: 'referrers', upstream, repository, digest }),
+    problems: () => [
+      ...access.problems().map(({ message }) => `the shared store ${remote.name}: ${message}`),
+      ...comparison.problems(),
+    ],
+    waiting: queue.size,
+    async close() {
+      comparison.stop()
+      await uploads.close()
+      remote.close()
+    },
+  }
+}
+
+type Seen = LRUCache<string, true>
+
+/** What is known of places. */
+function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: Seen) {
+  const bytesAt = async (key: string, options: UseOptions) =>
+    access.use('read', options, async (signal) => access.bytes(key, signal))
+
+  async function read(key: string): Promise<unknown> {
+    const found = await bytesAt(key, { ms: briefMs })
+    return found?.value === undefined ? undefined : objectIn(found.value)
+  }
+
+  return {
+    linkOf: async (
+      place: Place,
+      digest: Digest,
+      kind: LinkKind,
+      { isPatient }: { isPatient: boolean },
+    ): Promise<LinkAnswer> => {
+      const key = sharedLinkKey(place, digest, kind)
+      const found = await bytesAt(key, { ms: isPatient ? patientMs : briefMs, isPatient })
+      if (found === undefined) return 'away'
+      const link = found.value === undefined ? undefined : linkIn(found.value)
+      if (link === undefined) return 'absent'
+      seen.set(key, true)
+      return link
+    },
+    tag: async (place: Place, name: string): Promise<TagFacts | undefined> => {
+      const { digest, checkedAt } = ((await read(tagKey(place, name))) ?? {}) as Partial<TagFacts>
+      if (typeof digest !== 'string' || !isDigest(digest)) return undefined
+      // A clock that is ahead makes no tag last longer.
+      return { digest, checkedAt: Math.min(Number(checkedAt), now()) || 0 }
+    },
+    referrers: async (place: Place, digest: Digest) => {
+      const found = (await read(referrersKey(place, digest))) as
+        { body: string; checkedAt: number } | undefined
+      return typeof found?.body === 'string' && Array.isArray(valueIn(found.body))
+        ? found
+        : undefined
+    },
+  }
+}
+
+/** What lies there and is wrong. */
+function createDamage(
+  { remote, log, now, onRequest }: SharedTierOptions,
+  access: StoreAccess,
+  seen: Seen,
+) {
+  const damaged = new LRUCache<Digest, Promise<void>>({ max: mostDamaged, ttl: damagedFor })
+
+  async function move(digest: Digest): Promise<void> {
+    try {
+      await remote.move(contentKey(digest), quarantineKey(digest, now()))
+      await remote.remove(hashesKey(digest))
+    } catch (error) {
+      access.failed('write', error)
+    }
+  }
+
+  return {
+    isThere: (digest: Digest) => damaged.has(digest) && !seen.has(contentKey(digest)),
+    /** It has been moved. */
+    whenClear: async (digest: Digest) => damaged.get(digest),
+    setAside: (digest: Digest): void => {
+      const message = `shared store ${remote.name}: content does not hash to its digest; set aside`
+      log.warn({ digest }, message)
+      onRequest('read', 'damaged')
+      seen.delete(contentKey(digest))
+      damaged.set(digest, move(digest))
+    },
+  }
+}
+
+/** Sweeps now, once a day, and when it is needed, as soon as the store and the queue allow it. */
+function startComparing(options: Omit<SweepOptions, 'signal'>, queue: Queue) {
+  const end = new AbortController()
+  let hasOverflowed = false
+  let isCompared = false
+
+  async function compare(): Promise<void> {
+    if (isCompared || (hasOverflowed && queue.size() > 0)) return
+    hasOverflowed = false
+    isCompared = true
+    const isDone = await sweep({ ...options, signal: end.signal })
+    isCompared &&= isDone
+  }
+
+  void compare()
+  const timers = [
+    setInterval(() => void compare(), compareAfter),
+    setInterval(() => void (isCompared = false), compareEvery),
+  ]
+  for (const timer of timers) timer.unref()
+  return {
+    /** Something found no room in the queue. */
+    isNeeded(): void {
+      hasOverflowed = true
+      isCompared = false
+    },
+    problems: () =>
+      hasOverflowed
+        ? ['the queue of the shared store is full: what found no room comes later']
+        : [],
+    stop(): void {
+      for (const timer of timers) clearInterval(timer)
+      end.abort()
+    },
+  }
+}
+
+/** The same memory; `note` hears what it learns. */
+function watchMemory(
+  memory: Memory,
+  note: (task: Task) => void,
+  isThere: (key: string) => boolean,
+  now: () => number,
+): Memory {
+  const written = new LRUCache<string, TagFacts>({ max: mostSeen })
+  return {
+    ...memory,
+    link(place, digest, kind) {
+      if (memory.isLinked(place, digest, kind)) return
+      memory.link(place, digest, kind)
+      const { upstream, repository } = place
+      note({ do: 'link', upstream, repository, digest, kind })
+    },
+    stored(digest, facts) {
+      memory.stored(digest, facts)
+      if (!isThere(contentKey(digest))) note({ do: 'content', digest })
+    },
+    setTag({ upstream, repository }, name, digest, checkedAt) {
+      memory.setTag({ upstream, repository }, name, digest, checkedAt)
+      // It came from there.
+      if (checkedAt !== undefined) return
+      const key = tagKey({ upstream, repository }, name)
+      const before = written.get(key)
+      const at = now()
+      if (before?.digest === digest && at - before.checkedAt < tagStep) return
+      written.set(key, { digest, checkedAt: at })
+      note({ do: 'tag', upstream, repository, name, digest, checkedAt: at })
+    },
+    dropTag({ upstream, repository }, name) {
+      memory.dropTag({ upstream, repository }, name)
+      written.delete(tagKey({ upstream, repository }, name))
+      note({ do: 'untag', upstream, repository, name, checkedAt: now() })
+    },
+  }
+}
+
+/** undefined: it is no link. */
+function linkIn(bytes: Buffer): SharedLink | undefined {
+  const { size, content } = (objectIn(bytes) ?? {}) as Partial<SharedLink>
+  if (!Number.isSafeInteger(size) || size === undefined || size < 0) return undefined
+  if (content === undefined) return { size }
+  return isDigest(content) ? { size, content } : undefined
+}
+
+function objectIn(bytes: Buffer): object | undefined {
+  const value = valueIn(bytes.toString())
+  return typeof value === 'object' && value !== null ? value : undefined
+}
+
+function valueIn(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined
+  }
+}
