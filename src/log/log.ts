@@ -5,6 +5,7 @@ import { pino, type Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { UsageError } from '../errors.ts'
 import { printable, printableLines } from '../rules/printable.ts'
+import { requestSentence } from './request-sentence.ts'
 import { createSink } from './sink.ts'
 
 export interface Log {
@@ -43,19 +44,19 @@ async function createPrettyLog(level: string, to: number): Promise<Log> {
   const { PinoPretty } = await import('pino-pretty')
   const stream = PinoPretty({ destination: to, sync: true, ignore: 'pid,hostname' })
   stream.on('error', () => undefined)
-  const logger = pino(options(level), { write: (line) => stream.write(withoutControls(line)) })
+  const logger = pino(options(level), { write: (line) => stream.write(forPeople(line)) })
   return { logger, flush: () => undefined, close: () => undefined }
 }
 
 /** JSON escapes what steers a terminal; printed for people it would be that again. */
-function withoutControls(line: string): string {
-  const plain = JSON.stringify(
-    JSON.parse(line, (key, value: unknown) => {
-      if (typeof value !== 'string') return value
-      return key === 'stack' ? printableLines(value) : printable(value)
-    }),
-  )
-  return `${plain}\n`
+function forPeople(line: string): string {
+  const facts = JSON.parse(line, (key, value: unknown) => {
+    if (typeof value !== 'string') return value
+    return key === 'stack' ? printableLines(value) : printable(value)
+  }) as Record<string, unknown>
+  const { level, time, msg, err } = facts
+  const shown = msg === 'request' ? { level, time, msg: requestSentence(facts), err } : facts
+  return `${JSON.stringify(shown)}\n`
 }
 
 function options(level: string) {

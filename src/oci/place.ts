@@ -7,6 +7,8 @@ export interface Place {
   repository: string
   /** On whose behalf, where upstreams are shared among clients; tells them apart and nothing else. */
   client?: string | undefined
+  /** The request that it is asked for, as the client or the gateway has named it. */
+  requestId?: string | undefined
   /** Nobody waits for it: it comes after what somebody does, and waits for a link that is down. */
   isBackground?: boolean
   /** A replica asks, which would have been the one to ask otherwise: no other replica is asked for it. */
@@ -22,6 +24,7 @@ export function requestAt({
   client,
   isOfReplica,
   via,
+  requestId,
 }: Place): Omit<Place, 'isBackground'> {
-  return { upstream, repository, client, isOfReplica, via }
+  return { upstream, repository, client, isOfReplica, via, requestId }
 }

@@ -44,6 +44,11 @@ export function contentHeaders({ mediaType, digest }: Pick<Content, 'mediaType' 
   ]
 }
 
+/** Every answer says which request it is of. */
+export function writeHead({ res, id }: Exchange, status: number, headers: FlatHeaders): void {
+  res.writeHead(status, [...headers, 'x-request-id', id])
+}
+
 /** Headers that belong to the request rather than to the content. */
 export function requestHeaders(namespace: string | undefined, stale: boolean): FlatHeaders {
   return [
@@ -166,36 +171,35 @@ export function createAnswers(record: Recorder): Answers {
       exchange.digest = content.digest
       const extra = requestHeaders(namespace, stale)
       const wanted = wantedPart(exchange, content.digest, content.bytes.length)
-      const { res } = exchange
       if (wanted === 'same') {
-        res.writeHead(304, [...contentHeaders(content), ...extra])
+        writeHead(exchange, 304, [...contentHeaders(content), ...extra])
         end(exchange)
       } else if (wanted === 'all') {
         const headers = headersOf(content)
-        res.writeHead(200, extra.length === 0 ? headers : [...headers, ...extra])
+        writeHead(exchange, 200, extra.length === 0 ? headers : [...headers, ...extra])
         end(exchange, content.bytes)
       } else if (Array.isArray(wanted)) {
         const { headers, body } = partsOfSmall(content, wanted)
-        res.writeHead(206, [...headers, ...extra])
+        writeHead(exchange, 206, [...headers, ...extra])
         end(exchange, body)
       } else {
         const { first, last } = wanted
         const range = `bytes ${first}-${last}/${content.bytes.length}`
         const own = ['content-range', range, 'content-length', String(last + 1 - first)]
-        res.writeHead(206, [...contentHeaders(content), ...own, ...extra])
+        writeHead(exchange, 206, [...contentHeaders(content), ...own, ...extra])
         end(exchange, content.bytes.subarray(first, last + 1))
       }
     },
 
     head(exchange, digest, headers) {
       const isSame = wantedPart(exchange, digest, undefined) === 'same'
-      exchange.res.writeHead(isSame ? 304 : 200, [...headers])
+      writeHead(exchange, isSame ? 304 : 200, headers)
       end(exchange)
     },
 
     json(exchange, body, headers = ['content-type', 'application/json']) {
       const length = ['content-length', String(Buffer.byteLength(body))]
-      exchange.res.writeHead(200, [...common, ...headers, ...length])
+      writeHead(exchange, 200, [...common, ...headers, ...length])
       end(exchange, body)
     },
 
@@ -215,7 +219,7 @@ export function createAnswers(record: Recorder): Answers {
       const body = errorBody(error)
       const own = Object.entries(error.headers).flat()
       const length = ['content-length', String(Buffer.byteLength(body))]
-      res.writeHead(error.status, [
+      writeHead(exchange, error.status, [
         ...common,
         'content-type',
         'application/json',

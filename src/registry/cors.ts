@@ -10,6 +10,7 @@ const answerHeaders = [
   'Link',
   'OCI-Filters-Applied',
   'OCI-Namespace',
+  'X-Request-Id',
   'Retry-After',
   'Warning',
   'WWW-Authenticate',

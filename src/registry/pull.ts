@@ -9,9 +9,17 @@ import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
 import { gatewaysIn, replicaHeader, replicaVersion } from '../oci/via.ts'
 import type { Access, Wanted } from './access.ts'
-import { contentHeaders, partHeaders, requestHeaders, wantedPart, type Answers } from './answer.ts'
+import {
+  contentHeaders,
+  partHeaders,
+  requestHeaders,
+  wantedPart,
+  writeHead,
+  type Answers,
+} from './answer.ts'
 import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
+import { createRequestIds } from './record/request-id.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import { answerCatalog, answerReferrers, answerTags } from './lists/answer-lists.ts'
 import type { TakeShare } from './shares.ts'
@@ -33,6 +41,7 @@ const blobType = 'application/octet-stream'
 export function createPull(options: PullOptions): RequestListener {
   const { live, pseudonym, answers, takeShare } = options
   const serve = createServing(options)
+  const idOf = createRequestIds()
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
     if (target instanceof GatewayError) throw target
@@ -46,7 +55,7 @@ export function createPull(options: PullOptions): RequestListener {
   }
 
   return (req: IncomingMessage, res: ServerResponse) => {
-    const exchange = beginExchange(req, res)
+    const exchange = beginExchange(req, res, idOf(req))
     const { choose, access } = live()
     try {
       const target = targetOf(exchange, choose, pseudonym)
@@ -74,6 +83,7 @@ function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Targe
     const target = readTarget(url, name, choose, comesFromReplica(exchange.req))
     exchange.resource = target.resource
     exchange.place = target.place
+    if (target.place !== undefined) target.place.requestId = exchange.id
     if (headers.via !== undefined && target.place !== undefined) {
       target.place.via = gatewaysIn(headers.via, pseudonym)
     }
@@ -169,7 +179,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
     const headers = [...contentHeaders(content), ...requestHeaders(target.namespace, false)]
     if (wanted === 'same') {
       content.close()
-      res.writeHead(304, headers)
+      writeHead(exchange, 304, headers)
       res.end()
       record(exchange)
       return undefined
@@ -201,7 +211,7 @@ function createBlobServing({ cache, answers, record }: PullOptions) {
       to,
       begin: () => {
         exchange.firstByte = performance.now()
-        res.writeHead(status, headers)
+        writeHead(exchange, status, headers)
       },
       done: (bytes, error) => {
         exchange.bytes = bytes

@@ -10,6 +10,8 @@ import type { Resource } from '../oci/resource.ts'
 export interface Exchange {
   req: IncomingMessage
   res: ServerResponse
+  /** What it is called: safe to print, and to pass on. */
+  id: string
   /** Its address, which nobody can tell any more once it has left. */
   client: string | undefined
   /** `performance.now()` when the headers had arrived. */
@@ -51,10 +53,11 @@ export type WriteRequest = (
 /** Takes note of a request that is over. */
 export type Recorder = (exchange: Exchange) => void
 
-export function beginExchange(req: IncomingMessage, res: ServerResponse): Exchange {
+export function beginExchange(req: IncomingMessage, res: ServerResponse, id: string): Exchange {
   return {
     req,
     res,
+    id,
     client: req.socket.remoteAddress,
     started: performance.now(),
     firstByte: 0,

@@ -13,6 +13,7 @@ import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
 import { contentPolicy } from './answer.ts'
 import { allowOrigins } from './cors.ts'
+import { createRequestIds } from './record/request-id.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import type { TakeShare } from './shares.ts'
 import { isRegistryTarget } from './target.ts'
@@ -37,6 +38,7 @@ const bodyLimit = 64 * 1024
 export function createRegistryServer(options: RegistryServerOptions): FastifyInstance {
   const { listener, pull, tokens, takeShare, record, origins } = options
   const exchanges = new WeakMap<IncomingMessage, Exchange>()
+  const idOf = createRequestIds()
   const app = Fastify({
     bodyLimit,
     serverFactory: (handler) =>
@@ -51,8 +53,13 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   })
 
   app.addHook('onRequest', async ({ raw }, reply) => {
-    exchanges.set(raw, beginExchange(raw, reply.raw))
-    reply.headers({ 'x-content-type-options': 'nosniff', 'content-security-policy': contentPolicy })
+    const id = idOf(raw)
+    exchanges.set(raw, beginExchange(raw, reply.raw, id))
+    reply.headers({
+      'x-request-id': id,
+      'x-content-type-options': 'nosniff',
+      'content-security-policy': contentPolicy,
+    })
   })
   app.addHook('onResponse', async ({ raw }, reply) => {
     const exchange = exchanges.get(raw)

@@ -26,7 +26,7 @@ export function requestOptions(
     pseudonym,
     isReplica = false,
   }: { userAgent: string; pseudonym: string; isReplica?: boolean },
-  { method, accept, from, to, unless, via = [] }: OriginRequest,
+  { method, accept, from, to, unless, via = [], requestId }: OriginRequest,
   {
     url,
     authorization,
@@ -42,6 +42,7 @@ export function requestOptions(
       // Bytes are wanted as they hash; without this header some compress what they send.
       'accept-encoding': 'identity',
       ...(hasLeft ? {} : { via: viaHeader([...via, pseudonym]) }),
+      ...(requestId === undefined || hasLeft ? {} : { 'x-request-id': requestId }),
       ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersion } : {}),
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),

@@ -69,7 +69,7 @@ export function readDocument(file: 'ociregistry.yaml' | 'admin.yaml'): Document 
 const everywhere = new Set(
   `accept-ranges cache-control connection content-length content-security-policy content-type date
   docker-distribution-api-version etag keep-alive last-modified transfer-encoding
-  x-content-type-options`.split(/\s+/),
+  x-content-type-options x-request-id`.split(/\s+/),
 )
 
 /** How an answer differs from the document; nothing where it does not. */

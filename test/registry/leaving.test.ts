@@ -108,7 +108,7 @@ t.test('whoever leaves in the middle of an answer that is sent at once', async (
   let isAsked = false
   const socket = await askPlain(t, (req, res) => {
     isAsked = true
-    answers.json(beginExchange(req, res), 'x'.repeat(64 * 2 ** 20))
+    answers.json(beginExchange(req, res, 'r'), 'x'.repeat(64 * 2 ** 20))
   })
   await until(() => isAsked)
   t.same(records, [], 'it is not over yet')

@@ -67,6 +67,36 @@ t.test('a manifest by tag and by digest, its bytes as they are', async (t) => {
   t.equal(same.body.length, 0)
 })
 
+t.test('a request is called the same by its client, in the log and at the upstream', async (t) => {
+  const { send, upstream, lastRequest } = await start(t)
+  const path = '/v2/team/app/manifests/1.0'
+  const named = await send(path, { headers: { 'x-request-id': 'deploy-7.Site_2' } })
+  t.equal(named.headers['x-request-id'], 'deploy-7.Site_2')
+  t.match(await lastRequest(), { requestId: 'deploy-7.Site_2' })
+  t.equal(upstream.requests.at(-1)?.headers['x-request-id'], 'deploy-7.Site_2')
+
+  const ids = new Set<string>()
+  const given = ['', 'a b', 'x'.repeat(65), 'a"b', 'é', undefined]
+  for (const bad of given) {
+    for (const asked of [
+      path,
+      '/v2/',
+      '/v2/team/app/tags/list',
+      '/nowhere',
+      '/v2/team/app/manifests/no',
+    ]) {
+      const headers = bad === undefined ? {} : { 'x-request-id': bad }
+      const id = String((await send(asked, { headers })).headers['x-request-id'])
+      t.match(id, /^[0-9a-z]{10}-[0-9a-z]+$/, `${asked} ${bad}`)
+      t.match(await lastRequest(), { requestId: id })
+      ids.add(id)
+    }
+  }
+  t.equal(ids.size, given.length * 5, 'each has its own')
+  const blob = await send(`/v2/team/app/blobs/sha256:${'0'.repeat(64)}`)
+  t.equal(upstream.requests.at(-1)?.headers['x-request-id'], blob.headers['x-request-id'])
+})
+
 t.test('blobs and parts of them, cold and warm', async (t) => {
   for (const first of ['bytes=1000000-', 'bytes=-7']) {
     const { send } = await start(t)

@@ -44,7 +44,8 @@ function fieldsOf(
   firstByteSeconds: number | undefined,
 ): string {
   const { client, identity, req, place, res, bytes, source, error } = exchange
-  let line = client === undefined ? '' : `,"client":${quoted(client)}`
+  let line = `,"requestId":"${exchange.id}"`
+  if (client !== undefined) line += `,"client":${quoted(client)}`
   if (identity !== undefined) line += `,"identity":${quoted(callerName(identity))}`
   line += `,"method":${quoted(req.method ?? '')}`
   if (place !== undefined) {

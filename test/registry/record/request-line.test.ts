@@ -16,6 +16,7 @@ function write(changes: Partial<Exchange>, status = 200, level = 'info') {
   const exchange = beginExchange(
     req as unknown as IncomingMessage,
     res as unknown as ServerResponse,
+    'r-1',
   )
   createRequestLog(log)({ ...exchange, ...changes }, 0.0012345, 0.001)
   return lines
@@ -36,6 +37,7 @@ t.test('every field that is told', async (t) => {
   t.strictSame(Object.entries(facts), [
     ['level', 'info'],
     ['pid', process.pid],
+    ['requestId', 'r-1'],
     ['client', '::1'],
     ['identity', 'token alice of https://idp'],
     ['method', 'GET'],
@@ -55,7 +57,10 @@ t.test('every field that is told', async (t) => {
 t.test('what is not known is left out', async (t) => {
   const [line = ''] = write({ client: undefined })
   const names = Object.keys(JSON.parse(line) as object)
-  t.strictSame(names, 'level time pid method status bytes source ttfbMs ms msg'.split(' '))
+  t.strictSame(
+    names,
+    'level time pid requestId method status bytes source ttfbMs ms msg'.split(' '),
+  )
 })
 
 t.test('no foreign text gets out of its quotes', async (t) => {
