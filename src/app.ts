@@ -71,7 +71,7 @@ export async function startGateway(
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const { pseudonym } = reporting
   const origins = () => urls.admin
-  const wiring = { current, cache, background, log, metrics, pseudonym, origins }
+  const wiring = { current, cache, background, log, metrics, pseudonym, origins, recent }
   const registry = wireRegistry(config, wiring)
   let renewal: Reloader | undefined
   const { admin, expiries } = wireAdmin(config, {
@@ -79,7 +79,6 @@ export async function startGateway(
     registry,
     audit,
     urls,
-    recent,
     upstreams: () => statusOfAll(current, cache),
     limits: limitsOf(current),
     problems: () => [
@@ -257,11 +256,13 @@ function wireRegistry(
     metrics,
     pseudonym,
     origins,
+    recent,
   }: Omit<Reporting, 'audit' | 'own'> & {
     current: Current
     cache: Cache
     background: Background
     origins: () => readonly string[]
+    recent: Memories
   },
 ): FastifyInstance {
   const record = createRecorder(createRequestLog(log), metrics.request, (exchange) => {
@@ -292,6 +293,7 @@ function wireRegistry(
         limits: limitsOf(current),
         onHandshake: metrics.handshake,
         onHandshakeFailure: metrics.handshakeFailure,
+        onConnectionRefused: recent.onConnectionRefused,
         onRefusedCaller: metrics.refusedCaller,
       }),
   })

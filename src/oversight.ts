@@ -19,10 +19,14 @@ import { namingOf, parseReference } from './transfer/image-name.ts'
 
 /** What the admin API tells of what happened. */
 export function createMemories() {
+  const refusals = createRecent<Readonly<Record<string, unknown>>>()
   return {
     reloads: createRecent<ReloadFacts>(),
-    refusals: createRecent<Readonly<Record<string, unknown>>>(),
+    refusals,
     evictions: createRecent<Eviction>(),
+    /** Of who is refused by the handshake no audit line says anything. */
+    onConnectionRefused: (reason: string, client: string) =>
+      refusals.note({ client, who: 'unknown', how: 'handshake', action: 'connect', reason }),
   }
 }
 

@@ -73,8 +73,9 @@ export interface ConnectionReporter {
 export function createConnectionReporter(options: {
   log: Logger
   onHandshakeFailure: (reason: string) => void
+  onConnectionRefused?: (reason: string, source: string) => void
 }): ConnectionReporter {
-  const { log, onHandshakeFailure } = options
+  const { log, onHandshakeFailure, onConnectionRefused } = options
   const quiet = createQuietLog()
 
   function report(reason: string, source: string, error?: Error): void {
@@ -85,6 +86,7 @@ export function createConnectionReporter(options: {
     const facts = { reason, source, code, detail: error?.message, hint: hints[reason], suppressed }
     // TCP health checks connect and go away: nothing to be warned about.
     const level = reason === 'closed_by_client' ? 'info' : 'warn'
+    if (level === 'warn') onConnectionRefused?.(reason, source)
     log[level](facts, error === undefined ? 'connection refused' : 'TLS handshake failed')
   }
 

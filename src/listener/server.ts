@@ -64,6 +64,8 @@ export interface ServerOptions {
   onHandshake?(): void
   /** Called for each failed TLS handshake, with a word of a small set such as `expired`. */
   onHandshakeFailure(reason: string): void
+  /** Called as often as the log tells of it: once a minute for each reason and address. */
+  onConnectionRefused?(reason: string, source: string): void
   /** Called for each connection that is closed because its client is refused now; a word again. */
   onRefusedCaller?(reason: string): void
   /** The section of the config, for the field paths of problems; `listen` unless told. */

@@ -2,6 +2,7 @@
 import { once } from 'node:events'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { request, type IncomingMessage } from 'node:http'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout } from 'node:timers/promises'
@@ -15,7 +16,7 @@ import { testPki } from '../helpers/tls.ts'
 
 const image = await buildSampleImage({ layerBytes: 1000 })
 
-async function start(t: Test, admin = 'admin: { port: 0 }') {
+async function start(t: Test, clientAuth = 'optional') {
   const pki = await testPki()
   const upstream = await startUpstream(t, { repositories: { 'team/app': image } })
   const files = { 'client.crt': pki.client.certificatePem, 'client.key': pki.client.keyPem }
@@ -27,7 +28,7 @@ defaultUpstream: registry.test
 log: { level: debug }
 shelf: [{ image: 'registry.test/team/none:1.0' }]
 auth: { require: certificate }`
-  const gateway = await startTestGateway(t, yaml, { files, admin })
+  const gateway = await startTestGateway(t, yaml, { files, clientAuth })
   const open = async (path: string, body?: unknown, headers: Record<string, string> = {}) => {
     const asked = request({
       port: gateway.adminPort,
@@ -175,6 +176,22 @@ t.test('who was refused, and why', async (t) => {
   ])
   t.same(await next((data) => Array.isArray(data) && data.length > 0), refusals)
 })
+
+t.test(
+  'who is refused by the handshake is told, too, without those who only look in',
+  async (t) => {
+    const { json, send, port } = await start(t, 'required')
+    await t.rejects(send('/v2/', { client: null }))
+    const probe = connect(port, '127.0.0.1')
+    await once(probe, 'connect')
+    probe.destroy()
+    await once(probe, 'close')
+    t.equal((await send('/v2/')).status, 200)
+    const { refusals } = await json<{ refusals: object[] }>('/refusals')
+    t.match(refusals, [{ client: /127\.0\.0\.1$/, how: 'handshake', reason: 'no_certificate' }])
+    t.equal(refusals.length, 1)
+  },
+)
 
 t.test('a reload that is refused says why, also to who follows', async (t) => {
   const { ask, json, folder, following } = await start(t)
