@@ -5,9 +5,11 @@ import { ConfigSchema, type Config } from './schema.ts'
 
 /**
  * Absolute paths of the files that can be replaced while the gateway runs, each once. Those of the
- * listeners are not among them, because they are watched for each listener by itself.
+ * listeners are not among them, because they are watched for each listener by itself; nor those of the
+ * cache, which are read at the start only.
  */
-export function filesNamedBy({ listen: _listen, admin: _admin, ...others }: Config): string[] {
+export function filesNamedBy(config: Config): string[] {
+  const { listen: _listen, admin: _admin, cache: _cache, ...others } = config
   const schema: TSchema = ConfigSchema
   return [...new Set(filesIn(schema, { ...others, shelf: others.shelf.file }))]
 }

@@ -19,7 +19,10 @@ auth:
     - { issuer: a, audience: x, jwks: jwks.json }
     - { issuer: b, audience: x, jwks: 'https://b.example/jwks', jwksCa: b-ca.crt }
   tokenService: { key: token.key, htpasswd: users }
-cache: { dir: cache, import: [images.tar] }
+cache:
+  dir: cache
+  import: [images.tar]
+  shared: { s3: { endpoint: 'https://s3.example', bucket: images, tls: { ca: store-ca.crt } } }
 upstreams:
   one.local:
     tls: { ca: upstream-ca.crt, cert: gateway.crt, key: gateway.key, passphraseFile: pass }
@@ -68,7 +71,7 @@ shelf: shelf.yaml
   const found = filesNamedBy(await loadConfig(file))
   t.same(found.toSorted(), watched.map((name) => join(folder, name)).toSorted())
   // A path that is new in the schema belongs into the config above.
-  const { listen: _listen, admin: _admin, ...properties } = ConfigSchema.properties
+  const { listen: _l, admin: _a, cache: _c, ...properties } = ConfigSchema.properties
   const sections: TSchema[] = Object.values(properties)
   t.equal(
     sections.map((section) => watchedIn(section)).reduce((sum, count) => sum + count, 0),

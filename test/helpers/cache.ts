@@ -170,7 +170,7 @@ export function storedIn(dir: string): string[] {
 }
 
 export async function until(condition: () => boolean, what = 'the condition'): Promise<void> {
-  const end = Date.now() + 10_000
+  const end = Date.now() + 20_000
   while (!condition()) {
     if (Date.now() > end) throw new Error(`${what} did not come true`)
     await new Promise((resolve) => {

@@ -3,18 +3,16 @@ import Type, { type StaticDecode } from 'typebox'
 import { closed, duration, path, rate, section, size, text } from '../schema-parts.ts'
 import { upstreamTls } from '../upstream/schema.ts'
 
-const file = (description: string) => path(description, { isWatched: false })
-
 const Credentials = Type.Object(
   {
     file: Type.Optional(
-      file(
+      path(
         'File with `aws_access_key_id = …` and `aws_secret_access_key = …` (and `aws_session_token`) in the form of the AWS tools; read again every minute.',
       ),
     ),
     profile: text('The section of `file`.', { default: 'default' }),
     tokenFile: Type.Optional(
-      file('Web identity token, as Kubernetes puts it into a pod, for `roleArn`.'),
+      path('Web identity token, as Kubernetes puts it into a pod, for `roleArn`.'),
     ),
     roleArn: Type.Optional(text('The role that is assumed with `tokenFile`.')),
   },
@@ -83,7 +81,6 @@ export const CacheSchema = Type.Object(
   {
     dir: path('Folder that holds the cached content and its index.', {
       default: '/var/lib/portcullis',
-      isWatched: false,
     }),
     maxBytes: Type.Optional(
       size({
@@ -112,7 +109,7 @@ export const CacheSchema = Type.Object(
       default: '8MiB/s',
       description: 'How fast stored files are read in the background to be hashed again.',
     }),
-    import: Type.Array(path('One archive, OCI layout or `images/` tree.', { isWatched: false }), {
+    import: Type.Array(path('One archive, OCI layout or `images/` tree.'), {
       default: [],
       description:
         'Archives and folders whose images are brought into the cache at every start, as by `portcullis import`.',
