@@ -18,13 +18,6 @@ export interface SharedLink {
   content?: Digest
 }
 
-/** What a tag meant when an upstream was asked. */
-export interface SharedTag {
-  digest: Digest
-  /** Milliseconds since 1970. */
-  checkedAt: number
-}
-
 export const formatKey = 'format'
 
 export function contentKey(digest: Digest): string {

@@ -7,14 +7,7 @@ import { algorithmOf, hasherFor, hexOf, type Digest } from '../../oci/digest.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
 import type { Store } from '../store.ts'
 import type { StoreAccess } from './store-access.ts'
-import {
-  contentKey,
-  hashesKey,
-  pieceBytes,
-  quarantineKey,
-  tagKey,
-  type SharedTag,
-} from './layout.ts'
+import { contentKey, hashesKey, pieceBytes, quarantineKey, tagKey } from './layout.ts'
 import { keyOf, type Queue, type Task } from './queue.ts'
 
 export interface UploadsOptions {
@@ -46,6 +39,9 @@ const uploadMs = 15 * 60_000
 const mostLooks = 10
 const lookAgain = 500
 const restCheck = 500
+/** How long after a failure the same is tried again, ms; twice as long after each further one. */
+const againAfter = 500
+const longestAgain = 10 * 60_000
 /** How long the end waits for what is under way, ms. */
 const lastMs = 1000
 
@@ -53,6 +49,7 @@ export function createUploads(options: UploadsOptions): Uploads {
   const { access, queue } = options
   const perform = createWriting(options)
   const looks = new Map<string, { count: number; next: number }>()
+  const failures = new Map<string, number>()
   const underWay = new Set<string>()
   const end = new AbortController()
   let woken = Promise.withResolvers<void>()
@@ -87,14 +84,24 @@ export function createUploads(options: UploadsOptions): Uploads {
       const outcome = await access.use('write', { ms: uploadMs }, async (signal) =>
         perform(task, AbortSignal.any([signal, end.signal])),
       )
-      if (outcome?.value === 'later') postpone(task, key)
-      else if (outcome !== undefined) finish(task, key)
+      if (outcome === undefined) putOff(key)
+      else if (outcome.value === 'later') postpone(task, key)
+      else finish(task, key)
     } finally {
       underWay.delete(key)
     }
   }
 
+  /** What the store does not take by itself holds nobody else up. */
+  function putOff(key: string): void {
+    const count = failures.get(key) ?? 0
+    failures.set(key, count + 1)
+    looks.set(key, { count: 0, next: Date.now() + Math.min(againAfter * 2 ** count, longestAgain) })
+  }
+
   function finish(task: Task, key: string): void {
+    failures.delete(key)
+
     looks.delete(key)
     queue.done(task)
   }
@@ -159,12 +166,12 @@ function createWriting(options: UploadsOptions) {
   ): Promise<Result> {
     const key = tagKey(task, task.name)
     const bytes = await access.bytes(key, signal)
-    const there = bytes === undefined ? undefined : (JSON.parse(bytes.toString()) as SharedTag)
-    if (there !== undefined && there.checkedAt > task.checkedAt) return 'done'
+    const known = bytes === undefined ? undefined : checkedAtIn(bytes)
+    if (known !== undefined && known > task.checkedAt) return 'done'
     if (task.do === 'tag') {
       const { digest, checkedAt } = task
       await remote.put(key, Buffer.from(JSON.stringify({ digest, checkedAt })), { ifAbsent: false })
-    } else if (there !== undefined) await remote.remove(key)
+    } else if (bytes !== undefined) await remote.remove(key)
     return 'done'
   }
 
@@ -178,7 +185,7 @@ function createWriting(options: UploadsOptions) {
     const there = await remote.size(key, signal)
     if (there !== size) {
       const path = store.pathOf(digest)
-      const local = await hashFile(store, digest)
+      const local = await hashFile(store, digest).catch(() => undefined)
       if (local === undefined) return 'later'
       if (local.digest !== digest || local.size !== size) {
         log.warn({ digest }, 'not written to the shared store: its file is not what it should be')
@@ -199,6 +206,15 @@ function createWriting(options: UploadsOptions) {
     if (task.do === 'link') return writeLink(task, signal)
     if (task.do === 'referrers') return writeReferrers(task)
     return writeTag(task, signal)
+  }
+}
+
+/** When the upstream was asked for what a tag object has, ms since 1970; undefined: it is no such object. */
+function checkedAtIn(bytes: Buffer): number | undefined {
+  try {
+    return Number((JSON.parse(bytes.toString()) as { checkedAt?: unknown }).checkedAt)
+  } catch {
+    return undefined
   }
 }
 

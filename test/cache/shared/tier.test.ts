@@ -2,6 +2,7 @@
 import {
   existsSync,
   globSync,
+  mkdirSync,
   mkdtempSync,
   readFileSync,
   rmSync,
@@ -11,11 +12,15 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { KeptCache } from '../../src/cache/open-cache.ts'
-import { buildSampleImage } from '../../src/demo/sample-image.ts'
-import { digestOf, type Digest } from '../../src/oci/digest.ts'
-import { app, largest, minute, readAll, startSite, until } from '../helpers/cache.ts'
-import { startObjectStore, withObjectStore, type TestObjectStore } from '../helpers/object-store.ts'
+import type { KeptCache } from '../../../src/cache/open-cache.ts'
+import { buildSampleImage } from '../../../src/demo/sample-image.ts'
+import { digestOf, type Digest } from '../../../src/oci/digest.ts'
+import { app, largest, minute, readAll, startSite, until } from '../../helpers/cache.ts'
+import {
+  startObjectStore,
+  withObjectStore,
+  type TestObjectStore,
+} from '../../helpers/object-store.ts'
 
 type Site = Awaited<ReturnType<typeof startSite>>
 type Replica = KeptCache
@@ -116,6 +121,44 @@ t.test(
     t.equal(site.upstream.requests.length, asked, 'a fresh tag costs no request upstream')
   },
 )
+
+t.test('referrers are known to a replica that cannot ask', options, async (t) => {
+  const { site, image, first, replica } = await startRegion(t)
+  const [subject] = image.tags.values()
+  if (subject === undefined) throw new Error('the image has no tag')
+  await pull(first)
+  const { entries } = await first.referrers(app, subject)
+  t.ok(entries.length > 0)
+  await written(first)
+  site.site.offline = true
+  t.same((await (await replica()).referrers(app, subject)).entries, entries)
+})
+
+t.test('an object that the store does not take holds nothing else up', options, async (t) => {
+  const { store, site, first } = await startRegion(t)
+  mkdirSync(join(store.folder, 'repositories/registry.test/app/_tags/latest/taken'), {
+    recursive: true,
+  })
+  const got = await pull(first)
+  await until(() => {
+    later(site)
+    return first.sharedWaiting?.() === 1
+  }, 'all else is written')
+  hasAll(t, store, got)
+})
+
+t.test('a tag object that is none is written anew', options, async (t) => {
+  const { store, site, first, replica } = await startRegion(t)
+  await pull(first)
+  await written(first)
+  const [file = ''] = globSync(join(store.folder, 'repositories/**/_tags/latest'))
+  writeFileSync(file, 'null and void')
+  site.clock.time += 10 * minute
+  const second = await replica()
+  await pull(second)
+  await written(second)
+  t.ok(readFileSync(file, 'utf8').startsWith('{'))
+})
 
 t.test('what was cached before there was a store is written to it', options, async (t) => {
   const { store, site } = await startRegion(t)
