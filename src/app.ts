@@ -2,8 +2,9 @@
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
+import { openTraces, type Traces } from './log/traces.ts'
 import { newPseudonym } from './oci/via.ts'
-import { listenInFolder, type ControlSocket } from './admin/control-socket.ts'
+import { openControl, type ControlSocket } from './admin/control-socket.ts'
 import { createMetrics } from './admin/metrics.ts'
 import { formatReference } from './admin/status/views.ts'
 import type { Cache } from './cache/cache.ts'
@@ -66,12 +67,13 @@ export async function startGateway(
   const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own }
   const current = await readFirst(config, reporting)
   const cache = await openGatewayCache(config, current, reporting, recent.evictions)
+  const traces = await openTraces(config)
   const background = wireBackground(config, current, cache, { log, metrics })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const { pseudonym } = reporting
   const origins = () => urls.admin
-  const wiring = { current, cache, background, log, metrics, pseudonym, origins, recent }
+  const wiring = { current, cache, background, log, metrics, pseudonym, origins, recent, traces }
   const registry = wireRegistry(config, wiring)
   let renewal: Reloader | undefined
   const { admin, expiries } = wireAdmin(config, {
@@ -89,7 +91,7 @@ export async function startGateway(
   })
   let control: ControlSocket | undefined
   const letGo = async (graceMs: number) =>
-    endInOrder({ ...wiring, registry, admin, others: [control, imports], audit }, graceMs)
+    endInOrder({ ...wiring, registry, admin, others: [control, imports, traces], audit }, graceMs)
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
@@ -99,7 +101,10 @@ export async function startGateway(
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     listening = { host: config.listen.host, port }
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
-    control = await openControl(config, admin, log)
+    control = await openControl(config.cache.dir, {
+      handler: (...asked) => admin.routing(...asked),
+      log,
+    })
     const onTaken = () => {
       urls.gateway = listenerUrls(config.listen.host, certificateInUse(registry.server), port)
       urls.admin = listenerUrls(config.admin.host, certificateInUse(admin.server), adminPort)
@@ -198,16 +203,6 @@ async function readFirst(config: Config, reporting: Reporting): Promise<Current>
   return { live: prepareLive(config, identities, reporting), started }
 }
 
-/** Commands do by themselves what they cannot ask for, so that nothing depends on it. */
-async function openControl({ cache }: Config, admin: FastifyInstance, log: Logger) {
-  try {
-    return await listenInFolder(cache.dir, (req, res) => admin.routing(req, res))
-  } catch (error) {
-    log.warn({ err: error }, 'commands on the cache cannot ask this gateway: no control.sock')
-    return undefined
-  }
-}
-
 async function openGatewayCache(
   config: Config,
   current: Current,
@@ -257,12 +252,14 @@ function wireRegistry(
     pseudonym,
     origins,
     recent,
+    traces,
   }: Omit<Reporting, 'audit' | 'own'> & {
     current: Current
     cache: Cache
     background: Background
     origins: () => readonly string[]
     recent: Memories
+    traces: Traces | undefined
   },
 ): FastifyInstance {
   const record = createRecorder(createRequestLog(log), metrics.request, (exchange) => {
@@ -281,6 +278,7 @@ function wireRegistry(
       answers: createAnswers(record),
       record,
       takeShare,
+      beginSpan: traces?.begin,
     }),
     takeShare,
     tokens: () => current.live.tokens,

@@ -12,6 +12,7 @@ import {
 import { createServer, request, type IncomingMessage, type RequestListener } from 'node:http'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
+import type { Logger } from 'pino'
 import { foldersIn, newTemporary } from '../cache/disk/folder.ts'
 import { systemCode } from '../errors.ts'
 
@@ -26,6 +27,19 @@ export function isLocal(request: IncomingMessage & { [local]?: true }): boolean 
 export interface ControlSocket {
   /** May be called again. */
   close: () => Promise<void>
+}
+
+/** The same, undefined where it cannot be: commands do by themselves what they cannot ask for. */
+export async function openControl(
+  dir: string,
+  { handler, log }: { handler: RequestListener; log: Logger },
+): Promise<ControlSocket | undefined> {
+  try {
+    return await listenInFolder(dir, handler)
+  } catch (error) {
+    log.warn({ err: error }, 'commands on the cache cannot ask this gateway: no control.sock')
+    return undefined
+  }
 }
 
 /**

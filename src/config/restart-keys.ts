@@ -5,7 +5,7 @@ import type { Config } from './schema.ts'
 
 /** A problem for each key that differs and needs a restart. */
 export function fixedKeys(now: Config, next: Config): Problem[] {
-  const of = ({ listen, admin, cache, log }: Config): Record<string, unknown> => ({
+  const of = ({ listen, admin, cache, traces, log }: Config): Record<string, unknown> => ({
     'listen.host': listen.host,
     'listen.port': listen.port,
     'listen.insecureHttp': listen.insecureHttp,
@@ -16,6 +16,7 @@ export function fixedKeys(now: Config, next: Config): Problem[] {
     'admin.tls.clientAuth': admin.tls.clientAuth,
     'admin.tls.cert': admin.tls.cert === undefined ? 'no TLS' : 'TLS',
     cache,
+    traces,
     'log.pretty': log.pretty,
   })
   const before = of(now)

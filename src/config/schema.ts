@@ -120,6 +120,30 @@ export const ConfigSchema = Type.Object(
       default: false,
       description: 'Never ask an upstream: serve what the cache holds.',
     }),
+    traces: Type.Object(
+      {
+        endpoint: Type.Optional(
+          text(
+            'The collector that traces are sent to by OTLP over HTTP, such as `http://127.0.0.1:4318/v1/traces`; without it there are none, at no cost.',
+            {
+              pattern: '^https?://[^/]+/.+$',
+              mustBe: 'an address with its path, such as http://127.0.0.1:4318/v1/traces',
+              valueText: 'URL',
+            },
+          ),
+        ),
+        ratio: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 1,
+          description:
+            'The share of requests that are traced, where whoever asks has not decided it (`traceparent`).',
+        }),
+      },
+      section(
+        'Traces by OpenTelemetry: a span for each request, its cache and each attempt upstream.',
+      ),
+    ),
     log: Type.Object(
       {
         level: logLevel({

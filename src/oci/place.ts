@@ -1,4 +1,4 @@
-// Where content is pulled from: one repository of one configured upstream.
+// Where content is pulled from, one repository of one configured upstream, and for which request.
 
 export interface Place {
   /** The configured name of the upstream, such as `docker.io`. */
@@ -9,6 +9,8 @@ export interface Place {
   client?: string | undefined
   /** The request that it is asked for, as the client or the gateway has named it. */
   requestId?: string | undefined
+  /** The step that needs it, where it is traced. */
+  span?: Span | undefined
   /** Nobody waits for it: it comes after what somebody does, and waits for a link that is down. */
   isBackground?: boolean
   /** A replica asks, which would have been the one to ask otherwise: no other replica is asked for it. */
@@ -25,6 +27,21 @@ export function requestAt({
   isOfReplica,
   via,
   requestId,
+  span,
 }: Place): Omit<Place, 'isBackground'> {
-  return { upstream, repository, client, isOfReplica, via, requestId }
+  return { upstream, repository, client, isOfReplica, via, requestId, span }
 }
+
+/** Attributes by the semantic conventions of OpenTelemetry, or of our own below `portcullis.`. */
+export type SpanAttributes = Readonly<Record<string, string | number | boolean>>
+
+/** One step on the way of a request. Times are those of `performance.now()`; now unless told. */
+export interface Span {
+  /** For whoever is asked because of it (W3C Trace Context). */
+  traceparent: string
+  child: (name: string, attributes: SpanAttributes, begun?: number) => Span
+  end: (attributes: SpanAttributes, ended?: number) => void
+}
+
+/** Begins the span of a request, below the one in its `traceparent` header. */
+export type BeginSpan = (traceparent: string | undefined, begun: number) => Span

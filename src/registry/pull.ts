@@ -7,6 +7,7 @@ import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
+import type { BeginSpan } from '../oci/place.ts'
 import { gatewaysIn, replicaHeader, replicaVersion } from '../oci/via.ts'
 import type { Access, Wanted } from './access.ts'
 import {
@@ -34,12 +35,14 @@ export interface PullOptions {
   answers: Answers
   record: Recorder
   takeShare: TakeShare
+  /** Absent where nothing is traced. */
+  beginSpan?: BeginSpan | undefined
 }
 
 const blobType = 'application/octet-stream'
 
 export function createPull(options: PullOptions): RequestListener {
-  const { live, pseudonym, answers, takeShare } = options
+  const { live, pseudonym, answers, takeShare, beginSpan } = options
   const serve = createServing(options)
   const idOf = createRequestIds()
 
@@ -57,6 +60,7 @@ export function createPull(options: PullOptions): RequestListener {
   return (req: IncomingMessage, res: ServerResponse) => {
     const exchange = beginExchange(req, res, idOf(req))
     const { choose, access } = live()
+    if (beginSpan !== undefined) trace(exchange, beginSpan)
     try {
       const target = targetOf(exchange, choose, pseudonym)
       const isReplica = comesFromReplica(req)
@@ -74,6 +78,13 @@ export function createPull(options: PullOptions): RequestListener {
   }
 }
 
+function trace(exchange: Exchange, beginSpan: BeginSpan): void {
+  const { req, started } = exchange
+  const { traceparent } = req.headers
+  const request = beginSpan(typeof traceparent === 'string' ? traceparent : undefined, started)
+  exchange.spans = { request, cache: request.child('cache', {}, started) }
+}
+
 /** What the request means, or what is wrong with it: told only to who may come at all. */
 function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Target | GatewayError {
   const { url = '', headers } = exchange.req
@@ -83,7 +94,10 @@ function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Targe
     const target = readTarget(url, name, choose, comesFromReplica(exchange.req))
     exchange.resource = target.resource
     exchange.place = target.place
-    if (target.place !== undefined) target.place.requestId = exchange.id
+    if (target.place !== undefined) {
+      target.place.requestId = exchange.id
+      target.place.span = exchange.spans?.cache
+    }
     if (headers.via !== undefined && target.place !== undefined) {
       target.place.via = gatewaysIn(headers.via, pseudonym)
     }

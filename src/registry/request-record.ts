@@ -4,7 +4,7 @@ import type { Source } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
-import type { Place } from '../oci/place.ts'
+import type { Place, Span } from '../oci/place.ts'
 import type { Resource } from '../oci/resource.ts'
 
 export interface Exchange {
@@ -31,6 +31,8 @@ export interface Exchange {
   /** Bytes of body sent. */
   bytes: number
   error: GatewayError | undefined
+  /** Of the request, and of what the cache does for it; where it is traced. */
+  spans: { request: Span; cache: Span } | undefined
 }
 
 /** What a request comes to, as the metrics take it; seconds. */
@@ -70,6 +72,7 @@ export function beginExchange(req: IncomingMessage, res: ServerResponse, id: str
     stale: false,
     bytes: 0,
     error: undefined,
+    spans: undefined,
   }
 }
 
@@ -93,8 +96,27 @@ export function createRecorder(
     const common = { kind: kindOf(resource), status: res.statusCode, source, bytes, seconds }
     sample(firstByteSeconds === undefined ? common : { ...common, firstByteSeconds })
     write(exchange, seconds, firstByteSeconds)
+    if (exchange.spans !== undefined) endSpans(exchange, exchange.spans)
     if (exchange.isAdmitted && resource?.kind === 'manifest') onManifest(exchange)
   }
+}
+
+function endSpans(exchange: Exchange, spans: { request: Span; cache: Span }): void {
+  const { req, res, id, place, source, stale, firstByte, bytes, error } = exchange
+  const failure = error === undefined ? {} : { 'error.type': error.reason ?? error.code }
+  const began = firstByte === 0 ? undefined : firstByte
+  spans.cache.end({ 'portcullis.source': source, 'portcullis.stale': stale, ...failure }, began)
+  spans.request.end({
+    'http.request.method': req.method ?? '',
+    'http.response.status_code': res.statusCode,
+    'http.response.body.size': bytes,
+    'portcullis.request_id': id,
+    ...(place && {
+      'portcullis.upstream': place.upstream,
+      'portcullis.repository': place.repository,
+    }),
+    ...failure,
+  })
 }
 
 /** It was gone before it was answered: nothing of that has reached it. */

@@ -19,6 +19,13 @@ const contentStatuses: ReadonlySet<number> = new Set([200, 206, 304, 404, 405, 4
 /** Of an answer that is no content this much is of interest, bytes. */
 const largestAnswer = 16 * 1024
 
+/** Whom one request goes to, and with what. */
+interface Asked {
+  url: URL
+  authorization: string | undefined
+  hasLeft: boolean
+}
+
 /** `hasLeft`: whoever is asked now is not the registry, and none of the gateways' business. */
 export function requestOptions(
   {
@@ -27,11 +34,8 @@ export function requestOptions(
     isReplica = false,
   }: { userAgent: string; pseudonym: string; isReplica?: boolean },
   { method, accept, from, to, unless, via = [], requestId }: OriginRequest,
-  {
-    url,
-    authorization,
-    hasLeft,
-  }: { url: URL; authorization: string | undefined; hasLeft: boolean },
+  { url, authorization, hasLeft }: Asked,
+  traceparent?: string,
 ): Dispatcher.DispatchOptions {
   return {
     origin: url.origin,
@@ -43,6 +47,7 @@ export function requestOptions(
       'accept-encoding': 'identity',
       ...(hasLeft ? {} : { via: viaHeader([...via, pseudonym]) }),
       ...(requestId === undefined || hasLeft ? {} : { 'x-request-id': requestId }),
+      ...(traceparent === undefined || hasLeft ? {} : { traceparent }),
       ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersion } : {}),
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),

@@ -121,7 +121,8 @@ async function exchange(
     const begun = performance.now()
     progress.wasBare ||= progress.authorization === undefined
     const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
-    const options = requestOptions(upstream, request, progress)
+    const span = request.span?.child('upstream', attributesOf(upstream, request, progress.url))
+    const options = requestOptions(upstream, request, progress, span?.traceparent)
     if (progress.authorization !== undefined) sent.add(progress.authorization.replace(/^\S+ /, ''))
     const outcome = await attempt(agent, options, { flow, receiver })
     const seconds = (performance.now() - begun) / 1000
@@ -130,11 +131,16 @@ async function exchange(
       : judge(upstream, request.method, progress, outcome)
     const step =
       judged.kind === 'authorize' ? await authorize(upstream, progress, judged.answer) : judged
+    const status = outcome.kind === 'broken' ? undefined : outcome.status
+    span?.end({
+      ...(status === undefined ? {} : { 'http.response.status_code': status }),
+      ...(step.kind === 'failure' ? { 'error.type': step.reason } : {}),
+    })
     upstream.onAttempt({
       upstream: upstream.name,
       method: request.method,
       ...(step.kind === 'failure' ? { outcome: 'error', reason: step.reason } : { outcome: 'ok' }),
-      ...(outcome.kind === 'broken' ? {} : { status: outcome.status }),
+      ...(status === undefined ? {} : { status }),
       seconds,
     })
     if (step.kind === 'done') return undefined
@@ -149,6 +155,10 @@ async function exchange(
     }
   }
   return undefined
+}
+
+function attributesOf({ name }: Upstream, { method }: OriginRequest, { host }: URL) {
+  return { 'portcullis.upstream': name, 'http.request.method': method, 'server.address': host }
 }
 
 /** Where an exchange begins, and where it begins again. */
