@@ -13,7 +13,7 @@ export function scopeOf(error: unknown): FailureScope {
   if (!isOutage(error)) return 'request'
   const { code, reason = '', blame } = error
   // It has not been asked.
-  if (reason === 'too_many_upstream_requests') return 'request'
+  if (reason === 'too_many_upstream_requests' || reason === 'no_descriptors') return 'request'
   if (code === 'TOOMANYREQUESTS') return 'repository'
   if (blame.status !== undefined) {
     return [502, 503, 504].includes(blame.status) ? 'repository' : 'request'
@@ -23,11 +23,17 @@ export function scopeOf(error: unknown): FailureScope {
   return blame.host !== undefined || isOfOne ? 'repository' : 'upstream'
 }
 
+const outages: ReadonlySet<string> = new Set([
+  'LOOP_DETECTED',
+  'UPSTREAM_FAILED',
+  'UPSTREAM_TIMEOUT',
+  'TOOMANYREQUESTS',
+])
+
 /** The upstream could not be asked, or said nothing of use: what is known of it may still be true. */
 export function isOutage(error: unknown): error is GatewayError {
   return (
-    error instanceof GatewayError &&
-    ['LOOP_DETECTED', 'UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS'].includes(error.code)
+    error instanceof GatewayError && (error.reason === 'no_descriptors' || outages.has(error.code))
   )
 }
 

@@ -94,6 +94,7 @@ export function failureOfError(subject: FailureSubject, error: unknown, hasBegun
 }
 
 const transient: ReadonlySet<Reason> = new Set([
+  'no_descriptors',
   'proxy',
   'refused',
   'reset',
@@ -108,7 +109,9 @@ const reasonsByCode: Readonly<Record<string, Reason>> = {
   ECONNREFUSED: 'refused',
   ECONNRESET: 'reset',
   EHOSTUNREACH: 'unreachable',
+  EMFILE: 'no_descriptors',
   ENETUNREACH: 'unreachable',
+  ENFILE: 'no_descriptors',
   ENOTFOUND: 'dns',
   EPIPE: 'reset',
   ERR_TLS_CERT_ALTNAME_INVALID: 'wrong_name',

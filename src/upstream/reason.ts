@@ -41,6 +41,11 @@ const meanings = {
     what: 'is not asked, because the credential helper has no credentials for it',
     keys: ['auth.helper', 'auth.dockerConfig'],
   },
+  no_descriptors: {
+    code: 'UNAVAILABLE',
+    what: 'is not asked, because this process has too many files and connections open: raise its limit of descriptors',
+    keys: [],
+  },
   not_tls: { what: 'speaks plain HTTP where TLS is expected, or the reverse', keys: ['url'] },
   not_yet_valid: {
     what: 'has a certificate that is not valid yet: compare the clocks of both machines',

@@ -39,7 +39,7 @@ policy:
       method,
       ...(range ? { headers: { range: 'bytes=5-9' } } : {}),
     })
-    const { date: _, ...headers } = answer.headers
+    const { date: _date, 'x-request-id': _id, ...headers } = answer.headers
     const asked = mine.requests.slice(from).map(({ method: by, url }) => `${by} ${url}`)
     const told = { status: answer.status, headers, body: answer.body.toString(), asked }
     return JSON.stringify(told)
