@@ -189,8 +189,8 @@ interface Resources {
   memory: number
 }
 
-/** What the closed gateways of a row keep, which its test still knows, bytes. */
-const slack = 12 * 2 ** 20
+/** What the closed gateways of a row keep, which its test still knows, and modules that were loaded for it, bytes. */
+const slack = 24 * 2 ** 20
 
 /** What is held before a row: what is held once for a process is there. */
 async function baseline(t: Test): Promise<Resources> {
