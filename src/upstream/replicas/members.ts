@@ -4,7 +4,6 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import type { ReplicasConfig } from '../../config/upstream/replicas.ts'
-import { messageOf } from '../../errors.ts'
 
 /** Where this gateway listens; undefined until it does. */
 export type OwnAddress = () => { host: string; port: number } | undefined
@@ -29,19 +28,21 @@ export function createMembers(
   let all: readonly string[] = config.list
   /** Of each member that is a name: its addresses. */
   let addresses: ReadonlyMap<string, readonly string[]> = new Map()
+  let here = addressesHere()
   let timer: NodeJS.Timeout | undefined
   let isClosed = false
-  let failure: string | undefined
+  let hasFailed = false
 
   async function look(): Promise<void> {
+    here = addressesHere()
     try {
       if (config.dns === undefined) addresses = await addressesOf(config.list)
       else all = (await resolve(config.dns, config.resolver)).map((ip) => member(ip, config.port))
-      failure = undefined
+      hasFailed = false
     } catch (error) {
       // Whoever was there is taken to be there still.
-      if (failure === undefined) log.warn({ err: error }, 'cannot find out who the replicas are')
-      failure = messageOf(error)
+      if (!hasFailed) log.warn({ err: error }, 'cannot find out who the replicas are')
+      hasFailed = true
     }
     if (!isClosed) timer = setTimeout(() => void look(), lookAgain).unref()
   }
@@ -50,12 +51,12 @@ export function createMembers(
     all: () => all,
     self() {
       if (config.self !== undefined) return config.self
-      const here = own()
-      if (here === undefined) return undefined
+      const listening = own()
+      if (listening === undefined) return undefined
       return all.find((replica) => {
         const { host, port } = partsOf(replica)
         const known = isIP(host) === 0 ? (addresses.get(replica) ?? []) : [host]
-        return port === here.port && known.some((ip) => isOwn(ip, here.host))
+        return port === listening.port && known.some((ip) => isOwn(ip, listening.host, here))
       })
     },
     start: () => void look(),
@@ -99,10 +100,13 @@ function partsOf(replica: string): { host: string; port: number } {
   return { host, port: Number(replica.slice(colon + 1)) }
 }
 
-function isOwn(ip: string, listening: string): boolean {
+/** Of all interfaces. */
+function addressesHere(): ReadonlySet<string> {
+  const all = Object.values(networkInterfaces()).flatMap((some) => some ?? [])
+  return new Set(all.map(({ address }) => address))
+}
+
+function isOwn(ip: string, listening: string, here: ReadonlySet<string>): boolean {
   if (listening !== '0.0.0.0' && listening !== '::') return ip === listening
-  if (ip === '::1' || ip.startsWith('127.')) return true
-  return Object.values(networkInterfaces()).some((some) =>
-    some?.some(({ address }) => address === ip),
-  )
+  return ip === '::1' || ip.startsWith('127.') || here.has(ip)
 }
