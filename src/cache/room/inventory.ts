@@ -13,7 +13,7 @@ import {
   type PageOptions,
 } from './images.ts'
 import { findCandidates, type Candidate, type PruneFilter } from './candidates.ts'
-import { isAt, type Removals, type Taken } from './removals.ts'
+import { isAt, refersToKept, type Removals, type Taken } from './removals.ts'
 
 /** One step of pruning; what loses a name and is needed by another frees nothing. */
 export interface Pruned {
@@ -43,7 +43,7 @@ export interface Inventory {
   holding: () => { bytes: number; entries: number }
   /** What `prune` would do, least recently pulled first; changes nothing. */
   plan: (filter: PruneFilter) => AsyncIterable<Pruned>
-  /** Does it, step by step, and tells each. Pinned images, and what is in use, stay. */
+  /** Does it, step by step, and tells each. Pinned images, what is about them, and what is in use, stay. */
   prune: (filter: PruneFilter) => AsyncIterable<Pruned>
   /** Takes the name away, and the content that nothing else needs. `force`: though it is pinned. */
   remove: (name: Reference, options?: { force?: boolean }) => Promise<RemovalResult>
@@ -67,6 +67,7 @@ export function createInventory({ index, removals, flush, now }: InventoryOption
   function judged({ digest, names }: Candidate, taken?: Taken) {
     const free = names.filter((name) => pinnersOf(index(), { ...name, digest }).length === 0)
     if (names.length > 0 && free.length === 0) return undefined
+    if (refersToKept(index(), digest)) return undefined
     const parts = removals.partsOf(digest, free, taken)
     if (removals.isInUse(digest, parts)) return undefined
     const bytes = parts.reduce((sum, part) => sum + (index().content(part)?.size ?? 0), 0)

@@ -149,6 +149,23 @@ export function contentGraph(
   }
 }
 
+/** Images that list one subject, as far as they are looked at. */
+const mostAbove = 100
+
+/** What it is about, or an image that lists that, is pinned, and both are of one repository. */
+export function refersToKept(index: Index, digest: Digest): boolean {
+  const links = index.links({ digest })
+  const subjects = index
+    .childrenOf(digest, 'subject')
+    .filter((subject) => links.some((link) => index.linkKinds(link, subject).length > 0))
+  const above = new Set(subjects)
+  for (const one of above) {
+    if (index.standing(one) === 'kept') return true
+    for (const holder of index.holdersOf(one)) if (above.size < mostAbove) above.add(holder)
+  }
+  return false
+}
+
 function keyOf({ upstream, repository, reference }: Reference): string {
   return `${upstream}/${repository}@${reference}`
 }

@@ -8,7 +8,7 @@ import type { Index } from '../index/content-index.ts'
 import type { Reference, Root } from '../index/image-queries.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 import { pinnedTooMuch, type RoomLimits } from './limits.ts'
-import type { Removals } from './removals.ts'
+import { refersToKept, type Removals } from './removals.ts'
 
 /** Why something is not kept: more than fits beside the pins, nothing that may go, an index that lacks most. */
 export type UncachedCause = 'too_large' | 'no_room' | 'no_index'
@@ -62,8 +62,6 @@ export interface RoomOptions {
 const expectedShare = 1 / 8
 const stepRows = 16
 const minute = 60_000
-/** Images that list one subject, as far as they are looked at. */
-const mostAbove = 100
 /** For so long it is known what is pinned, ms. */
 const pinnedFor = 10_000
 
@@ -235,20 +233,6 @@ function createLine(onError: (error: unknown) => void) {
 /** It knows all that is stored: until then nobody can tell what goes together. */
 function isWhole(index: Index): boolean {
   return !index.isProvisional && !index.lacksFacts()
-}
-
-/** What it is about, or an image that lists that, is pinned, and both are of one repository. */
-function refersToKept(index: Index, digest: Digest): boolean {
-  const links = index.links({ digest })
-  const subjects = index
-    .childrenOf(digest, 'subject')
-    .filter((subject) => links.some((link) => index.linkKinds(link, subject).length > 0))
-  const above = new Set(subjects)
-  for (const one of above) {
-    if (index.standing(one) === 'kept') return true
-    for (const holder of index.holdersOf(one)) if (above.size < mostAbove) above.add(holder)
-  }
-  return false
 }
 
 function remembered(read: () => number): () => number {

@@ -249,6 +249,17 @@ t.test(
   },
 )
 
+t.test('what is about a pinned image is not pruned, and is once it is not pinned', async (t) => {
+  const { inventory, signature } = await stocked(t)
+  const planned = async () =>
+    (await all(inventory.plan({ untagged: true }))).map(({ digest }) => digest)
+  inventory.pin(named('one'))
+  t.same(await planned(), [])
+  t.same(await all(inventory.prune({ untagged: true })), [])
+  inventory.unpin(named('one'))
+  t.same(await planned(), [signature])
+})
+
 t.test('what is being read, or fetched, does not go', async (t) => {
   const { cache, inventory, content, clock } = await stocked(t)
   const layer = [...content.blobs].find(([, bytes]) => bytes.equals(layerOf('one', 300_000)))
