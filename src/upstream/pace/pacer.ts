@@ -140,10 +140,11 @@ function createLane(first: MaxRate, now: () => number) {
       exchanges.add(paced)
       return paced
     },
-    /** Returns whether nothing else is under way. */
+    /** Returns whether it was the last one under way; one that has ended already is not. */
     end(paced: Paced): boolean {
-      if (exchanges.delete(paced) && exchanges.size === 0) stopLooking()
-      return exchanges.size === 0
+      const isLast = exchanges.delete(paced) && exchanges.size === 0
+      if (isLast) stopLooking()
+      return isLast
     },
     take(bytes: number): void {
       if (maxRate !== undefined) bucket.take(bytes)

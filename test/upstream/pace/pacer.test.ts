@@ -176,3 +176,15 @@ t.test('a reload counts for what is under way', async (t) => {
   flow(10)
   t.equal(received['b'], 10_000)
 })
+
+t.test('one that is aborted after its end changes nothing for others', async (t) => {
+  const { ask, pass, finish, received } = rig(undefined)
+  const over = ask('over')
+  finish('over')
+  ask('client')
+  over.abort()
+  ask('background', () => false)
+  await pass(50)
+  t.ok((received['client'] ?? 0) > 0)
+  t.ok((received['background'] ?? 0) <= 1000, 'it still comes after what somebody waits for')
+})
