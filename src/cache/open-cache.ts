@@ -4,7 +4,7 @@ import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { childSizes } from '../oci/manifest.ts'
-import type { OpenUpstream } from '../oci/origin.ts'
+import { createFailedFlow, type OpenUpstream } from '../oci/origin.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Condition, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
@@ -144,8 +144,7 @@ function createWay(options: CacheOptions, shared: SharedTier | undefined, now: (
     try {
       outages.assertOnline(request)
     } catch (error) {
-      queueMicrotask(() => receiver.fail(error as GatewayError))
-      return { pause: () => undefined, resume: () => undefined, abort: () => undefined }
+      return createFailedFlow(error as GatewayError, receiver)
     }
     return openUpstream(request, receiver)
   }

@@ -95,3 +95,18 @@ export interface Receiver {
  * receiver is never called before this has returned, so it may use the flow wherever it is called.
  */
 export type OpenUpstream = (request: OriginRequest, receiver: Receiver) => Flow
+
+/** An exchange that fails with `error` before anybody is asked. */
+export function createFailedFlow(error: GatewayError, receiver: Receiver): Flow {
+  let isAborted = false
+  queueMicrotask(() => {
+    if (!isAborted) receiver.fail(error)
+  })
+  return {
+    pause() {},
+    resume() {},
+    abort() {
+      isAborted = true
+    },
+  }
+}

@@ -2,6 +2,7 @@
 // them, and of those that wait, each client has its turn.
 import { GatewayError } from '../errors.ts'
 import {
+  createFailedFlow,
   createSuccessiveFlow,
   type Flow,
   type OpenUpstream,
@@ -90,8 +91,7 @@ export function createFairQueue(options: FairQueueOptions): OpenUpstream {
     const total = totals.get(name) ?? 0
     if (request.client !== undefined && total >= limits().upstreamRequestsPerIdentity) {
       onRefusal('too_many_upstream_requests')
-      queueMicrotask(() => receiver.fail(tooMany()))
-      return { pause() {}, resume() {}, abort() {} }
+      return createFailedFlow(tooMany(), receiver)
     }
     totals.set(name, total + 1)
     return wait(request, receiver, name)

@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { hasReplicas, type ReplicasConfig } from '../config/upstream/replicas.ts'
 import { GatewayError } from '../errors.ts'
-import type { Flow, OpenUpstream, Receiver } from '../oci/origin.ts'
+import { createFailedFlow, type OpenUpstream } from '../oci/origin.ts'
 import { newPseudonym } from '../oci/via.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { createEndpoints, type EndpointStatus } from './endpoints/choice.ts'
@@ -101,13 +101,13 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
         const { url } = request
         const [first] = upstream.clients
         const refusal = url && first && foreignLayerRefusal(first.client, url)
-        if (refusal) return refused(refusal, receiver)
+        if (refusal) return createFailedFlow(refusal, receiver)
         const { flow, ended } = upstream.open(request, receiver, replicas?.candidates(request))
         const over = ended.finally(() => underWay.delete(over))
         underWay.add(over)
         return flow
       }
-      return refused(
+      return createFailedFlow(
         new GatewayError('NAME_UNKNOWN', 'no upstream of this name is configured'),
         receiver,
       )
@@ -135,21 +135,6 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       metrics.insecureUpstreams([...new Set(prepared.filter(isInsecure).map(({ name }) => name))])
     },
     close: () => (closing ??= close()),
-  }
-}
-
-/** An exchange that fails before anybody is asked. */
-function refused(error: GatewayError, receiver: Receiver): Flow {
-  let isAborted = false
-  queueMicrotask(() => {
-    if (!isAborted) receiver.fail(error)
-  })
-  return {
-    pause() {},
-    resume() {},
-    abort() {
-      isAborted = true
-    },
   }
 }
 

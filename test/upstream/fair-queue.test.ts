@@ -99,6 +99,15 @@ t.test('too many of one client are refused at once, and those of nobody never', 
   t.equal(failures.length, 2)
 })
 
+t.test('one that is refused and aborted hears nothing', async (t) => {
+  const { ask, failures, refusals } = rig(8, 1)
+  ask('greedy')
+  ask('greedy').abort()
+  await Promise.resolve()
+  t.equal(refusals.length, 1)
+  t.same(failures, [])
+})
+
 t.test('upstreams have places of their own', async (t) => {
   const { ask, clients } = rig(2)
   for (let count = 0; count < 5; count += 1) ask('a')
