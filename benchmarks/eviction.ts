@@ -4,13 +4,10 @@
 // 1,000,000 contents. Some minutes, and 1 GiB of disk.
 import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
 import { setImmediate } from 'node:timers/promises'
 import { pino } from 'pino'
 import { uncounted } from '../src/cache/context.ts'
 import { openIndex } from '../src/cache/index/content-index.ts'
-import { upkeep } from '../src/cache/index/upkeep.ts'
 import { openCache } from '../src/cache/open-cache.ts'
 import { createRemovals } from '../src/cache/room/removals.ts'
 import { createRoom } from '../src/cache/room/room.ts'
@@ -19,6 +16,7 @@ import { createStorageProblems } from '../src/cache/storage-problems.ts'
 import { digestOf, type Digest } from '../src/oci/digest.ts'
 import { mediaTypes } from '../src/oci/media-type.ts'
 import type { OpenUpstream } from '../src/oci/origin.ts'
+import { fillInBulk } from './lab/bulk-index.ts'
 
 const mebibyte = 2 ** 20
 const place = { upstream: 'registry.test', repository: 'app' }
@@ -250,39 +248,24 @@ function originOf(images: Image[], onBlob: (bytes: number) => void): OpenUpstrea
 
 /** Fills an index with images of ten contents, three of them shared by ten images. */
 function fillIndex(dir: string, entries: number): void {
-  openIndex(dir).close()
-  const sqlite = new DatabaseSync(join(dir, 'index.db'))
-  for (const { name } of sqlite
-    .prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'")
-    .all()) {
-    sqlite.exec(`DROP TRIGGER ${String(name)}`)
-  }
-  sqlite.exec(
-    'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; BEGIN',
-  )
-  const content = sqlite.prepare('INSERT OR IGNORE INTO content VALUES (?, ?, 1000, 1, ?, ?, 1)')
-  const edge = sqlite.prepare("INSERT OR IGNORE INTO edge VALUES (?, ?, 'child')")
-  const link = sqlite.prepare('INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)')
-  const tag = sqlite.prepare('INSERT INTO tag VALUES (?, ?, ?, ?, 0)')
-  for (let image = 0, written = 0; written < entries; image += 1) {
-    const manifest = digestOf(`manifest ${image}`)
-    // Neighbours in age are no neighbours in digest.
-    const at = 1_000_000 + image * 1000
-    content.run(manifest, mediaTypes.ociManifest, at, at)
-    link.run(place.upstream, place.repository, manifest, 'manifest')
-    tag.run(place.upstream, place.repository, `${image}`, manifest)
-    written += 7
-    for (let part = 0; part < 9; part += 1) {
-      const owner = part < 3 ? `family ${Math.floor(image / 10)}` : `image ${image}`
-      const digest = digestOf(`${owner} ${part}`)
-      content.run(digest, 'application/octet-stream', at, at)
-      edge.run(manifest, digest)
-      link.run(place.upstream, place.repository, digest, 'blob')
+  fillInBulk(dir, ({ content, edge, link, tag }) => {
+    for (let image = 0, written = 0; written < entries; image += 1) {
+      const manifest = digestOf(`manifest ${image}`)
+      // Neighbours in age are no neighbours in digest.
+      const at = 1_000_000 + image * 1000
+      content.run(manifest, mediaTypes.ociManifest, 1000, 1, at, at)
+      link.run(place.upstream, place.repository, manifest, 'manifest')
+      tag.run(place.upstream, place.repository, `${image}`, manifest, 0)
+      written += 7
+      for (let part = 0; part < 9; part += 1) {
+        const owner = part < 3 ? `family ${Math.floor(image / 10)}` : `image ${image}`
+        const digest = digestOf(`${owner} ${part}`)
+        content.run(digest, 'application/octet-stream', 1000, 1, at, at)
+        edge.run(manifest, digest)
+        link.run(place.upstream, place.repository, digest, 'blob')
+      }
     }
-  }
-  sqlite.exec('COMMIT')
-  sqlite.exec(`BEGIN; ${upkeep} COMMIT; PRAGMA journal_mode = WAL`)
-  sqlite.close()
+  })
 }
 
 /** Milliseconds of CPU. */

@@ -10,11 +10,11 @@ import { pino } from 'pino'
 import { uncounted } from '../src/cache/context.ts'
 import { openIndex } from '../src/cache/index/content-index.ts'
 import { lacksFacts } from '../src/cache/index/database.ts'
-import { upkeep } from '../src/cache/index/upkeep.ts'
 import { openCache, type KeptCache } from '../src/cache/open-cache.ts'
 import { openStore } from '../src/cache/store.ts'
 import { digestOf, type Digest } from '../src/oci/digest.ts'
 import { mediaTypes } from '../src/oci/media-type.ts'
+import { fillInBulk } from './lab/bulk-index.ts'
 
 const place = { upstream: 'registry.test', repository: 'app' }
 const layersOfImage = 9
@@ -40,47 +40,35 @@ function imageOf(number: number) {
 /** Index and journal of so many contents, and files of one image in `every`; the number of images. */
 function fill(dir: string, entries: number, every: number): number {
   const store = openStore(dir)
-  openIndex(dir).close()
-  rmSync(store.folder.journal, { force: true })
-  const sqlite = new DatabaseSync(store.folder.index)
-  const triggers = sqlite.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").all()
-  for (const { name } of triggers) sqlite.exec(`DROP TRIGGER ${String(name)}`)
-  sqlite.exec(
-    'PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -1000000; BEGIN',
-  )
-  const content = sqlite.prepare('INSERT OR IGNORE INTO content VALUES (?, ?, ?, ?, ?, ?, 1)')
-  const edge = sqlite.prepare("INSERT OR IGNORE INTO edge VALUES (?, ?, 'child')")
-  const link = sqlite.prepare('INSERT OR IGNORE INTO link VALUES (?, ?, ?, ?)')
-  const tag = sqlite.prepare('INSERT INTO tag VALUES (?, ?, ?, ?, ?)')
   const now = Date.now()
-  const put = (digest: Digest, bytes: Buffer, type: string, at: number): number => {
-    let mtime = now
-    if (image % every === 0) {
-      const path = store.pathOf(digest)
-      mkdirSync(dirname(path), { recursive: true })
-      writeFileSync(path, bytes)
-      mtime = statSync(path).mtimeMs
-    }
-    return Number(content.run(digest, type, bytes.length, mtime, at, at).changes)
-  }
   let image = 0
-  for (let written = 0; written < entries; image += 1) {
-    const { digest, bytes, blobs } = imageOf(image)
-    const at = now - 1_000_000_000 + image
-    written += put(digest, bytes, mediaTypes.ociManifest, at)
-    link.run(place.upstream, place.repository, digest, 'manifest')
-    tag.run(place.upstream, place.repository, `${image}`, digest, now)
-    for (const blob of blobs) {
-      if (image % 10 === 0 || blobs.indexOf(blob) >= 3) {
-        written += put(blob.digest, blob.bytes, blobType, at)
+  fillInBulk(dir, ({ content, edge, link, tag }) => {
+    const put = (digest: Digest, bytes: Buffer, type: string, at: number): number => {
+      let mtime = now
+      if (image % every === 0) {
+        const path = store.pathOf(digest)
+        mkdirSync(dirname(path), { recursive: true })
+        writeFileSync(path, bytes)
+        mtime = statSync(path).mtimeMs
       }
-      edge.run(digest, blob.digest)
-      link.run(place.upstream, place.repository, blob.digest, 'blob')
+      return Number(content.run(digest, type, bytes.length, mtime, at, at).changes)
     }
-  }
-  sqlite.exec('COMMIT')
-  sqlite.exec(`BEGIN; ${upkeep} COMMIT; PRAGMA journal_mode = WAL`)
-  sqlite.close()
+    for (let written = 0; written < entries; image += 1) {
+      const { digest, bytes, blobs } = imageOf(image)
+      const at = now - 1_000_000_000 + image
+      written += put(digest, bytes, mediaTypes.ociManifest, at)
+      link.run(place.upstream, place.repository, digest, 'manifest')
+      tag.run(place.upstream, place.repository, `${image}`, digest, now)
+      for (const blob of blobs) {
+        if (image % 10 === 0 || blobs.indexOf(blob) >= 3) {
+          written += put(blob.digest, blob.bytes, blobType, at)
+        }
+        edge.run(digest, blob.digest)
+        link.run(place.upstream, place.repository, blob.digest, 'blob')
+      }
+    }
+  })
+  rmSync(store.folder.journal, { force: true })
   // Its end writes the journal.
   openIndex(dir).close()
   store.close()

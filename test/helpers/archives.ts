@@ -1,7 +1,8 @@
 // Image archives as the tools of the trade write them, made of one image with real bytes.
 import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'
-import { pack, type Header } from 'tar-stream'
+import { extract, pack, type Header } from 'tar-stream'
 import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
 import { hexOf, type Digest } from '../../src/oci/digest.ts'
 
@@ -119,6 +120,17 @@ export function tarWith(files: Files, extra: Partial<Header>[] = []): Promise<Bu
   for (const header of extra) tar.entry({ name: 'extra', ...header }, Buffer.alloc(0))
   tar.finalize()
   return collect(tar as unknown as AsyncIterable<Buffer>)
+}
+
+/** The files of the tar at `file`, by path. */
+export async function filesOf(file: string): Promise<Record<string, Buffer>> {
+  const files: Record<string, Buffer> = {}
+  const tar = extract()
+  tar.end(readFileSync(file))
+  for await (const entry of tar) {
+    files[entry.header.name] = await collect(entry as unknown as AsyncIterable<Buffer>)
+  }
+  return files
 }
 
 async function collect(stream: AsyncIterable<Buffer>): Promise<Buffer> {

@@ -2,7 +2,6 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { extract } from 'tar-stream'
 import { openIndex } from '../../src/cache/index/content-index.ts'
 import { openStore } from '../../src/cache/store.ts'
 import type { Digest } from '../../src/oci/digest.ts'
@@ -15,6 +14,7 @@ import {
   damaged,
   dockerFiles,
   documentOf,
+  filesOf,
   layoutFiles,
   refName,
   sample,
@@ -54,18 +54,6 @@ const withSbom = layoutFiles(content, [
   { digest: index, annotations: refName('app:1') },
   { digest: sbom },
 ])
-
-async function entriesOf(file: string): Promise<Record<string, Buffer>> {
-  const entries: Record<string, Buffer> = {}
-  const tar = extract()
-  tar.end(readFileSync(file))
-  for await (const entry of tar) {
-    const chunks: Buffer[] = []
-    for await (const chunk of entry as unknown as AsyncIterable<Buffer>) chunks.push(chunk)
-    entries[entry.header.name] = Buffer.concat(chunks)
-  }
-  return entries
-}
 
 t.test('out and in again: all platforms and referrers, the same digests', async (t) => {
   const { folder, dir, file, intoCache, fromCache } = await setUp(t, withSbom)
@@ -111,7 +99,7 @@ t.test('the same images make the same bytes', async (t) => {
 t.test('docker’s manifest has the platform that was asked for', async (t) => {
   const { file, fromCache } = await setUp(t, withSbom)
   await fromCache(['app:1'])
-  const entries = await entriesOf(file)
+  const entries = await filesOf(file)
   const [item] = JSON.parse(String(entries['manifest.json'])) as [
     { Config: string; RepoTags: string[]; Layers: string[] },
   ]
@@ -130,7 +118,7 @@ t.test('by digest, several at once, and tags that are the same', async (t) => {
   t.ok(inspectCache(again).links.includes(`docker.io/library/app@${index}`))
 
   await fromCache(['app:1', 'other:1'])
-  const { manifests } = JSON.parse(String((await entriesOf(file))['index.json'])) as {
+  const { manifests } = JSON.parse(String((await filesOf(file))['index.json'])) as {
     manifests: { annotations?: Record<string, string> }[]
   }
   const names = manifests.map(

@@ -13,7 +13,6 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import { extract } from 'tar-stream'
 import { found } from '../../../src/pki/init.ts'
 import { readSignKey, readVerifyKey } from '../../../src/transfer/bundle/signature.ts'
 import { exportImages } from '../../../src/transfer/export.ts'
@@ -21,6 +20,7 @@ import { parseImage } from '../../../src/transfer/image-name.ts'
 import { importAll } from '../../../src/transfer/import.ts'
 import {
   damaged,
+  filesOf,
   layoutFiles,
   refName,
   sample,
@@ -78,18 +78,6 @@ async function setUp(t: Test) {
     return { ...summary, path: join(folder, file) }
   }
   return { folder, dir, into, out, signKey, verifyKey }
-}
-
-async function filesOf(file: string): Promise<Record<string, Buffer>> {
-  const files: Record<string, Buffer> = {}
-  const tar = extract()
-  tar.end(readFileSync(file))
-  for await (const entry of tar) {
-    const chunks: Buffer[] = []
-    for await (const chunk of entry as unknown as AsyncIterable<Buffer>) chunks.push(chunk)
-    files[entry.header.name] = Buffer.concat(chunks)
-  }
-  return files
 }
 
 t.test('--since: only what the other side lacks', async (t) => {
