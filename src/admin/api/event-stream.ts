@@ -10,7 +10,7 @@ export type Topics = Readonly<Record<string, () => unknown>>
 
 export interface EventStreamOptions {
   topics: Topics
-  /** What decides who may look: where it is another, all streams end, and their clients ask anew. */
+  /** What decides who may look: a stream that began under another ends, and its client asks anew. */
   inForce: () => unknown
   log: Logger
 }
@@ -30,14 +30,14 @@ const mostClients = 50
 const mostWaiting = 2 ** 20
 
 export function createEventStream({ topics, inForce, log }: EventStreamOptions): EventStream {
-  const clients = new Set<ServerResponse>()
+  /** Each with what has decided that it may look. */
+  const clients = new Map<ServerResponse, unknown>()
   /** Each topic as it was sent last. */
   const last = new Map<string, string>()
   const quiet = createQuietLog()
   let looking: Promise<void> | undefined
   let timer: NodeJS.Timeout | undefined
   let silent = 0
-  let judgedBy: unknown
 
   async function look(): Promise<void> {
     const changed: string[] = []
@@ -68,7 +68,7 @@ export function createEventStream({ topics, inForce, log }: EventStreamOptions):
   }
 
   function send(text: string): void {
-    for (const client of clients) {
+    for (const client of clients.keys()) {
       if (client.writableLength > mostWaiting) client.destroy()
       else client.write(text)
     }
@@ -78,23 +78,27 @@ export function createEventStream({ topics, inForce, log }: EventStreamOptions):
     if (timer !== undefined || clients.size === 0) return
     timer = setTimeout(() => {
       timer = undefined
-      if (inForce() !== judgedBy) endAll()
-      else void looked().then(lookLater)
+      const now = inForce()
+      endThose((judgedBy) => judgedBy !== now)
+      if (clients.size > 0) void looked().then(lookLater)
     }, lookEvery).unref()
   }
 
-  function endAll(): void {
-    for (const client of clients) client.end()
-    clients.clear()
+  function endThose(isMeant: (judgedBy: unknown) => boolean): void {
+    for (const [client, judgedBy] of clients) {
+      if (!isMeant(judgedBy)) continue
+      clients.delete(client)
+      client.end()
+    }
   }
 
   return {
     async open(reply) {
+      const judgedBy = inForce()
+      await looked()
       if (clients.size >= mostClients) {
         throw new GatewayError('UNAVAILABLE', `${mostClients} listen already: close some of them`)
       }
-      if (clients.size === 0) judgedBy = inForce()
-      await looked()
       const { raw: res } = reply.hijack()
       if (res.destroyed) return
       res.writeHead(200, {
@@ -102,13 +106,13 @@ export function createEventStream({ topics, inForce, log }: EventStreamOptions):
         'content-type': 'text/event-stream',
       })
       res.write([...last.values()].join(''))
-      clients.add(res)
+      clients.set(res, judgedBy)
       res.once('close', () => clients.delete(res))
       lookLater()
     },
     close() {
       clearTimeout(timer)
-      endAll()
+      endThose(() => true)
     },
   }
 }
