@@ -77,6 +77,8 @@ t.test('DNS is asked again, and where it fails, who was there is there', async (
   await until(() => members.all().includes('127.0.0.4:7'))
   t.same(allOf(members), ['127.0.0.3:7', '127.0.0.4:7'])
   addresses = []
-  await until(() => lines.some(({ msg }) => /who the replicas are/.test(String(msg))))
+  const told = () => lines.find(({ msg }) => /who the replicas are/.test(String(msg)))
+  await until(() => told() !== undefined)
+  t.match(told(), { err: { message: /ENODATA/ } }, 'and why')
   t.same(allOf(members), ['127.0.0.3:7', '127.0.0.4:7'])
 })
