@@ -62,8 +62,8 @@ export function createPull(options: PullOptions): RequestListener {
     const { choose, access } = live()
     if (beginSpan !== undefined) trace(exchange, beginSpan)
     try {
-      const target = targetOf(exchange, choose, pseudonym)
       const isReplica = comesFromReplica(req)
+      const target = targetOf(exchange, choose, pseudonym, isReplica)
       const identity = isReplica
         ? access.admitReplica(exchange, wantedBy(target))
         : access.admit(exchange, wantedBy(target))
@@ -86,12 +86,17 @@ function trace(exchange: Exchange, beginSpan: BeginSpan): void {
 }
 
 /** What the request means, or what is wrong with it: told only to who may come at all. */
-function targetOf(exchange: Exchange, choose: Chooser, pseudonym: string): Target | GatewayError {
+function targetOf(
+  exchange: Exchange,
+  choose: Chooser,
+  pseudonym: string,
+  isReplica: boolean,
+): Target | GatewayError {
   const { url = '', headers } = exchange.req
   const registry = headers['x-registry']
   try {
     const name = Array.isArray(registry) ? registry.join(',') : registry
-    const target = readTarget(url, name, choose, comesFromReplica(exchange.req))
+    const target = readTarget(url, name, choose, isReplica)
     exchange.resource = target.resource
     exchange.place = target.place
     if (target.place !== undefined) {
