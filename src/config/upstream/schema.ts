@@ -95,10 +95,10 @@ const EndpointSchema = Type.Object(
   { ...closed, description: 'One endpoint; it has none of the keys of another.' },
 )
 
-/** One of `upstreams`. */
 const hour = String.raw`([01]?\d|2[0-3])(:[0-5]\d)?`
 const hoursOfDay = `^${hour}-(${hour}|24(:00)?)$`
 
+/** One of `upstreams`. */
 export const UpstreamSchema = Type.Object(
   {
     url: Type.Optional(
