@@ -102,6 +102,7 @@ export function wireAdmin(
   const expiries = () => [...servers().flatMap(expiriesInUse), ...current.live.upstreams.expiries]
   const admin: FastifyInstance = createAdmin({
     config: config.admin,
+    names: () => current.live.config.admin.names,
     metrics,
     log,
     limits,

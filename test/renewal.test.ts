@@ -2,6 +2,7 @@
 import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { connect } from 'node:tls'
@@ -99,6 +100,23 @@ t.test('the admin listener as well', limit, async (t) => {
   t.equal(await other.reload(), true)
   t.equal(await presented(other.adminPort), 'next')
   t.equal(await presented(other.port), 'localhost')
+})
+
+t.test('a name of the admin listener as well', limit, async (t) => {
+  const other = await startTestGateway(t, 'upstreams: {}\n', { files, admin: 'admin: { port: 0 }' })
+  const statusAs = async (host: string) => {
+    const asked = get({ port: other.adminPort, path: '/metrics', headers: { host }, agent: false })
+    const [answer] = (await once(asked, 'response')) as [IncomingMessage]
+    answer.resume()
+    return answer.statusCode
+  }
+  t.equal(await statusAs('ops.example'), 403)
+  edit(other, (yaml) =>
+    yaml.replace('admin: { port: 0 }', 'admin: { port: 0, names: [Ops.example] }'),
+  )
+  t.equal(await other.reload(), true)
+  t.equal(await statusAs('ops.example'), 200)
+  t.equal(await statusAs('else.example'), 403)
 })
 
 t.test('another list is in force when the reload says so', limit, async (t) => {

@@ -4,21 +4,28 @@ import { X509Certificate } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { BlockList, isIP, isIPv6 } from 'node:net'
 import type { SecureContextOptions } from 'node:tls'
-import type { Config } from '../config/schema.ts'
+
+export interface OwnNames {
+  /** `admin.host`. */
+  host: string
+  /** `admin.names`; asked at each request: a reload may change them. */
+  names: () => readonly string[]
+  /** PEM of the certificate in use; undefined without TLS. */
+  certificate: () => SecureContextOptions['cert']
+}
 
 /**
  * Returns what tells whether a request's Host is `localhost`, an address that the listener has, a
  * name in its certificate, or one of `admin.names`. Without a Host it is no browser's.
- * @param certificate PEM of the certificate in use; undefined without TLS
  */
-export function ownNames(
-  { host, names }: Pick<Config['admin'], 'host' | 'names'>,
-  certificate: () => SecureContextOptions['cert'],
-): (req: IncomingMessage) => boolean {
+export function ownNames({
+  host,
+  names,
+  certificate,
+}: OwnNames): (req: IncomingMessage) => boolean {
   const loopback = new BlockList()
   loopback.addSubnet('127.0.0.0', 8)
   loopback.addAddress('::1', 'ipv6')
-  const own = new Set(['localhost', host, ...names].map((name) => name.toLowerCase()))
   const isLoopback = (address: string) => loopback.check(address, isIPv6(address) ? 'ipv6' : 'ipv4')
   // Bound to all addresses, it may be reached by one that only a router in between knows.
   const hasAny = isIP(host) !== 0 && /^[0.:]+$/.test(host)
@@ -27,7 +34,7 @@ export function ownNames(
     if (headers.host === undefined) return true
     const name = nameIn(headers.host)
     if (name === undefined) return false
-    if (own.has(name)) return true
+    if (['localhost', host, ...names()].some((own) => own.toLowerCase() === name)) return true
     if (isIP(name) !== 0) return hasAny || isLoopback(name)
     const pem = certificate()
     return typeof pem === 'string' && new X509Certificate(pem).checkHost(name) !== undefined

@@ -9,12 +9,14 @@ import { adminApi, type AdminApiOptions } from './api/api.ts'
 import { docs } from './docs.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
 import type { Metrics } from './metrics.ts'
-import { ownNames } from './own-names.ts'
+import { ownNames, type OwnNames } from './own-names.ts'
 import type { Readiness } from './readiness.ts'
 import { sendRefusedPage, statusPage } from './status-page.ts'
 
 export interface AdminOptions {
   config: Config['admin']
+  /** See `OwnNames`; those of `config`, when absent. */
+  names?: OwnNames['names']
   metrics: Metrics
   limits: ServerOptions['limits']
   readiness: () => Promise<Readiness>
@@ -36,6 +38,7 @@ export interface AdminOptions {
 export function createAdmin(options: AdminOptions): FastifyInstance {
   const {
     config,
+    names = () => config.names,
     metrics,
     readiness,
     gatewayUrls,
@@ -64,7 +67,11 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   })
 
   const guard = createGuard({
-    isOwn: ownNames(config, () => securedBy(admin.server)?.credentials.context.cert),
+    isOwn: ownNames({
+      host: config.host,
+      names,
+      certificate: () => securedBy(admin.server)?.credentials.context.cert,
+    }),
     mayAdminister,
     audit,
     onRefusal: metrics.refusedCaller,
