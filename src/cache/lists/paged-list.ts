@@ -4,6 +4,7 @@ import { requestAt, type Place } from '../../oci/place.ts'
 import { ask, badResponse, type CollectedAnswer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import { nextQuery } from '../../oci/link.ts'
+import { createTurns } from './turns.ts'
 
 const maxPages = 1000
 /** For all pages together, ms: none is begun after that. */
@@ -40,16 +41,9 @@ export type AskPages = (place: Place, request: ListRequest) => Promise<Pages>
  * never another host or path.
  */
 export function createPagedList(context: Pick<Context, 'openUpstream' | 'now'>): AskPages {
-  const turns = new Map<string, Promise<unknown>[]>()
-
-  return async (place, request) => {
-    const line = turns.get(place.upstream) ?? Array.from({ length: atOnce }, async () => undefined)
-    turns.set(place.upstream, line)
-    const before = line.shift()
-    const asking = Promise.resolve(before).then(async () => askPages(context, place, request))
-    line.push(asking.catch(() => undefined))
-    return asking
-  }
+  const inTurn = createTurns(atOnce)
+  return async (place, request) =>
+    inTurn(place.upstream, async () => askPages(context, place, request))
 }
 
 async function askPages(

@@ -3,8 +3,10 @@ import { setTimeout } from 'node:timers/promises'
 import { Cron } from 'croner'
 import type { Logger } from 'pino'
 import type { Cache } from '../../cache/cache.ts'
+import { createTurns } from '../../cache/lists/turns.ts'
 import type { ShelfEntry } from '../../config/shelf/schema.ts'
 import { GatewayError, messageOf } from '../../errors.ts'
+import { isDigest } from '../../oci/digest.ts'
 import type { Reference } from '../../cache/index/image-queries.ts'
 import { formatImage, type ImageName } from '../image-name.ts'
 import type { Platforms } from '../platforms.ts'
@@ -124,7 +126,7 @@ type Pull = (entry: ShelfEntry, name: ImageName, signal: AbortSignal) => Promise
 
 /** Returns what pulls one image, and writes down what came of it: whether it is worth trying again soon. */
 function createPull({ cache, log }: ShelfOptions, ledger: Ledger): Pull {
-  const inTurn = createTurns()
+  const inTurn = createTurns(imagesAtOnce)
   return async (entry, name, signal) => {
     const image = formatImage(name)
     const before = ledger.rows().find((row) => row.entry === entry.image && row.image === image)
@@ -220,12 +222,8 @@ function keyOf({ upstream, repository, reference }: Reference): string {
 }
 
 function nameOf({ upstream, repository, reference }: Reference): ImageName {
-  const isDigest = reference.includes(':')
-  return {
-    upstream,
-    repository,
-    ...(isDigest ? { digest: reference as never } : { tag: reference }),
-  }
+  const named = isDigest(reference) ? { digest: reference } : { tag: reference }
+  return { upstream, repository, ...named }
 }
 
 /** Returns the next time of its schedule after now, late at random. */
@@ -247,17 +245,4 @@ function isPassing(error: unknown): boolean {
   return ['UPSTREAM_FAILED', 'UPSTREAM_TIMEOUT', 'TOOMANYREQUESTS', 'UNAVAILABLE'].includes(
     cause.code,
   )
-}
-
-/** Returns what does a piece of work when there is a place for it at its upstream. */
-function createTurns() {
-  const lines = new Map<string, Promise<unknown>[]>()
-  return async <T>(upstream: string, work: () => Promise<T>): Promise<T> => {
-    const line = lines.get(upstream) ?? Array.from({ length: imagesAtOnce }, async () => undefined)
-    lines.set(upstream, line)
-    const before = line.shift()
-    const working = Promise.resolve(before).then(work)
-    line.push(working.catch(() => undefined))
-    return working
-  }
 }
