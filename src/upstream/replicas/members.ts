@@ -76,7 +76,8 @@ async function resolve(name: string, server: string | undefined): Promise<string
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
   const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
   if (found.length > 0) return found.sort()
-  throw new Error(`${name} has no address`, { cause: answers[0].status })
+  const failed = answers.find((answer) => answer.status === 'rejected')
+  throw new Error(`${name} has no address`, { cause: failed?.reason })
 }
 
 async function addressesOf(list: readonly string[]): Promise<Map<string, string[]>> {
