@@ -16,7 +16,7 @@ export function fromDistribution(source: ForeignConfig): Draft {
     const message = 'is missing: only a mirror has a counterpart; push cannot be had here'
     throw new UsageError([{ path: 'proxy.remoteurl', message }])
   }
-  const { name, url } = upstreamAt(remote)
+  const { name, url } = upstreamAt(remote, 'proxy.remoteurl')
   const level = source.text('log.level') ?? source.text('loglevel')
   source.text('version')
   notes(source)

@@ -40,7 +40,7 @@ function fromApi(source: ForeignConfig, registries: readonly ForeignConfig[]): D
 const tlsToMake = { tls: { cert: 'certs/gateway.local.crt', key: 'certs/gateway.local.key' } }
 
 function upstreamOf(registry: ForeignConfig): { name: string; draft: Draft } {
-  const { name, url } = upstreamAt(registry.text('url') ?? '')
+  const { name, url } = upstreamAt(registry.text('url') ?? '', `${registry.path}.url`)
   for (const key of ['name', 'type', 'description', 'status', 'creation_time', 'update_time']) {
     registry.text(key)
   }

@@ -29,7 +29,7 @@ export function fromOciregistry(source: ForeignConfig): Draft {
 function upstreamOf(registry: ForeignConfig, more: Draft): [string, Draft] {
   const address = registry.text('name') ?? ''
   const scheme = registry.text('scheme') ?? 'https'
-  const { name, url } = upstreamAt(`${scheme}://${address}`)
+  const { name, url } = upstreamAt(`${scheme}://${address}`, `${registry.path}.name`)
   registry.text('description')
   const isUnchecked =
     registry.flag('tls.insecureSkipVerify') || registry.flag('tls.insecure_skip_verify')

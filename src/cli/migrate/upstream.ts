@@ -1,4 +1,5 @@
 // The upstream of ours that a registry of theirs becomes.
+import { UsageError } from '../../errors.ts'
 import type { ForeignConfig } from './source.ts'
 
 /** A part of a config, as it is written. */
@@ -13,9 +14,17 @@ const dockerHub = new Set([
   'hub.docker.com',
 ])
 
-/** The name and the URL of the upstream at `address`, a URL or a host; the URL only where it is needed. */
-export function upstreamAt(address: string): { name: string; url?: string } {
-  const url = new URL(address.includes('://') ? address : `https://${address}`)
+/**
+ * The name and the URL of the upstream at `address`, a URL or a host; the URL only where it is needed.
+ * Throws UsageError `path`, the key of theirs, where it is neither.
+ */
+export function upstreamAt(address: string, path: string): { name: string; url?: string } {
+  const text = address.includes('://') ? address : `https://${address}`
+  if (!URL.canParse(text)) {
+    const message = `${JSON.stringify(address)} is no address of a registry: name its host or URL`
+    throw new UsageError([{ path, message }])
+  }
+  const url = new URL(text)
   if (dockerHub.has(url.hostname)) return { name: 'docker.io' }
   const plain = url.protocol === 'https:' && url.pathname === '/'
   return { name: url.host, ...(plain ? {} : { url: url.href.replace(/\/$/, '') }) }

@@ -207,7 +207,13 @@ proxy: { http_proxy: 'http://proxy:3128', https_proxy: , no_proxy: , components:
 })
 
 t.test('what is no config, or of no program, is told', async (t) => {
-  const folder = t.testdir({ broken: 'a: [', empty: '' })
+  const folder = t.testdir({
+    broken: 'a: [',
+    empty: '',
+    distribution: 'proxy: { remoteurl: "https://[::" }',
+    harbor: '[{ id: 1, name: hub }]',
+    ociregistry: 'registries: [{ name: "quay.io" }, { description: ours }]',
+  })
   const told = async (...args: string[]) => {
     const { status, stdout, stderr } = await runCommand(['migrate', ...args])
     t.equal(status, 2)
@@ -217,6 +223,16 @@ t.test('what is no config, or of no program, is told', async (t) => {
   t.match(await told('harbor', join(folder, 'broken')), /is no YAML/)
   t.match(await told('harbor', join(folder, 'empty')), /holds no sections/)
   t.match(await told('harbor', join(folder, 'missing')), /cannot be read \(ENOENT\)/)
+  const addresses = {
+    distribution:
+      'proxy.remoteurl: "https://[::" is no address of a registry: name its host or URL\n',
+    harbor: '0.url: "" is no address of a registry: name its host or URL\n',
+    ociregistry:
+      'registries.1.name: "https://" is no address of a registry: name its host or URL\n',
+  }
+  for (const [program, message] of Object.entries(addresses)) {
+    t.equal(await told(program, join(folder, program)), message)
+  }
   t.match(
     await told('nexus', join(folder, 'empty')),
     /name ociregistry, or distribution, or harbor/,
