@@ -95,8 +95,13 @@ function rememberSpans(read: Read): SpansOf {
     const state = [dev, ino, size, mtimeNs, ctimeNs].join(' ')
     const known = remembered.get(file)
     if (known?.state === state) return known.spans
-    const spans = readFile(file).then(read)
-    if (Date.now() - Number(ctimeMs) > tick) remembered.set(file, { state, spans })
+    const content = readFile(file)
+    const spans = content.then(read)
+    if (Date.now() - Number(ctimeMs) > tick) {
+      remembered.set(file, { state, spans })
+      // It may be read the next time though it has not changed.
+      content.catch(() => remembered.delete(file))
+    }
     return spans
   }
 }

@@ -7,6 +7,7 @@ import { createCertificateCheck } from '../../src/admin/certificates.ts'
 import type { ListenerTlsConfig } from '../../src/config/schema.ts'
 import { makeCertificate } from '../helpers/certificates.ts'
 import { makeCrl } from '../helpers/crl.ts'
+import { exhaustDescriptors } from '../helpers/limits.ts'
 import { makeSite, noTls } from '../helpers/listener.ts'
 
 const day = 86_400_000
@@ -124,4 +125,15 @@ t.test('a list is read once, until its file changes', async (t) => {
   const later = new Date(Date.now() + 3 * hour)
   writeFileSync(file, (await makeCrl({ issuer: site.ca, nextUpdate: later })).pem)
   t.same(await problemsAt(Date.now() + 2 * hour), [], 'the next list')
+})
+
+t.test('a file that could not be read is read again, though it has not changed', async (t) => {
+  const check = createCertificateCheck()
+  const { tls } = await makeSite(t, { clientAuth: 'required' })
+  // Later than the tick within which nothing is remembered.
+  await delay(200)
+  const giveBack = exhaustDescriptors()
+  const without = await check(tls, 'listen.tls').finally(giveBack)
+  t.match(without.fatal, [/cert: cannot be used: EMFILE/, /clientCa\.0: cannot be used: EMFILE/])
+  t.same((await check(tls, 'listen.tls')).fatal, [])
 })
