@@ -138,7 +138,7 @@ ${rows.join('\n')}
 - \`source\`: where the answer came from: \`memory\` and \`disk\` are the cache, \`fill\` is a download that
   other clients may be following, \`upstream\` was passed through, \`none\` has no content (errors, \`/v2/\`).
 - \`part\`: what is reloaded together: \`listen\`, \`admin\`, and whatever else has files; or what of the
-  cache: \`folder\`, \`index\`, \`storing\`.
+  cache: \`folder\`, \`index\`, \`storing\`; or what is done with the shared store: \`read\`, \`write\`.
 - \`use\`: the key of the config that names the file.
 - \`reason\`, \`cause\`: see [errors](errors.md); of storage failures the code of the system, such as
   \`ENOSPC\` or \`EIO\`, and \`damaged\` for the index.

@@ -1,4 +1,5 @@
-// What a running gateway cannot change: its addresses, how it asks for certificates, its cache, the form of its log.
+// What a running gateway cannot change: its addresses, how it asks for certificates, its cache,
+// where traces go, the form of its log.
 import { isDeepStrictEqual } from 'node:util'
 import type { Problem } from '../errors.ts'
 import type { Config } from './schema.ts'

@@ -77,10 +77,24 @@ t.test('what needs a restart is in its guide', async (t) => {
   const guide = read('docs/guides/reload-or-restart.md')
   const config = await loadConfig(join(root, 'examples/mutual-tls.yaml'))
   const other = { host: '::1', port: 1, tls: { clientAuth: 'none', cert: undefined } }
-  const next = { listen: { ...other, insecureHttp: true }, admin: { ...other, port: 2 }, cache: {} }
+  const next = {
+    listen: { ...other, insecureHttp: true, proxyProtocol: undefined },
+    admin: { ...other, port: 2 },
+    cache: {},
+    traces: {},
+    log: {},
+  }
   const problems = fixedKeys(config, { ...config, ...next } as unknown as typeof config)
   t.ok(problems.length > 5)
   for (const { path } of problems) t.match(guide, `\`${path}\``)
+})
+
+t.test('the changelog has each section and each entry once', async (t) => {
+  const unreleased = read('CHANGELOG.md').split(/^## /m)[1] ?? ''
+  const sections = [...unreleased.matchAll(/^### (.*)$/gm)].map(([, name]) => name)
+  t.same(sections, ['Added', 'Changed', 'Fixed', 'Security'])
+  const entries = unreleased.split(/^- /m).slice(1)
+  t.equal(new Set(entries).size, entries.length)
 })
 
 t.test('there is a manual page for each command, and for nothing else', async (t) => {
