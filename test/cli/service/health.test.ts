@@ -2,6 +2,8 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t from 'tap'
+import { listenInFolder } from '../../../src/admin/control-socket.ts'
+import { openStore } from '../../../src/cache/store.ts'
 import { runCommand } from '../../helpers/command.ts'
 import { startTestGateway } from '../../helpers/gateway.ts'
 import { testPki } from '../../helpers/tls.ts'
@@ -26,6 +28,19 @@ t.test('ready, not ready, not there', async (t) => {
   const gone = await health()
   t.equal(gone.status, 1)
   t.match(gone.stdout, /^no gateway uses /)
+})
+
+t.test('a gateway that is stuck is not waited for', async (t) => {
+  const folder = t.testdir({
+    'gateway.yaml': 'listen: { insecureHttp: true }\ncache: { dir: cache }\nupstreams: {}\n',
+  })
+  const dir = join(folder, 'cache')
+  openStore(dir).close()
+  const control = await listenInFolder(dir, () => undefined)
+  t.teardown(control.close)
+  const { status, stdout } = await runCommand(['health', '--config', join(folder, 'gateway.yaml')])
+  t.equal(status, 1)
+  t.equal(stdout, 'the gateway does not answer: see its log, or end it\n')
 })
 
 t.test('without a config it says so', async (t) => {
