@@ -63,23 +63,19 @@ export async function startGateway(
   const audit = noting(openAuditLog(config.audit, log), recent.refusals)
   let isLeaving = false
   let listening: { host: string; port: number } | undefined
-  const own = () => listening
-  const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own }
+  const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own: () => listening }
   const current = await readFirst(config, reporting)
   const cache = await openGatewayCache(config, current, reporting, recent.evictions)
   const traces = await openTraces(config)
   const background = wireBackground(config, current, cache, { log, metrics })
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
-  const { pseudonym } = reporting
-  const origins = () => urls.admin
-  const wiring = { current, cache, background, log, metrics, pseudonym, origins, recent, traces }
-  const registry = wireRegistry(config, wiring)
+  const wiring = { ...reporting, current, cache, background, recent, traces }
+  const registry = wireRegistry(config, { ...wiring, origins: () => urls.admin })
   let renewal: Reloader | undefined
   const { admin, expiries } = wireAdmin(config, {
     ...wiring,
     registry,
-    audit,
     urls,
     upstreams: () => statusOfAll(current, cache),
     limits: limitsOf(current),
@@ -91,7 +87,7 @@ export async function startGateway(
   })
   let control: ControlSocket | undefined
   const letGo = async (graceMs: number) =>
-    endInOrder({ ...wiring, registry, admin, others: [control, imports, traces], audit }, graceMs)
+    endInOrder({ ...wiring, registry, admin, others: [control, imports, traces] }, graceMs)
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
@@ -136,111 +132,7 @@ export async function startGateway(
   }
 }
 
-function wireBackground(
-  { cache: { dir } }: Config,
-  current: Current,
-  cache: Cache,
-  { log, metrics }: Pick<Reporting, 'log' | 'metrics'>,
-): Background {
-  const background = createBackground({ cache, dir, config: () => current.live.config, log })
-  metrics.shelf(background.shelf)
-  return background
-}
-
-interface Ending extends Pick<Reporting, 'audit'> {
-  registry: FastifyInstance
-  admin: FastifyInstance
-  others: readonly ({ close: () => Promise<void> } | undefined)[]
-  background: Background
-  cache: KeptCache
-  current: Current
-}
-
-/** What was begun last ends first. Resolves to the number of transfers that were cut. */
-async function endInOrder(
-  { registry, admin, others, background, cache, current, audit }: Ending,
-  graceMs: number,
-): Promise<number> {
-  const cut = await drain(registry.server, graceMs)
-  await drain(admin.server, 0)
-  await Promise.all([registry.close(), admin.close(), ...others.map(async (one) => one?.close())])
-  await background.stop()
-  await cache.close()
-  // What nobody waits for any more may take an upstream's time limits to end.
-  await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
-  audit.close()
-  return cut
-}
-
-/** How long the end waits for connections to upstreams, ms. */
-const lastMs = 2000
-
-/** An upstream that a reload took away, while something of it is under way. */
-const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
-
-/** How every upstream fares: what its client knows, and whether the cache lets it rest. */
-function statusOfAll({ live }: Current, { circuit }: Cache) {
-  return live.upstreams.status().map((status) => ({
-    ...status,
-    offline: isOffline(live.config, status.upstream),
-    circuit: circuit(status.upstream),
-  }))
-}
-
-function isOffline({ offline, upstreams }: Config, upstream: string): boolean {
-  return offline || upstreams[upstream]?.offline === true
-}
-
-/** The limits in force, for whoever asks later. */
-function limitsOf(current: Current) {
-  return () => current.live.config.listen.limits
-}
-
-/** What is in use at first. */
-async function readFirst(config: Config, reporting: Reporting): Promise<Current> {
-  const started = Date.now()
-  const identities = await openIdentities(config.upstreams)
-  return { live: prepareLive(config, identities, reporting), started }
-}
-
-async function openGatewayCache(
-  config: Config,
-  current: Current,
-  { log, metrics }: Reporting,
-  evictions: Memories['evictions'],
-): Promise<KeptCache> {
-  const cache = openCache({
-    ...config.cache,
-    remote: await openSharedStore(config),
-    openUpstream: createFairQueue({
-      openUpstream: createPacer({
-        openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
-        maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
-        onBytes: metrics.received,
-      }),
-      limits: limitsOf(current),
-      onRefusal: metrics.refusedCaller,
-    }),
-    freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
-    offline: (upstream) => isOffline(current.live.config, upstream),
-    isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
-    report: (upstream, error) => current.live.upstreams.report(upstream, error),
-    log,
-    metrics: {
-      ...metrics,
-      evicted(bytes, names) {
-        metrics.evicted(bytes)
-        evictions.note({ bytes, images: names.map(formatReference) })
-      },
-    },
-  })
-  metrics.condition(cache.condition)
-  if (cache.sharedWaiting !== undefined) metrics.sharedWaiting(cache.sharedWaiting)
-  metrics.verification(cache.verification.state)
-  metrics.upstreams(() => statusOfAll(current, cache))
-  return cache
-}
-
+/** From a connection to its answer: listener, who is calling, policy, what is meant, cache; and the record of it. */
 function wireRegistry(
   config: Config,
   {
@@ -296,3 +188,110 @@ function wireRegistry(
       }),
   })
 }
+
+/** The cache, and how it asks upstreams for what it lacks: in turns, at a pace, by the client in use. */
+async function openGatewayCache(
+  config: Config,
+  current: Current,
+  { log, metrics }: Reporting,
+  evictions: Memories['evictions'],
+): Promise<KeptCache> {
+  const cache = openCache({
+    ...config.cache,
+    remote: await openSharedStore(config),
+    openUpstream: createFairQueue({
+      openUpstream: createPacer({
+        openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+        maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
+        onBytes: metrics.received,
+      }),
+      limits: limitsOf(current),
+      onRefusal: metrics.refusedCaller,
+    }),
+    freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
+    offline: (upstream) => isOffline(current.live.config, upstream),
+    isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
+    report: (upstream, error) => current.live.upstreams.report(upstream, error),
+    log,
+    metrics: {
+      ...metrics,
+      evicted(bytes, names) {
+        metrics.evicted(bytes)
+        evictions.note({ bytes, images: names.map(formatReference) })
+      },
+    },
+  })
+  metrics.condition(cache.condition)
+  if (cache.sharedWaiting !== undefined) metrics.sharedWaiting(cache.sharedWaiting)
+  metrics.verification(cache.verification.state)
+  metrics.upstreams(() => statusOfAll(current, cache))
+  return cache
+}
+
+/** An upstream that a reload took away, while something of it is under way. */
+const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
+
+/** What is in use at first. */
+async function readFirst(config: Config, reporting: Reporting): Promise<Current> {
+  const started = Date.now()
+  const identities = await openIdentities(config.upstreams)
+  return { live: prepareLive(config, identities, reporting), started }
+}
+
+/** What is fetched although nobody waits. */
+function wireBackground(
+  { cache: { dir } }: Config,
+  current: Current,
+  cache: Cache,
+  { log, metrics }: Pick<Reporting, 'log' | 'metrics'>,
+): Background {
+  const background = createBackground({ cache, dir, config: () => current.live.config, log })
+  metrics.shelf(background.shelf)
+  return background
+}
+
+/** How every upstream fares: what its client knows, and whether the cache lets it rest. */
+function statusOfAll({ live }: Current, { circuit }: Cache) {
+  return live.upstreams.status().map((status) => ({
+    ...status,
+    offline: isOffline(live.config, status.upstream),
+    circuit: circuit(status.upstream),
+  }))
+}
+
+function isOffline({ offline, upstreams }: Config, upstream: string): boolean {
+  return offline || upstreams[upstream]?.offline === true
+}
+
+/** The limits in force, for whoever asks later. */
+function limitsOf(current: Current) {
+  return () => current.live.config.listen.limits
+}
+
+interface Ending extends Pick<Reporting, 'audit'> {
+  registry: FastifyInstance
+  admin: FastifyInstance
+  others: readonly ({ close: () => Promise<void> } | undefined)[]
+  background: Background
+  cache: KeptCache
+  current: Current
+}
+
+/** What was begun last ends first. Resolves to the number of transfers that were cut. */
+async function endInOrder(
+  { registry, admin, others, background, cache, current, audit }: Ending,
+  graceMs: number,
+): Promise<number> {
+  const cut = await drain(registry.server, graceMs)
+  await drain(admin.server, 0)
+  await Promise.all([registry.close(), admin.close(), ...others.map(async (one) => one?.close())])
+  await background.stop()
+  await cache.close()
+  // What nobody waits for any more may take an upstream's time limits to end.
+  await Promise.race([current.live.close(), setTimeout(lastMs, undefined, { ref: false })])
+  audit.close()
+  return cut
+}
+
+/** How long the end waits for connections to upstreams, ms. */
+const lastMs = 2000
