@@ -198,7 +198,7 @@ async function openGatewayCache(
 ): Promise<KeptCache> {
   const cache = openCache({
     ...config.cache,
-    remote: await openSharedStore(config),
+    remote: await openSharedStore(config, log),
     openUpstream: createFairQueue({
       openUpstream: createPacer({
         openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),

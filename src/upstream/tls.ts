@@ -47,6 +47,11 @@ export function modeOf(isTwoWay: boolean, isSecure: boolean): Mode {
   return `${isTwoWay ? 'two-way' : 'one-way'} ${isSecure ? 'secure' : 'insecure'}`
 }
 
+/** What is said of a section `tls` whose `verify` is false. */
+export function insecureWarning(at: string): string {
+  return `INSECURE: ${at}.verify is false, so whoever answers there is believed; set tls.ca instead`
+}
+
 /** What PKCS#12 files hold, or the Error that says why it cannot be read; by `fileKey`. */
 export type OpenedPkcs12 = ReadonlyMap<string, Pkcs12 | Error>
 

@@ -13,7 +13,7 @@ import { createFailureLog, type AttemptSample } from './failure-log.ts'
 import { foreignLayerRefusal } from './endpoints/foreign-layer.ts'
 import type { OwnAddress } from './replicas/members.ts'
 import { createReplicas } from './replicas/replicas.ts'
-import type { OpenedPkcs12 } from './tls.ts'
+import { insecureWarning, type OpenedPkcs12 } from './tls.ts'
 
 export interface UpstreamsOptions {
   upstreams: Config['upstreams']
@@ -145,12 +145,7 @@ function isInsecure({ config }: PreparedUpstream): boolean {
 function warn(prepared: readonly PreparedUpstream[], log: Logger): void {
   for (const one of prepared) {
     const { name: upstream, at, tls } = one
-    if (isInsecure(one)) {
-      log.warn(
-        { upstream },
-        `INSECURE: ${at}.tls.verify is false, so whoever answers there is believed; set tls.ca instead`,
-      )
-    }
+    if (isInsecure(one)) log.warn({ upstream }, insecureWarning(`${at}.tls`))
     for (const { path, message } of tls.warnings) log.warn({ upstream }, `${path} ${message}`)
   }
 }

@@ -50,7 +50,14 @@ const S3 = Type.Object(
     }),
     credentials: Credentials,
     tls: Type.Object(
-      upstreamTls,
+      {
+        ...upstreamTls,
+        verify: Type.Boolean({
+          default: true,
+          description:
+            "Whether the store's certificate is checked. `false` is warned about at every start.",
+        }),
+      },
       section('TLS towards the store; its files are read at the start.'),
     ),
   },

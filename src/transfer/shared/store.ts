@@ -1,4 +1,5 @@
 // The object store of the config, opened for the gateway, or asked once for whoever checks the config.
+import type { Logger } from 'pino'
 import { explain, readFormat } from '../../cache/shared/store-access.ts'
 import type { ObjectStore } from '../../cache/shared/object-store.ts'
 import type { Config } from '../../config/schema.ts'
@@ -9,9 +10,13 @@ import { openS3Store } from '../../upstream/s3/s3-store.ts'
  * undefined: none is configured. Throws UsageError where the files of its `tls` cannot be used, or where it
  * is required and cannot be used now.
  */
-export async function openSharedStore({ cache }: Config): Promise<ObjectStore | undefined> {
+export async function openSharedStore(
+  { cache }: Config,
+  log: Logger,
+): Promise<ObjectStore | undefined> {
   if (cache.shared === undefined) return undefined
-  const store: ObjectStore = await openS3Store(cache.shared.s3)
+  const { warnings, ...store } = await openS3Store(cache.shared.s3)
+  for (const warning of warnings) log.warn(warning)
   const problem = cache.shared.required ? await problemOf(store) : undefined
   if (problem !== undefined) throw new UsageError([problem])
   return store

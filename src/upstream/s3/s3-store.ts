@@ -6,7 +6,7 @@ import { Agent } from 'node:https'
 import { addAbortSignal, type Readable } from 'node:stream'
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import type { S3Config } from '../../config/cache/schema.ts'
-import { openPkcs12Files, readTlsProfile } from '../tls.ts'
+import { insecureWarning, openPkcs12Files, readTlsProfile, type TlsOptions } from '../tls.ts'
 import { explainS3 } from './explain.ts'
 
 /** Above this content is written in parts, bytes. */
@@ -30,7 +30,9 @@ export async function openS3Store(config: S3Config) {
     import('@aws-sdk/client-s3'),
     import('@aws-sdk/lib-storage'),
   ])
-  const client = new s3.S3Client(await clientConfig(config))
+  const section = 'cache.shared.s3.tls'
+  const tls = readTlsProfile(config.tls, section, await openPkcs12Files([config.tls]))
+  const client = new s3.S3Client(await clientConfig(config, tls.own))
   const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
 
   async function size(key: string, abortSignal?: AbortSignal): Promise<number | undefined> {
@@ -44,6 +46,11 @@ export async function openS3Store(config: S3Config) {
   }
 
   return {
+    /** What an operator should not leave so. */
+    warnings: [
+      ...(config.tls.verify ? [] : [insecureWarning(section)]),
+      ...tls.warnings.map(({ path, message }) => `${path} ${message}`),
+    ],
     name: `${config.endpoint ?? `S3 in ${config.region}`}, bucket ${bucket}`,
     async get(key: string, { from = 0, signal }: { from?: number; signal: AbortSignal }) {
       const range = from === 0 ? {} : { Range: `bytes=${from}-` }
@@ -103,10 +110,9 @@ export async function openS3Store(config: S3Config) {
   }
 }
 
-async function clientConfig(config: S3Config): Promise<S3ClientConfig> {
-  const { endpoint, region, pathStyle, tls } = config
+async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3ClientConfig> {
+  const { endpoint, region, pathStyle } = config
   const { NodeHttpHandler } = await import('@smithy/node-http-handler')
-  const { own } = readTlsProfile(tls, 'cache.shared.s3.tls', await openPkcs12Files([tls]))
   const pool = { keepAlive: true, maxSockets: mostSockets }
   return {
     region,

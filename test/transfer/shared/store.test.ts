@@ -9,6 +9,7 @@ import { judgeSharedStore, openSharedStore } from '../../../src/transfer/shared/
 import { until } from '../../helpers/cache.ts'
 import { startTestGateway } from '../../helpers/gateway.ts'
 import { startObjectStore, withObjectStore } from '../../helpers/object-store.ts'
+import { recordingLog } from '../../helpers/listener.ts'
 import { startUpstream } from '../../helpers/upstream.ts'
 
 const options = withObjectStore()
@@ -78,12 +79,25 @@ t.test('a bucket that is not there: the gateway serves, and says which key', opt
 
 t.test('a store that is required and away ends the start', options, async (t) => {
   const { store, configOf } = await startStore(t)
+  const { log, lines } = recordingLog()
   store.way('cut')
   const path = 'cache.shared.s3.endpoint'
   t.match(await judgeSharedStore(await configOf('')), { path })
-  await t.rejects(openSharedStore(await configOf('', true)), {
+  await t.rejects(openSharedStore(await configOf('', true), log), {
     message: /cache\.shared\.s3\.endpoint: the store cannot be reached/,
   })
-  const unneeded = await openSharedStore(await configOf(''))
+  const unneeded = await openSharedStore(await configOf(''), log)
   unneeded?.close()
+  t.same(lines, [])
+})
+
+t.test('a store whose certificate is not checked is told of', async (t) => {
+  const gateway = await startTestGateway(t, 'upstreams: {}\n', {
+    cache:
+      "shared: { s3: { endpoint: 'https://127.0.0.1:9', bucket: images, tls: { verify: false } } }",
+  })
+  t.match(
+    gateway.lines.filter(({ msg }) => /INSECURE/.test(String(msg))),
+    [{ level: 40, msg: /INSECURE: cache\.shared\.s3\.tls\.verify is false/ }],
+  )
 })
