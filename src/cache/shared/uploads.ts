@@ -20,6 +20,8 @@ export interface UploadsOptions {
   /** Nothing wrong lies in the place of this content any more. */
   whenClear: (digest: Digest) => Promise<void>
   log: Logger
+  /** How often it looks whether there is something to do again, ms. */
+  restCheck?: number
 }
 
 export interface Uploads {
@@ -38,7 +40,6 @@ const uploadMs = 15 * 60_000
 /** How often what is not stored here yet is looked for, and how long after that the next time, ms. */
 const mostLooks = 10
 const lookAgain = 500
-const restCheck = 500
 /** How long after a failure the same is tried again, ms; twice as long after each further one. */
 const againAfter = 500
 const longestAgain = 10 * 60_000
@@ -46,7 +47,7 @@ const longestAgain = 10 * 60_000
 const lastMs = 1000
 
 export function createUploads(options: UploadsOptions): Uploads {
-  const { access, queue } = options
+  const { access, queue, restCheck = 500 } = options
   const perform = createWriting(options)
   const looks = new Map<string, { count: number; next: number }>()
   const failures = new Map<string, number>()
@@ -73,8 +74,9 @@ export function createUploads(options: UploadsOptions): Uploads {
 
   async function idle(): Promise<void> {
     const isEmpty = queue.size() === underWay.size
-    const timer = isEmpty ? [] : [wait(restCheck, undefined, { signal: end.signal, ref: false })]
-    await Promise.race([woken.promise, ...timer]).catch(() => undefined)
+    const timer = isEmpty ? undefined : setTimeout(wake, restCheck).unref()
+    await woken.promise
+    clearTimeout(timer)
   }
 
   async function handle(task: Task): Promise<void> {
@@ -101,7 +103,6 @@ export function createUploads(options: UploadsOptions): Uploads {
 
   function finish(task: Task, key: string): void {
     failures.delete(key)
-
     looks.delete(key)
     queue.done(task)
   }
@@ -109,9 +110,8 @@ export function createUploads(options: UploadsOptions): Uploads {
   /** What is evicted before it was written is fetched again by whoever wants it, and comes back here. */
   function postpone(task: Task, key: string): void {
     const count = (looks.get(key)?.count ?? 0) + 1
-    if (count > mostLooks) return finish(task, key)
-    looks.set(key, { count, next: Date.now() + lookAgain * 2 ** (count - 1) })
-    return undefined
+    if (count > mostLooks) finish(task, key)
+    else looks.set(key, { count, next: Date.now() + lookAgain * 2 ** (count - 1) })
   }
 
   function wake(): void {
