@@ -65,7 +65,9 @@ export interface InventoryOptions {
 export function createInventory({ index, removals, flush, now }: InventoryOptions): Inventory {
   /** What of a candidate would go: undefined where it has to stay. */
   function judged({ digest, names }: Candidate, taken?: Taken) {
-    const free = names.filter((name) => pinnersOf(index(), { ...name, digest }).length === 0)
+    // A tag may have come to mean something else since the candidate was found.
+    const own = names.filter((name) => (index().storedAs(name) ?? digest) === digest)
+    const free = own.filter((name) => pinnersOf(index(), { ...name, digest }).length === 0)
     if (names.length > 0 && free.length === 0) return undefined
     if (refersToKept(index(), digest)) return undefined
     const parts = removals.partsOf(digest, free, taken)

@@ -270,3 +270,22 @@ t.test('what is being read, or fetched, does not go', async (t) => {
   clock.time += 1
   t.match(await inventory.remove(named('one')), { kind: 'removed' })
 })
+
+t.test('a tag that comes to mean something else while others go stays', async (t) => {
+  const { inventory, content, one, two, step } = await stocked(t)
+  const gone: Digest[] = []
+  let three: Digest | undefined
+  const match = compileImageGlob('registry.test/app:*')
+  for await (const { digest } of inventory.prune({ match })) {
+    gone.push(digest)
+    if (three !== undefined) continue
+    three = addImage(content, 'two', [base, layerOf('three', 1000)])
+    await step('two')
+  }
+  t.equal(gone[0], one, 'the others were chosen already')
+  t.notOk(gone.includes(two), 'it has no name of those that were meant')
+  t.match(
+    inventory.images().rows.filter(({ reference }) => reference === 'two'),
+    [{ digest: three }],
+  )
+})
