@@ -4,6 +4,7 @@ import { isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import type { Logger } from 'pino'
 import type { ReplicasConfig } from '../../config/upstream/replicas.ts'
+import { systemCode } from '../../errors.ts'
 
 /** Where this gateway listens; undefined until it does. */
 export type OwnAddress = () => { host: string; port: number } | undefined
@@ -36,7 +37,7 @@ export function createMembers(
   async function look(): Promise<void> {
     here = addressesHere()
     try {
-      if (config.dns === undefined) addresses = await addressesOf(config.list)
+      if (config.dns === undefined) addresses = await addressesOf(config.list, addresses)
       else all = (await resolve(config.dns, config.resolver)).map((ip) => member(ip, config.port))
       hasFailed = false
     } catch (error) {
@@ -74,19 +75,36 @@ async function resolve(name: string, server: string | undefined): Promise<string
   const resolver = new Resolver({ timeout: 2000, tries: 2 })
   resolver.setServers([server])
   const answers = await Promise.allSettled([resolver.resolve4(name), resolver.resolve6(name)])
-  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []))
+  const failures = answers.flatMap((one): unknown[] =>
+    one.status === 'rejected' ? [one.reason] : [],
+  )
+  const lost = failures.find((reason) => !isNone(reason))
+  // Without half of the answer those in it would seem to have gone.
+  if (lost !== undefined) throw new Error(`${name} cannot be looked up`, { cause: lost })
+  const found = answers.flatMap((one) => (one.status === 'fulfilled' ? one.value : []))
   if (found.length > 0) return found.sort()
-  const failed = answers.find((answer) => answer.status === 'rejected')
-  throw new Error(`${name} has no address`, { cause: failed?.reason })
+  throw new Error(`${name} has no address`, { cause: failures[0] })
 }
 
-async function addressesOf(list: readonly string[]): Promise<Map<string, string[]>> {
-  const found = list.map(async (replica): Promise<[string, string[]]> => {
+/** There is no such address; anything else says nothing of whether there is. */
+function isNone(error: unknown): boolean {
+  return ['ENODATA', 'ENOTFOUND'].includes(systemCode(error))
+}
+
+async function addressesOf(
+  list: readonly string[],
+  before: ReadonlyMap<string, readonly string[]>,
+): Promise<Map<string, readonly string[]>> {
+  const found = list.map(async (replica): Promise<[string, readonly string[]]> => {
     const { host } = partsOf(replica)
     if (isIP(host) !== 0) return [replica, [host]]
-    // One whose name is not there yet is none of the addresses of this machine either.
-    const known = await lookup(host, { all: true }).catch(() => [])
-    return [replica, known.map(({ address }) => address)]
+    try {
+      const known = await lookup(host, { all: true })
+      return [replica, known.map(({ address }) => address)]
+    } catch {
+      // One whose name is not there yet is none of the addresses of this machine either.
+      return [replica, before.get(replica) ?? []]
+    }
   })
   return new Map(await Promise.all(found))
 }

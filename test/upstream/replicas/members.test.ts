@@ -15,27 +15,34 @@ function open(t: Test, config: object, own?: { host: string; port: number }) {
   return { members, lines }
 }
 
-/** A DNS server with these IPv4 addresses for every name. */
-async function startDns(t: Test, addresses: () => readonly string[]): Promise<string> {
+/** A DNS server with these addresses for every name, IPv4 and `::1`; `undefined`: it fails for IPv4. */
+async function startDns(
+  t: Test,
+  addresses: () => readonly string[] | undefined,
+  hasIpv6 = false,
+): Promise<string> {
   const socket = createSocket('udp4')
   t.teardown(() => socket.close())
   socket.on('message', (query, { port, address }) => {
     const end = query.indexOf(0, 12) + 5
     const isIpv4 = query.readUInt16BE(end - 4) === 1
-    const found = isIpv4 ? addresses() : []
+    const ipv4 = isIpv4 ? addresses() : []
+    const found = (ipv4 ?? []).map((ip) => record(1, ip.split('.').map(Number)))
+    if (!isIpv4 && hasIpv6) found.push(record(28, [...Array<number>(15).fill(0), 1]))
     const head = Buffer.from(query.subarray(0, 12))
-    head.writeUInt16BE(0x8180, 2)
+    head.writeUInt16BE(ipv4 === undefined ? 0x8182 : 0x8180, 2)
     head.writeUInt16BE(found.length, 6)
     head.writeUInt16BE(0, 8)
     head.writeUInt16BE(0, 10)
-    const answers = found.map((ip) =>
-      Buffer.from([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 5, 0, 4, ...ip.split('.').map(Number)]),
-    )
-    socket.send(Buffer.concat([head, query.subarray(12, end), ...answers]), port, address)
+    socket.send(Buffer.concat([head, query.subarray(12, end), ...found]), port, address)
   })
   socket.bind(0, '127.0.0.1')
   await once(socket, 'listening')
   return `127.0.0.1:${socket.address().port}`
+}
+
+function record(type: number, address: readonly number[]): Buffer {
+  return Buffer.from([0xc0, 12, 0, type, 0, 1, 0, 0, 0, 5, 0, address.length, ...address])
 }
 
 async function until(isSo: () => boolean): Promise<void> {
@@ -81,4 +88,17 @@ t.test('DNS is asked again, and where it fails, who was there is there', async (
   await until(() => told() !== undefined)
   t.match(told(), { err: { message: /ENODATA/ } }, 'and why')
   t.same(allOf(members), ['127.0.0.3:7', '127.0.0.4:7'])
+})
+
+t.test('half of an answer is none: who was there is there', async (t) => {
+  let ipv4: string[] | undefined = ['127.0.0.2']
+  const resolver = await startDns(t, () => ipv4, true)
+  const { members, lines } = open(t, { dns: 'gateway.example', resolver, port: 7 })
+  members.start()
+  await until(() => members.all().length > 0)
+  t.same(allOf(members), ['127.0.0.2:7', '[::1]:7'])
+  ipv4 = undefined
+  await until(() => lines.length > 0)
+  t.match(lines[0], { err: { message: /cannot be looked up/ } })
+  t.same(allOf(members), ['127.0.0.2:7', '[::1]:7'])
 })
