@@ -125,6 +125,7 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     },
     report(upstream, error) {
       upstreams.get(upstream)?.distrust()
+      replicas?.distrust()
       const { reason = 'error' } = error
       metrics.badAnswer(upstream, reason)
       context.logFailure(upstream, { reason, error })

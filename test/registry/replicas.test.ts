@@ -8,7 +8,7 @@ import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { issueCertificate } from '../../src/pki/authority.ts'
 import { startTestGateway, type TestGateway } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
-import { on, startUpstream, type Fault } from '../helpers/upstream.ts'
+import { flipByte, on, startUpstream, type Fault } from '../helpers/upstream.ts'
 
 const pki = await testPki()
 const replica = await issueCertificate(pki.ca, {
@@ -199,4 +199,23 @@ t.test('one that ends is not ready first, and serves meanwhile', limit, async (t
   t.match(await answer.text(), /the gateway is ending/)
   await pullImage(gateway, t)
   t.equal(await closed, 0)
+})
+
+t.test('a replica that sends other content is passed by the next time', limit, async (t) => {
+  const upstream = await startUpstream(t, { repositories: { app: image } })
+  const { certificatePem: cert, keyPem: key } = pki.server
+  const wrong = await startUpstream(t, {
+    repositories: { app: image },
+    tls: { cert, key },
+    faults: [on(/^GET .*blobs/, flipByte(10))],
+  })
+  const gateway = await startedAnew(t, upstream.url, Number(new URL(wrong.url).port))
+  const [blob] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [Digest, Buffer]
+  const path = `/v2/app/blobs/${blob}?ns=registry.test`
+  await gateway.send('/v2/app/manifests/latest?ns=registry.test')
+  await gateway.send(path).catch(() => undefined)
+  t.ok(wrong.count(/^GET .*blobs/) > 0, 'the replica was asked')
+  const again = await gateway.send(path)
+  t.equal(again.status, 200)
+  t.equal(digestOf(again.body), blob)
 })

@@ -16,7 +16,9 @@ export interface Replicas {
    * were not there. None where this gateway is the owner, or another replica asks.
    */
   candidates: (request: OriginRequest) => EndpointCandidate[]
-  /** Begins to follow who they are; once it is in use. */
+  /** Content was not what it should be, and may have come from one of them: they are passed over for a while. */
+  distrust: () => void
+  /** Tells what should not be left so, and begins to follow who they are; once it is in use. */
   start: () => void
   expiries: readonly Expiry[]
   close: () => Promise<void>
@@ -87,6 +89,10 @@ export function createReplicas(
     return left > 0 && left <= restFor
   }
 
+  function rest(member: string): void {
+    restsUntil.set(member, context.now() + restFor)
+  }
+
   function candidate(member: string, request: OriginRequest): EndpointCandidate {
     return {
       isReplica: true,
@@ -98,10 +104,10 @@ export function createReplicas(
           false,
         ),
       onAnswer: () => restsUntil.delete(member),
-      onFailure({ blame: { status } }) {
-        // What it says of its upstream is nothing of its own.
+      onFailure({ reason, blame: { status } }) {
+        // What it says of its upstream is nothing of its own, and what is lacking here neither.
         const isItsOwn = status === undefined || status === 401 || status === 403
-        if (isItsOwn) restsUntil.set(member, context.now() + restFor)
+        if (isItsOwn && reason !== 'no_descriptors') rest(member)
       },
     }
   }
@@ -121,7 +127,11 @@ export function createReplicas(
         .slice(0, mostAsked)
         .map((member) => candidate(member, request))
     },
-    start: () => members.start(),
+    distrust: () => members.all().forEach(rest),
+    start() {
+      for (const { path, message } of tls.warnings) log.warn(`${path} ${message}`)
+      members.start()
+    },
     expiries: tls.expiries,
     async close() {
       members.close()
