@@ -1,6 +1,7 @@
 // Makes room for what comes: the images that were not pulled for longest go, one after the other.
 import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { systemCode } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
 import { roughSize } from '../../config/units.ts'
 import { createQuietLog } from '../../rules/quiet-log.ts'
@@ -60,6 +61,8 @@ export interface RoomOptions {
 
 /** Of `maxBytes`, so much at most is made free because a manifest says that it will come. */
 const expectedShare = 1 / 8
+/** As it is told where it fails. */
+const making = 'making room in the cache'
 const stepRows = 16
 const minute = 60_000
 /** For so long it is known what is pinned, ms. */
@@ -81,7 +84,7 @@ export function createRoom(options: RoomOptions): Room {
   }
   const pinned = remembered(() => read((from) => from.pinnedBytes(), 0))
   const canChoose = () => read(isWhole, false)
-  const line = createLine((error) => storageProblems.note(error, 'making room in the cache'))
+  const line = createLine((error) => storageProblems.note(error, making))
   let isClosed = false
 
   /** Whether so many bytes fit now. */
@@ -190,9 +193,12 @@ function createRefusal({ log, metrics }: RoomOptions) {
   }
 }
 
-/** Returns what removes an image if it may go now; the bytes that are free then. */
-function createEviction({ index, removals, metrics }: RoomOptions) {
-  return async (digest: Digest): Promise<number> => {
+/**
+ * Returns what removes an image if it may go now; the bytes that are free then. What the file system does
+ * not let go stays. Rejects where the index fails.
+ */
+function createEviction({ index, removals, storageProblems, metrics }: RoomOptions) {
+  async function evict(digest: Digest): Promise<number> {
     if (refersToKept(index(), digest)) {
       index().keepWithSubject(digest)
       return 0
@@ -203,6 +209,17 @@ function createEviction({ index, removals, metrics }: RoomOptions) {
     const bytes = await removals.remove(parts, names)
     metrics.evicted(bytes, names)
     return bytes
+  }
+
+  return async (digest: Digest): Promise<number> => {
+    try {
+      return await evict(digest)
+    } catch (error) {
+      // Files that nobody can forget would go until none is left.
+      if (systemCode(error) === 'ERR_SQLITE_ERROR') throw error
+      storageProblems.note(error, making)
+      return 0
+    }
   }
 }
 

@@ -1,4 +1,4 @@
-import { readdirSync, statSync } from 'node:fs'
+import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
@@ -282,4 +282,21 @@ t.test('an index that cannot be read keeps nothing from being stored', async (t)
   t.same(room.problems(), [])
   t.doesNotThrow(room.trim)
   t.ok(noted.length > 0)
+})
+
+t.test('what the file system does not let go stays, and others go in its place', async (t) => {
+  const content = imagesOf(3, 1_000_000)
+  const site = await start(t, content, { maxBytes: 2.4 * mebibyte })
+  const { take, tags, dir, cache, uncached } = site
+  await take('0')
+  await take('1')
+  const layer = digestOf(layerOf('0', 1_000_000))
+  const folder = join(dir, 'blobs/sha256', layer.slice(7, 9))
+  rmSync(folder, { recursive: true })
+  // Nobody can rename what is in it.
+  writeFileSync(folder, '')
+  await take('2')
+  t.same(uncached, [])
+  t.same(tags(), ['0', '2'])
+  t.match(await cache.problems(), [/^making room in the cache failed: ENOTDIR/])
 })
