@@ -9,6 +9,7 @@ import { createBlobs } from './blobs.ts'
 import type { Cache, Condition, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
 import { keepIndex } from './index/kept-index.ts'
+import { onceMade } from './index/once-made.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
@@ -82,7 +83,7 @@ const lookEvery = 1000
 export function openCache(options: CacheOptions): KeptCache {
   const { log, metrics, freshnessOf, report, now = Date.now } = options
   const storage = openStorage(options, now, (digest) => fills.isBusy(digest))
-  const { parts, inventory, limits } = storage
+  const { parts, inventory, limits, kept } = storage
   const { room } = parts
   const { outages, openUpstream } = createWay(options, parts.shared, now)
   const heads = createHeads(now)
@@ -110,13 +111,19 @@ export function openCache(options: CacheOptions): KeptCache {
   })
   const verification = createVerification({ ...parts, log, now, onEvent: metrics.event })
   const stopTimers = startTimers(context)
+  const blobs = createBlobs(context, fills, createConfirmation(context, foreignLayers))
+  const lists = listsOf(context, manifests)
 
   return {
-    manifest: manifests.manifest,
-    tag: createTags(context, manifests, source),
+    manifest: onceMade(kept, manifests.manifest),
+    tag: onceMade(kept, createTags(context, manifests, source)),
     resolveTag: createTagResolver(context, source),
-    ...createBlobs(context, fills, createConfirmation(context, foreignLayers)),
-    ...listsOf(context, manifests),
+    isStored: blobs.isStored,
+    blob: onceMade(kept, blobs.blob),
+    blobSize: onceMade(kept, blobs.blobSize),
+    ...lists,
+    tags: async (place) => onceMade(kept, lists.tags)(place),
+    referrers: async (...of) => onceMade(kept, lists.referrers)(...of),
     circuit: outages.circuit,
     inventory,
     problems: async () => problemsOf(context),
@@ -191,6 +198,7 @@ function openStorage(
     parts: { store, index, memory, disk, smallStore, shared, room, storageProblems },
     inventory,
     limits,
+    kept,
     async close() {
       await kept.stop()
       await smallStore.retry()

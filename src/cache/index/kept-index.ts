@@ -2,6 +2,7 @@
 // gone, and reads from the files what a new one lacks.
 import { readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { access, constants, rm } from 'node:fs/promises'
+import { setImmediate } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { systemCode } from '../../errors.ts'
 import { newTemporary } from '../disk/folder.ts'
@@ -27,6 +28,8 @@ export interface KeptIndexOptions {
 
 export interface KeptIndex {
   index: TolerantIndex
+  /** Resolves once none is being made any more; it may have failed. */
+  whole: () => Promise<void>
   /** Ends what it does in the background; the index itself stays open. */
   stop: () => Promise<void>
 }
@@ -49,7 +52,7 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
   const index = createTolerantIndex(opening.open(false), storageProblems, (isDamaged) => {
     if (isDamaged) storageProblems.guard('setting the index aside', () => setAside(folder))
     const next = opening.open(isDamaged)
-    setImmediate(read)
+    void setImmediate().then(read)
     return next
   })
 
@@ -107,6 +110,11 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
   ]
   return {
     index,
+    async whole() {
+      // Making one begins a moment after another was lost.
+      await setImmediate()
+      await building
+    },
     async stop() {
       timers.forEach(clearInterval)
       end.abort()
