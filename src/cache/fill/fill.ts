@@ -144,7 +144,7 @@ export function startFill(options: FillOptions): Fill {
     place,
     started: started.promise,
     ended: ended.promise,
-    isJoinable: () => failure === undefined && file?.tail.hasGap() !== true,
+    isJoinable: () => !hasEnded && failure === undefined && file?.tail.hasGap() !== true,
     isUnread: () => readers.count() === 0,
     follow: readers.follow,
     progress: () => ({ bytes: file?.tail.end() ?? 0, size, readers: readers.count() }),
