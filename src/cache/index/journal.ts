@@ -12,7 +12,6 @@ import {
   readSync,
   renameSync,
   rmSync,
-  writeSync,
 } from 'node:fs'
 import { appendFile, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname } from 'node:path'
@@ -50,15 +49,18 @@ export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>
   let pending: Entry[] = []
   let longest = longBytes
   let running: Promise<void> | undefined
-  /** Somebody may have been killed within a line. */
+  /** Of what is written next: somebody may have been killed within a line. */
   let start = '\n'
 
   async function append(): Promise<void> {
     const count = pending.length
     if (count === 0) return
     const handle = await open(path, 'a', 0o600)
+    const text = start + textOf(pending.slice(0, count))
+    // A full disk takes a part of it.
+    start = '\n'
     try {
-      await handle.write(start + textOf(pending.slice(0, count)))
+      await handle.appendFile(text)
       await handle.datasync()
     } finally {
       await handle.close()
@@ -75,11 +77,11 @@ export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>
     try {
       let seen = (await old?.stat())?.size ?? 0
       for (const entries of all) {
-        await handle.write(textOf(entries))
+        await handle.appendFile(textOf(entries))
         await setImmediate()
       }
       // Another process may have added to the old one meanwhile.
-      seen += await copyFrom(old, seen, async (bytes) => void (await handle.write(bytes)))
+      seen += await copyFrom(old, seen, async (bytes) => handle.appendFile(bytes))
       await handle.datasync()
       longest = Math.max(longBytes, 2 * (await handle.stat()).size)
       await rename(temporary, path)
@@ -122,7 +124,7 @@ function saveNow(folder: Folder, snapshot: Iterable<Entry[]>): void {
   const temporary = newTemporary(folder)
   const fd = openSync(temporary, 'wx', 0o600)
   try {
-    for (const entries of snapshot) writeSync(fd, textOf(entries))
+    for (const entries of snapshot) appendFileSync(fd, textOf(entries))
     fdatasyncSync(fd)
     renameSync(temporary, folder.journal)
   } finally {

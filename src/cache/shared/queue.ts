@@ -53,6 +53,8 @@ export function openQueue(
     try {
       work()
     } catch (error) {
+      // A part of a line may be there, and the next one must not be the rest of it.
+      lines = Number.POSITIVE_INFINITY
       onProblem(error)
     }
   }

@@ -1,9 +1,11 @@
 // The queue of the shared store: what is in its file is what waits.
-import { appendFileSync, readFileSync } from 'node:fs'
+import { appendFileSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { openQueue, type Task } from '../../../src/cache/shared/queue.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
+import { limitFiles } from '../../helpers/limits.ts'
+import { optionsFor } from '../../requirements.ts'
 
 const content = (text: string): Task => ({ do: 'content', digest: digestOf(text) })
 const tag = (checkedAt: number): Task => ({
@@ -64,4 +66,17 @@ t.test('the file does not grow without end', async (t) => {
   t.ok(readFileSync(file, 'utf8').split('\n').length < 12_000)
   t.equal(open().size(), 0)
   t.same(problems, [])
+})
+
+t.test('what a full disk took a part of is not lost', optionsFor('storing'), async (t) => {
+  const { file, problems, open } = openAt(t)
+  const queue = open()
+  const [a, b, c] = [content('a'), content('b'), content('c')]
+  queue.add(a)
+  const endLimit = limitFiles(statSync(file).size + 20)
+  queue.add(b)
+  endLimit()
+  t.match(problems, [{ code: 'EFBIG' }])
+  queue.add(c)
+  t.same([...open().waiting()], [a, b, c])
 })
