@@ -15,7 +15,10 @@ export function withRefill(stored: Large, refill: () => Promise<{ content: Large
     isSettled = true
     current.close()
     const { content: next } = await refill()
-    if (isClosed) next.close()
+    if (isClosed) {
+      next.close()
+      throw error
+    }
     current = next
     if (onBroken !== undefined) next.onBroken?.(onBroken)
     return next.read(...wanted)

@@ -1,6 +1,7 @@
 // A stored file that cannot be read after all: what fails at its first byte goes on with a download.
 import { mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
+import { setImmediate } from 'node:timers/promises'
 import t from 'tap'
 import type { Large } from '../../../src/cache/cache.ts'
 import { readerOf } from '../../../src/cache/disk/open-file.ts'
@@ -49,6 +50,18 @@ for (const isLater of [false, true]) {
     await t.rejects(async () => none.read(buffer, 0), { message: /EIO/ })
   })
 }
+
+t.test('who leaves while the download begins is told so, and leaves it', async (t) => {
+  const [bad, good] = [content('x', true, 0), content('0', true)]
+  const started = Promise.withResolvers<{ content: Large }>()
+  const reader = withRefill(bad, async () => started.promise)
+  const read = Promise.resolve(reader.read(Buffer.alloc(1000), 0))
+  await setImmediate()
+  reader.close()
+  started.resolve({ content: good })
+  await t.rejects(read)
+  t.equal(good.closed, 1)
+})
 
 t.test('an error of the file system is told as what it is', async (t) => {
   const folder = join(t.testdir(), 'no-file')
