@@ -23,3 +23,10 @@ t.test('nothing is kept where nothing may be', async (t) => {
   t.equal(body.add(Buffer.from('a')), 1)
   t.equal(body.bytes().length, 0)
 })
+
+t.test('what stays for long takes no more memory than its bytes', async (t) => {
+  const body = collectBody(100)
+  body.add(Buffer.from('abcd'))
+  body.add(Buffer.from('efgh'))
+  t.equal(body.bytes().buffer.byteLength, 8)
+})

@@ -6,6 +6,7 @@
 import { read, readSync } from 'node:fs'
 import type { Hash } from 'node:crypto'
 import { promisify } from 'node:util'
+import { joined } from '../../oci/body-collector.ts'
 import { checked } from '../disk/open-file.ts'
 import { createWriteQueue } from './write-queue.ts'
 
@@ -29,7 +30,7 @@ export interface Tail {
   read: (buffer: Buffer, position: number, limit: number) => number | Promise<number>
   /** Readers have moved on, which makes room where storing has failed. */
   moved: () => void
-  /** All of it, where it is in memory as a whole. */
+  /** All of it, where it is in memory as a whole; takes no more than its bytes. */
   whole: () => Buffer | undefined
   /** Resolves once no write is under way. */
   settled: () => Promise<void>
@@ -199,7 +200,10 @@ function createStages(size: number | undefined, isSmall: boolean) {
     whole(): Buffer | undefined {
       if (size === 0) return Buffer.alloc(0)
       const only = stages.length === 1 ? stages[0] : undefined
-      return only?.start === 0 ? only.buffer.subarray(0, only.filled) : undefined
+      if (only?.start !== 0) return undefined
+      const { buffer, filled } = only
+      // It stays in memory for long: without the rest of a stage that has room for more.
+      return filled === buffer.length ? buffer : joined([buffer.subarray(0, filled)])
     },
   }
 }

@@ -9,6 +9,27 @@ import { optionsFor } from '../../requirements.ts'
 
 const stage = 256 * 1024
 
+t.test('what is small and stays in memory takes no more than its bytes', async (t) => {
+  const nothing = () => undefined
+  for (const size of [undefined, 3000]) {
+    const tail = createTail({
+      fd: undefined,
+      hash: createHash('sha256'),
+      size,
+      smallLimit: stage,
+      onFlush: nothing,
+      onRoom: nothing,
+      neededFrom: () => Infinity,
+      onStoringFailed: nothing,
+    })
+    tail.append(Buffer.alloc(3000, 'x'))
+    tail.flush()
+    const whole = tail.whole()
+    t.equal(whole?.toString(), 'x'.repeat(3000))
+    t.equal(whole?.buffer.byteLength, 3000, `of ${size ?? 'unknown'} bytes`)
+  }
+})
+
 t.test('storing fails in the fourth stage', optionsFor('storing'), async (t) => {
   const fd = openSync(join(t.testdir(), 'file'), 'wx+')
   t.teardown(() => closeSync(fd))
