@@ -68,6 +68,7 @@ function openGated(
 ): Flow {
   let waiting: (() => void)[] | undefined
   let isPaused = false
+  let isAborted = false
 
   function later(work: () => void): void {
     if (waiting === undefined) work()
@@ -77,8 +78,8 @@ function openGated(
   function goOn(): void {
     const kept = waiting ?? []
     waiting = undefined
-    for (const work of kept) work()
-    if (!isPaused) flow.resume()
+    for (const work of kept) if (!isAborted) work()
+    if (!isPaused && !isAborted) flow.resume()
   }
 
   const flow = openUpstream(request, {
@@ -108,7 +109,7 @@ function openGated(
       if (waiting === undefined) flow.resume()
     },
     abort() {
-      waiting = []
+      isAborted = true
       flow.abort()
     },
   }
