@@ -1,7 +1,13 @@
 // One blob from its upstream, whatever happens on the way: goes on where a connection broke.
 import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
-import type { Flow, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
+import {
+  createSuccessiveFlow,
+  type Flow,
+  type OpenUpstream,
+  type OriginRequest,
+  type OriginResponse,
+} from '../../oci/origin.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
 import { answerBudget, blobBudget } from '../../oci/attempts.ts'
 import { isOutage } from '../../oci/failure-scope.ts'
@@ -38,7 +44,7 @@ export interface DownloadOptions {
 export function startDownload(options: DownloadOptions): Flow {
   const { openUpstream, place, digest, target, readers } = options
   const backoff = createBackoff(options.retryDelay)
-  const connection = createConnection()
+  const attempts = createAttempts(attempt)
   const state = { size: undefined as number | undefined, received: 0, usesRange: true }
   let hasBegun = false
   let hasLabel = false
@@ -50,14 +56,14 @@ export function startDownload(options: DownloadOptions): Flow {
   const mismatch = () => (hasLabel ? badResponse('an encoded blob') : digestMismatch())
 
   function fail(error: GatewayError): void {
-    connection.abort()
+    attempts.flow.abort()
     target.fail(error)
   }
 
   function retry(error: GatewayError): void {
     const delay = backoff(state.received, hasBegun)
     if (delay === undefined || (delay.isLate && !outlasts(error))) fail(error)
-    else connection.replace(delay.ms, attempt)
+    else attempts.again(delay.ms)
   }
 
   /** What would come again from its beginning each time is not worth it. */
@@ -125,46 +131,34 @@ export function startDownload(options: DownloadOptions): Flow {
     })
   }
 
-  connection.use(attempt())
-  return connection
-}
-
-interface Connection extends Flow {
-  /** From now on `flow` is meant: it is paused if the one before was. */
-  use: (flow: Flow) => void
-  /** Ends what is under way; opens another after `delay` ms. */
-  replace: (delay: number, open: () => Flow) => void
+  attempts.begin()
+  return attempts.flow
 }
 
 /** The one hand on exchanges that follow each other. */
-function createConnection(): Connection {
+function createAttempts(open: () => Flow) {
+  const hand = createSuccessiveFlow()
   let current: Flow | undefined
   let timer: NodeJS.Timeout | undefined
-  let isPaused = false
 
-  function use(flow: Flow): void {
-    current = flow
-    if (isPaused) flow.pause()
+  function begin(): void {
+    current = open()
+    hand.use(current)
+  }
+
+  function abort(): void {
+    clearTimeout(timer)
+    hand.abort()
   }
 
   return {
-    use,
-    replace(delay, open) {
+    begin,
+    /** Ends what is under way, and begins anew after so many ms. */
+    again(ms: number): void {
       current?.abort()
-      timer = setTimeout(() => use(open()), delay)
+      timer = setTimeout(begin, ms)
     },
-    pause() {
-      isPaused = true
-      current?.pause()
-    },
-    resume() {
-      isPaused = false
-      current?.resume()
-    },
-    abort() {
-      clearTimeout(timer)
-      current?.abort()
-    },
+    flow: { pause: hand.pause, resume: hand.resume, abort },
   }
 }
 

@@ -4,12 +4,13 @@
 import { GatewayError } from '../../errors.ts'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import { isOutage } from '../../oci/failure-scope.ts'
-import type {
-  Flow,
-  OpenUpstream,
-  OriginRequest,
-  OriginResponse,
-  Receiver,
+import {
+  createSuccessiveFlow,
+  type Flow,
+  type OpenUpstream,
+  type OriginRequest,
+  type OriginResponse,
+  type Receiver,
 } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { LinkKind } from '../index/links.ts'
@@ -204,21 +205,17 @@ interface Exchange {
 
 function createExchange(receiver: Receiver): Exchange {
   const controller = new AbortController()
-  let current: Flow | undefined
+  const hand = createSuccessiveFlow()
   let pause: PromiseWithResolvers<void> | undefined
 
-  function resume(): void {
+  function goOn(): void {
     pause?.resolve()
     pause = undefined
-    current?.resume()
   }
 
   return {
     signal: controller.signal,
-    use(flow) {
-      current = flow
-      if (pause !== undefined) flow.pause()
-    },
+    use: hand.use,
     tell(work) {
       if (!controller.signal.aborted) work(receiver)
     },
@@ -226,13 +223,16 @@ function createExchange(receiver: Receiver): Exchange {
     flow: {
       pause() {
         pause ??= Promise.withResolvers()
-        current?.pause()
+        hand.pause()
       },
-      resume,
+      resume() {
+        goOn()
+        hand.resume()
+      },
       abort() {
         controller.abort()
-        resume()
-        current?.abort()
+        goOn()
+        hand.abort()
       },
     },
   }
