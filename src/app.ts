@@ -211,7 +211,7 @@ async function openGatewayCache(
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
     offline: (upstream) => isOffline(current.live.config, upstream),
     isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
-    report: (upstream, error) => current.live.upstreams.report(upstream, error),
+    report: (...told) => current.live.upstreams.report(...told),
     log,
     metrics: {
       ...metrics,

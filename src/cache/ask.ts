@@ -59,11 +59,11 @@ async function askOnce(
       answer = response
       body = collectBody(keptOf(response.status, limit))
       if (request.method === 'HEAD' || response.status !== 200) return
-      if (isEncoded(response)) refuse(badResponse('an encoded body'))
-      else if ((lengthOf(response) ?? 0) > limit) refuse(tooLong(limit))
+      if (isEncoded(response)) refuse(badResponse('an encoded body', response))
+      else if ((lengthOf(response) ?? 0) > limit) refuse(tooLong(limit, response))
     },
     data(chunk) {
-      if (body.add(chunk) > limit && answer?.status !== 404) refuse(tooLong(limit))
+      if (body.add(chunk) > limit && answer?.status !== 404) refuse(tooLong(limit, answer))
     },
     end() {
       if (answer === undefined) resolve(new Failed(badResponse('nothing'), false))
@@ -110,22 +110,29 @@ export async function askHeaders(
 
 /** An answer that is of no use, though the exchange itself went well. */
 export class BadAnswer extends GatewayError {
-  constructor(reason: 'bad_response' | 'digest_mismatch', message: string, cause?: unknown) {
+  /** Absent where it is about several, or none. */
+  readonly answer: OriginResponse | undefined
+
+  constructor(
+    reason: 'bad_response' | 'digest_mismatch',
+    message: string,
+    { answer, cause }: { answer?: OriginResponse | undefined; cause?: unknown },
+  ) {
     super('UPSTREAM_FAILED', message, { reason, cause })
+    this.answer = answer
   }
 }
 
 /** The upstream answered what it must not. `what` completes "the upstream answered with ...". */
-export function badResponse(what: string, cause?: unknown): BadAnswer {
-  return new BadAnswer('bad_response', `the upstream answered with ${what}`, cause)
+export function badResponse(what: string, answer?: OriginResponse, cause?: unknown): BadAnswer {
+  return new BadAnswer('bad_response', `the upstream answered with ${what}`, { answer, cause })
 }
 
 /** What the upstream sent does not hash to its digest. */
-export function digestMismatch(): BadAnswer {
-  return new BadAnswer(
-    'digest_mismatch',
-    'the upstream sent content that does not hash to its digest; look for a proxy that alters it',
-  )
+export function digestMismatch(answer: OriginResponse | undefined): BadAnswer {
+  const message =
+    'the upstream sent content that does not hash to its digest; look for a proxy that alters it'
+  return new BadAnswer('digest_mismatch', message, { answer })
 }
 
 /** The upstream answers 404 to a blob; `blame` has that where it is a registry's own. */
@@ -145,6 +152,6 @@ export function lengthOf({ headers }: OriginResponse): number | undefined {
   return length !== undefined && /^\d{1,15}$/.test(length) ? Number(length) : undefined
 }
 
-function tooLong(limit: number): GatewayError {
-  return badResponse(`more than the ${limit} bytes that are accepted`)
+function tooLong(limit: number, answer: OriginResponse | undefined): BadAnswer {
+  return badResponse(`more than the ${limit} bytes that are accepted`, answer)
 }

@@ -39,8 +39,8 @@ export function createConfirmation(
       async get() {
         const answer = await askHeaders(openUpstream, { ...request, method: 'GET' })
         if (answer.status === 404) throw blobUnknown(answer)
-        if (answer.status !== 200) throw badResponse(`status ${answer.status} to a blob`)
-        if (!isPlausible(answer, digest)) throw badResponse('what is no blob')
+        if (answer.status !== 200) throw badResponse(`status ${answer.status} to a blob`, answer)
+        if (!isPlausible(answer, digest)) throw badResponse('what is no blob', answer)
         return answer
       },
     })

@@ -145,9 +145,9 @@ export function createManifestSource(context: Context): ManifestSource {
     const answer = mayBeCut(first, reference) ? await asks() : first
     if (answer.status === 304 && known !== undefined) return known
     if (answer.status === 404) throw manifestUnknown(answer)
-    if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`)
+    if (answer.status !== 200) throw badResponse(`status ${answer.status} to a manifest`, answer)
     const digest = digestIn(answer, reference)
-    if (!isManifestOf(answer.body, digest)) throw digestMismatch()
+    if (!isManifestOf(answer.body, digest)) throw digestMismatch(answer)
     const facts = factsOf(answer)
     const { mediaType } = facts
     const small: Small = { kind: 'small', digest, mediaType, bytes: answer.body }
@@ -214,12 +214,12 @@ function mayBeCut(answer: CollectedAnswer, reference: string): boolean {
   return !isManifestOf(answer.body, digestIn(answer, reference))
 }
 
-function factsOf({ body }: CollectedAnswer): ManifestFacts {
+function factsOf(answer: CollectedAnswer): ManifestFacts {
   try {
-    return readManifest(body)
+    return readManifest(answer.body)
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error
-    throw badResponse(`what is no manifest: ${error.message}`, error)
+    throw badResponse(`what is no manifest: ${error.message}`, answer, error)
   }
 }
 

@@ -4,7 +4,8 @@ import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import { childSizes } from '../oci/manifest.ts'
-import { createFailedFlow, type OpenUpstream } from '../oci/origin.ts'
+import { createFailedFlow, type OpenUpstream, type OriginResponse } from '../oci/origin.ts'
+import { BadAnswer } from './ask.ts'
 import { createBlobs } from './blobs.ts'
 import type { Cache, Condition, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
@@ -54,8 +55,8 @@ export interface CacheOptions {
   offline: (upstream: string) => boolean
   /** Whether an upstream allows so few more requests that only what is not cached is worth one. */
   isQuotaShort?: (upstream: string) => boolean
-  /** See `createOutages`. */
-  report: (upstream: string, error: GatewayError) => void
+  /** See `createOutages`; `answer`: what it is about, as far as that is known. */
+  report: (upstream: string, error: GatewayError, answer?: OriginResponse) => void
   log: Logger
   metrics: CacheMetrics
   /** Milliseconds since 1970. */
@@ -81,11 +82,13 @@ const lookEvery = 1000
 
 /** Opens the cache in `dir`, which is created. Throws UsageError `cache.dir`. */
 export function openCache(options: CacheOptions): KeptCache {
-  const { log, metrics, freshnessOf, report, now = Date.now } = options
+  const { log, metrics, freshnessOf, now = Date.now } = options
+  const report = (upstream: string, error: GatewayError): void =>
+    options.report(upstream, error, error instanceof BadAnswer ? error.answer : undefined)
   const storage = openStorage(options, now, (digest) => fills.isBusy(digest))
   const { parts, inventory, limits, kept } = storage
   const { room } = parts
-  const { outages, openUpstream } = createWay(options, parts.shared, now)
+  const { outages, openUpstream } = createWay({ ...options, report }, parts.shared, now)
   const heads = createHeads(now)
   const negatives = createNegativeAnswers(freshnessOf, now)
   const pending = new Set<Promise<void>>()

@@ -57,7 +57,7 @@ function createAnswers(context: Context, manifests: Manifests, source: ManifestS
   async function keptAfter(place: Place, tag: string, error: GatewayError): Promise<FoundManifest> {
     const known = memory.tag(place, tag)
     if (known !== undefined && error.reason === notOfRegistry) {
-      throw badResponse('a 404 that is not that of a registry', error)
+      throw badResponse('a 404 that is not that of a registry', undefined, error)
     }
     const { onUpstreamDelete } = freshnessOf(place.upstream)
     const found = known && onUpstreamDelete === 'keep' ? await held(place, known.digest) : undefined

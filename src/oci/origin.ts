@@ -31,6 +31,8 @@ export interface OriginResponse {
   /** 200, 206, 304, 404, 405 or 416: everything else arrives as `fail`. */
   status: number
   headers: Readonly<Record<string, string>>
+  /** Whoever sent it is passed over for a while: its content is of no use. Absent: there is nobody to blame. */
+  distrust?: () => void
 }
 
 /** Control over one exchange. All methods may be called at any time, and more than once. */

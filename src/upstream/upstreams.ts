@@ -3,7 +3,7 @@ import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
 import { hasReplicas, type ReplicasConfig } from '../config/upstream/replicas.ts'
 import { GatewayError } from '../errors.ts'
-import { createFailedFlow, type OpenUpstream } from '../oci/origin.ts'
+import { createFailedFlow, type OpenUpstream, type OriginResponse } from '../oci/origin.ts'
 import { newPseudonym } from '../oci/via.ts'
 import type { Expiry } from '../rules/expiry.ts'
 import { createEndpoints, type EndpointStatus } from './endpoints/choice.ts'
@@ -57,9 +57,9 @@ export interface Upstreams {
   expiries: readonly Expiry[]
   /**
    * Counts and logs what is wrong with an answer that was passed on as content, such as a body that
-   * is no manifest: only its receiver can tell. Another endpoint is asked next, where there is one.
+   * is no manifest: only its receiver can tell. Whoever sent `answer` is passed over for a while.
    */
-  report(upstream: string, error: GatewayError): void
+  report(upstream: string, error: GatewayError, answer?: OriginResponse): void
   /** Closes the connections once what is under way has ended. */
   close(): Promise<void>
 }
@@ -123,9 +123,8 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
       const { isQuotaShort, config } = upstreams.get(name) ?? {}
       return isQuotaShort?.(config?.quotaFloor ?? 0) === true
     },
-    report(upstream, error) {
-      upstreams.get(upstream)?.distrust()
-      replicas?.distrust()
+    report(upstream, error, answer) {
+      answer?.distrust?.()
       const { reason = 'error' } = error
       metrics.badAnswer(upstream, reason)
       context.logFailure(upstream, { reason, error })

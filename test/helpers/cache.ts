@@ -60,7 +60,7 @@ export async function startSite(t: Test, options: SiteOptions = {}) {
       openUpstream: createOrigin({ 'registry.test': upstream.url }, stallTimeout),
       freshnessOf: () => ({ tagTtl: 5 * minute, staleIfError: 60 * minute }),
       offline: () => site.offline,
-      report: (...told) => void reports.push(told),
+      report: (upstream, error) => void reports.push([upstream, error]),
       log,
       metrics: {
         event: (event) => void events.push(event),

@@ -47,13 +47,15 @@ export function startDownload(options: DownloadOptions): Flow {
   const attempts = createAttempts(attempt)
   const state = { size: undefined as number | undefined, received: 0, usesRange: true }
   let hasBegun = false
-  let hasLabel = false
+  /** The last one. */
+  let answer: OriginResponse | undefined
   /** The upstream knows no parts. */
   let startsOver = false
   /** What was there when the upstream ended a body whose size it had not told. */
   let mismatchAt = -1
 
-  const mismatch = () => (hasLabel ? badResponse('an encoded blob') : digestMismatch())
+  const mismatch = () =>
+    answer && isEncoded(answer) ? badResponse('an encoded blob', answer) : digestMismatch(answer)
 
   function fail(error: GatewayError): void {
     attempts.flow.abort()
@@ -72,6 +74,7 @@ export function startDownload(options: DownloadOptions): Flow {
   }
 
   function start(response: OriginResponse, from: number | undefined): Prefix | undefined {
+    answer = response
     const verdict = judgeResponse(response, { digest, from, ...state })
     if (verdict.kind === 'fail') fail(verdict.error)
     if (verdict.kind === 'wrong') fail(mismatch())
@@ -81,7 +84,6 @@ export function startDownload(options: DownloadOptions): Flow {
     }
     if (verdict.kind !== 'body') return undefined
     state.size = verdict.size
-    hasLabel = isEncoded(response)
     if (!hasBegun) target.begin(verdict.size)
     hasBegun = true
     startsOver = verdict.startsOver
@@ -91,7 +93,7 @@ export function startDownload(options: DownloadOptions): Flow {
   function take(chunk: Buffer): void {
     state.received += chunk.length
     const isTooLong = state.size !== undefined && state.received > state.size
-    if (isTooLong) fail(badResponse('more bytes than it announced'))
+    if (isTooLong) fail(badResponse('more bytes than it announced', answer))
     else if (chunk.length > 0) target.data(chunk)
   }
 

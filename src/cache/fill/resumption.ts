@@ -42,7 +42,7 @@ export function judgeResponse(response: OriginResponse, progress: FillProgress):
     return { kind: 'wrong' }
   }
   const body = read(response, progress)
-  const found = body instanceof GatewayError ? body : (tooOdd(body.size, digest) ?? body)
+  const found = body instanceof GatewayError ? body : (tooOdd(response, body.size, digest) ?? body)
   if (!(found instanceof GatewayError)) return { kind: 'body', ...found }
   return { kind: received > 0 ? 'retry' : 'fail', error: found }
 }
@@ -52,7 +52,7 @@ function read(response: OriginResponse, progress: FillProgress): Body | GatewayE
   if (status === 200) return readWhole(response, progress)
   if (status === 206) return readPart(response, progress)
   if (status === 404) return blobUnknown(response)
-  return badResponse(`status ${status} to a blob`)
+  return badResponse(`status ${status} to a blob`, response)
 }
 
 function readWhole(
@@ -61,30 +61,36 @@ function readWhole(
 ): Body | GatewayError {
   const length = lengthOf(response)
   if (size !== undefined && length !== undefined && length !== size) {
-    return badResponse(`a blob of ${length} bytes, which had ${size} before`)
+    return badResponse(`a blob of ${length} bytes, which had ${size} before`, response)
   }
   return { size: size ?? length, startsOver: received > 0 }
 }
 
 /** Also where nobody asked for a part: it may be the whole, and if not, the rest can be asked for. */
 function readPart(
-  { headers }: OriginResponse,
+  response: OriginResponse,
   { from, received, size }: FillProgress,
 ): Body | GatewayError {
-  const match = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(headers['content-range'] ?? '')
+  const match = /^bytes (\d{1,15})-\d{1,15}\/(\d{1,15}|\*)$/.exec(
+    response.headers['content-range'] ?? '',
+  )
   if (match === null || Number(match[1]) !== (from ?? 0)) {
-    return badResponse('another part than was asked for')
+    return badResponse('another part than was asked for', response)
   }
   const total = match[2] === '*' ? size : Number(match[2])
   if (size !== undefined && total !== size) {
-    return badResponse(`a part of ${total} bytes, which were ${size} before`)
+    return badResponse(`a part of ${total} bytes, which were ${size} before`, response)
   }
   return { size: total, startsOver: from === undefined && received > 0 }
 }
 
-function tooOdd(size: number | undefined, digest: Digest): GatewayError | undefined {
-  if (size === 0 && !isDigestOfNothing(digest)) return digestMismatch()
-  if ((size ?? 0) > largest) return badResponse(`a blob of ${size} bytes, beyond reason`)
+function tooOdd(
+  response: OriginResponse,
+  size: number | undefined,
+  digest: Digest,
+): GatewayError | undefined {
+  if (size === 0 && !isDigestOfNothing(digest)) return digestMismatch(response)
+  if ((size ?? 0) > largest) return badResponse(`a blob of ${size} bytes, beyond reason`, response)
   return undefined
 }
 

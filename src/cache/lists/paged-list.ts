@@ -1,5 +1,6 @@
 // Asks for lists page by page: all of them, or an error; never a part.
 import { isOfRegistry } from '../../oci/error-body.ts'
+import type { OriginResponse } from '../../oci/origin.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
 import { ask, badResponse, type CollectedAnswer, type BadAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
@@ -23,6 +24,8 @@ export interface Pages {
   isOfRegistry: boolean
   /** Why a first answer of 200 is no list. */
   problem?: BadAnswer
+  /** The last one. */
+  answer: OriginResponse | undefined
 }
 
 export interface ListRequest {
@@ -56,39 +59,40 @@ async function askPages(
   const seen = new Set<string>()
   let bytes = 0
   let next: string | undefined = query
+  let answer: CollectedAnswer | undefined
   while (next !== undefined && !seen.has(next)) {
     seen.add(next)
-    if (pages.length >= maxPages) throw badResponse('a list of too many pages')
-    if (now() - begun > longest) throw badResponse('a list that takes too long')
+    if (pages.length >= maxPages) throw badResponse('a list of too many pages', answer)
+    if (now() - begun > longest) throw badResponse('a list that takes too long', answer)
     const target: string = next === '' ? resource : `${resource}?${next}`
-    const answer: CollectedAnswer = await ask(
+    answer = await ask(
       openUpstream,
       { ...requestAt(place), method: 'GET', resource: target, accept },
       limit - bytes,
     )
     const { status } = answer
     if (status !== 200) {
-      if (pages.length === 0) return { status, pages, bytes, isOfRegistry: isOfRegistry(answer) }
-      throw badResponse(`status ${status} in the middle of a list`)
+      if (pages.length > 0) throw badResponse(`status ${status} in the middle of a list`, answer)
+      return { status, pages, bytes, isOfRegistry: isOfRegistry(answer), answer }
     }
     const page = objectIn(answer.body)
     if (page === undefined) {
-      const problem = badResponse('a list that is no JSON object')
-      if (pages.length === 0) return { status, pages, bytes, isOfRegistry: false, problem }
-      throw problem
+      const problem = badResponse('a list that is no JSON object', answer)
+      if (pages.length > 0) throw problem
+      return { status, pages, bytes, isOfRegistry: false, problem, answer }
     }
     bytes += answer.body.length
     pages.push(page)
     next = nextOf(answer)
   }
-  return { status: 200, pages, bytes, isOfRegistry: true }
+  return { status: 200, pages, bytes, isOfRegistry: true, answer }
 }
 
-function nextOf({ headers }: CollectedAnswer): string | undefined {
+function nextOf(answer: CollectedAnswer): string | undefined {
   try {
-    return nextQuery(headers['link'])
+    return nextQuery(answer.headers['link'])
   } catch (cause) {
-    throw badResponse('a link to a next page that cannot be followed', cause)
+    throw badResponse('a link to a next page that cannot be followed', answer, cause)
   }
 }
 

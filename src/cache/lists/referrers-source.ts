@@ -3,10 +3,11 @@ import { GatewayError } from '../../errors.ts'
 import { algorithmOf, hexOf, type Digest } from '../../oci/digest.ts'
 import { manifestLimit, readManifest } from '../../oci/manifest.ts'
 import { manifestAccept, mediaTypes } from '../../oci/media-type.ts'
+import type { OriginResponse } from '../../oci/origin.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
 import { isManifestOf } from '../../oci/schema1.ts'
 import type { Descriptor } from '../cache.ts'
-import { ask, badResponse } from '../ask.ts'
+import { ask, badResponse, type CollectedAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import type { Manifests } from '../manifests.ts'
 import { descriptorOf } from './descriptors.ts'
@@ -42,12 +43,12 @@ export function createReferrersSource(
     const resource = `referrers/${digest}`
     const request = { resource, query: '', accept: mediaTypes.ociIndex, limit }
     try {
-      const { status, pages, bytes, problem } = await askPages(place, request)
+      const { status, pages, bytes, problem, answer } = await askPages(place, request)
       if (problem !== undefined) return problem
       if (status !== 200) return noList(status)
       const isList = pages.every(({ manifests: list }) => list === null || Array.isArray(list))
-      if (!isList) return badResponse('a list of referrers that is none')
-      return { entries: pages.flatMap((page) => descriptorsIn(place, page)), bytes }
+      if (!isList) return badResponse('a list of referrers that is none', answer)
+      return { entries: pages.flatMap((page) => descriptorsIn(place, page, answer)), bytes }
     } catch (error) {
       if (error instanceof GatewayError && isAboutReferrers(error)) return error
       throw error
@@ -58,27 +59,27 @@ export function createReferrersSource(
   async function askFallbackTag(place: Place, digest: Digest): Promise<AskedReferrers> {
     const none = { entries: [], bytes: 0 }
     const tag = `${algorithmOf(digest)}-${hexOf(digest).slice(0, 64)}`
-    const body = await askTag(place, tag)
+    const answer = await askTag(place, tag)
     // Some read such a tag as the digest, and answer with the subject itself.
-    if (body === undefined || isManifestOf(body, digest)) return none
-    const document = objectIn(body)
+    if (answer === undefined || isManifestOf(answer.body, digest)) return none
+    const document = objectIn(answer.body)
     if (document === undefined || !Array.isArray(document['manifests'])) return none
-    const listed = descriptorsIn(place, document)
+    const listed = descriptorsIn(place, document, answer)
     const entries: Descriptor[] = []
     for (const [at, entry] of listed.entries()) {
       if (at >= mostAsked || (await mayReferTo(place, entry, digest))) entries.push(entry)
     }
-    return { entries, bytes: body.length }
+    return { entries, bytes: answer.body.length }
   }
 
   /** undefined: there is none. */
-  async function askTag(place: Place, tag: string): Promise<Buffer | undefined> {
+  async function askTag(place: Place, tag: string): Promise<CollectedAnswer | undefined> {
     const request = { ...requestAt(place), resource: `manifests/${tag}`, accept: manifestAccept }
     try {
       const answer = await ask(openUpstream, { ...request, method: 'GET' }, manifestLimit)
-      if (answer.status === 200) return answer.body
+      if (answer.status === 200) return answer
       if (answer.status === 404 || answer.status === 405) return undefined
-      throw badResponse(`status ${answer.status} to a fallback tag`)
+      throw badResponse(`status ${answer.status} to a fallback tag`, answer)
     } catch (error) {
       const { status } = error instanceof GatewayError ? error.blame : {}
       if (status !== undefined && [400, 406, 410].includes(status)) return undefined
@@ -97,11 +98,15 @@ export function createReferrersSource(
   }
 
   /** All of them that are any; one that is broken hides none of the others. */
-  function descriptorsIn({ upstream }: Place, page: Record<string, unknown>): Descriptor[] {
+  function descriptorsIn(
+    { upstream }: Place,
+    page: Record<string, unknown>,
+    answer: OriginResponse | undefined,
+  ): Descriptor[] {
     const listed = (page['manifests'] ?? []) as unknown[]
     const good = listed.map(descriptorOf).filter((descriptor) => descriptor !== undefined)
     if (good.length === listed.length) return good
-    const problem = badResponse('a referrer that is no descriptor')
+    const problem = badResponse('a referrer that is no descriptor', answer)
     if (good.length === 0) throw problem
     report(upstream, problem)
     return good

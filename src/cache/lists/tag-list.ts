@@ -1,5 +1,6 @@
 // The tags of a repository: all that the upstream lists, or those that the cache holds.
 import { GatewayError } from '../../errors.ts'
+import type { OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import type { Cache, Listed } from '../cache.ts'
 import { badResponse } from '../ask.ts'
@@ -22,7 +23,7 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
   const lists = createListMemory<string>(now)
 
   async function asked(place: Place): Promise<Listed<string>> {
-    const { status, pages, bytes, isOfRegistry, problem } = await askPages(place, {
+    const { status, pages, bytes, isOfRegistry, problem, answer } = await askPages(place, {
       resource: 'tags/list',
       query: `n=${pageLength}`,
       accept: 'application/json',
@@ -30,9 +31,9 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
     })
     if (status === 404) return keptOf(place, isOfRegistry)
     if (problem !== undefined) throw problem
-    if (status !== 200) throw badResponse(`status ${status} to a list of tags`)
-    const tags = pages.flatMap((page) => tagsIn(page['tags']))
-    if (tags.length > mostTags) throw badResponse(`a list of more than ${mostTags} tags`)
+    if (status !== 200) throw badResponse(`status ${status} to a list of tags`, answer)
+    const tags = pages.flatMap((page) => tagsIn(page['tags'], answer))
+    if (tags.length > mostTags) throw badResponse(`a list of more than ${mostTags} tags`, answer)
     const entries = [...new Set(tags)].sort()
     lists.keep(placeKey(place), entries, bytes)
     return { entries, source: 'upstream', stale: false }
@@ -71,8 +72,8 @@ export function createTagList(context: Context, askPages: AskPages): Cache['tags
 }
 
 /** Some registries answer `null` where there is none. */
-function tagsIn(tags: unknown): string[] {
+function tagsIn(tags: unknown, answer: OriginResponse | undefined): string[] {
   if (tags === null || tags === undefined) return []
   if (Array.isArray(tags) && tags.every((tag) => typeof tag === 'string')) return tags
-  throw badResponse('a list of tags that is none')
+  throw badResponse('a list of tags that is none', answer)
 }

@@ -15,7 +15,7 @@ export function createUpstreamCatalog(
   repositories: Cache['repositories'],
 ): Cache['catalog'] {
   async function asked(upstream: string): Promise<Listed<string>> {
-    const { status, pages, problem } = await askPages(
+    const { status, pages, problem, answer } = await askPages(
       { upstream, repository: '' },
       { resource: '_catalog', query: `n=${pageLength}`, accept: 'application/json', limit },
     )
@@ -23,10 +23,10 @@ export function createUpstreamCatalog(
       throw new GatewayError('UNSUPPORTED', 'the upstream has no catalog: name its repositories')
     }
     if (problem !== undefined) throw problem
-    if (status !== 200) throw badResponse(`status ${status} to a catalog`)
+    if (status !== 200) throw badResponse(`status ${status} to a catalog`, answer)
     const names = pages.flatMap((page) => page['repositories'] ?? [])
     if (!names.every((name) => typeof name === 'string')) {
-      throw badResponse('a catalog that is none')
+      throw badResponse('a catalog that is none', answer)
     }
     return { entries: [...new Set(names)].sort(), source: 'upstream', stale: false }
   }

@@ -43,8 +43,6 @@ export interface Endpoints {
   status: () => EndpointStatus[]
   /** The one that is asked first now. */
   inUse: () => EndpointStatus
-  /** What the one in use has sent is of no use: it is passed over for a while. */
-  distrust: () => void
   /** Whether fewer pulls than `floor` are left there. */
   isQuotaShort: (floor: number) => boolean
 }
@@ -83,7 +81,6 @@ export function createEndpoints(clients: readonly EndpointClient[], now: () => n
     },
     status: () => endpoints.map((endpoint) => endpoint.status()),
     inUse: () => first().status(),
-    distrust: () => first().rest(),
     isQuotaShort: (floor) => first().isQuotaShort(floor),
   }
 }
@@ -95,6 +92,7 @@ function createEndpoint(
 ) {
   /** 0: it is well, as far as it is known. */
   let restsUntil = 0
+  let distrustedAt = -Infinity
   let quota: Quota | undefined
 
   function isResting(): boolean {
@@ -108,8 +106,14 @@ function createEndpoint(
     if (!isResting()) restsUntil = now() + restFor
   }
 
-  function onAnswer(request: OriginRequest, response: OriginResponse): void {
-    restsUntil = 0
+  function distrust(): void {
+    distrustedAt = now()
+    rest()
+  }
+
+  function onAnswer(request: OriginRequest, response: OriginResponse, askedAt: number): void {
+    // Who sends what is of no use answers well, too: only what is asked afterwards says how it is.
+    if (askedAt > distrustedAt) restsUntil = 0
     // Blobs may come from elsewhere.
     if (request.resource.startsWith('manifests/')) quota = quotaIn(response, now()) ?? quota
   }
@@ -123,17 +127,21 @@ function createEndpoint(
 
   return {
     isResting,
-    rest,
     isQuotaShort: (floor: number) => isShort(quota, floor, now()),
-    candidate: (request: OriginRequest): EndpointCandidate => ({
-      open(receiver, mayRetry) {
-        // After a rest one request finds out how it is; others go elsewhere until it has.
-        if (restsUntil > 0 && !isResting()) restsUntil = now() + restFor
-        return openExchange(client, request, receiver, mayRetry)
-      },
-      onAnswer: (response) => onAnswer(request, response),
-      onFailure,
-    }),
+    candidate(request: OriginRequest): EndpointCandidate {
+      const askedAt = now()
+      return {
+        open(receiver, mayRetry) {
+          // After a rest one request finds out how it is; others go elsewhere until it has.
+          if (restsUntil > 0 && !isResting()) restsUntil = now() + restFor
+          return openExchange(client, request, receiver, mayRetry)
+        },
+        onAnswer: (response) => onAnswer(request, response, askedAt),
+        onFailure,
+        // The address of a foreign layer is somebody else's.
+        distrust: request.url === undefined ? distrust : () => undefined,
+      }
+    },
     status(): EndpointStatus {
       const failure = lastFailure()
       return {

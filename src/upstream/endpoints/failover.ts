@@ -24,6 +24,8 @@ export interface EndpointCandidate {
   open: (receiver: Receiver, mayRetry: boolean) => UpstreamExchange
   onAnswer: (response: OriginResponse) => void
   onFailure: (error: GatewayError) => void
+  /** What it has answered is of no use. */
+  distrust: () => void
 }
 
 /**
@@ -44,7 +46,7 @@ export function openFirst(
       start(response) {
         hasBegun = true
         candidate.onAnswer(response)
-        receiver.start(response)
+        receiver.start({ ...response, distrust: candidate.distrust })
       },
       data: (chunk) => receiver.data(chunk),
       end: () => receiver.end(),

@@ -16,8 +16,6 @@ export interface Replicas {
    * were not there. None where this gateway is the owner, or another replica asks.
    */
   candidates: (request: OriginRequest) => EndpointCandidate[]
-  /** Content was not what it should be, and may have come from one of them: they are passed over for a while. */
-  distrust: () => void
   /** Tells what should not be left so, and begins to follow who they are; once it is in use. */
   start: () => void
   expiries: readonly Expiry[]
@@ -94,6 +92,7 @@ export function createReplicas(
   }
 
   function candidate(member: string, request: OriginRequest): EndpointCandidate {
+    const askedAt = context.now()
     return {
       isReplica: true,
       open: (receiver) =>
@@ -103,7 +102,11 @@ export function createReplicas(
           receiver,
           false,
         ),
-      onAnswer: () => restsUntil.delete(member),
+      onAnswer() {
+        // What is asked afterwards only says how it is.
+        if (askedAt > (restsUntil.get(member) ?? 0) - restFor) restsUntil.delete(member)
+      },
+      distrust: () => rest(member),
       onFailure({ reason, blame: { status } }) {
         // What it says of its upstream is nothing of its own, and what is lacking here neither.
         const isItsOwn = status === undefined || status === 401 || status === 403
@@ -127,7 +130,6 @@ export function createReplicas(
         .slice(0, mostAsked)
         .map((member) => candidate(member, request))
     },
-    distrust: () => members.all().forEach(rest),
     start() {
       for (const { path, message } of tls.warnings) log.warn(`${path} ${message}`)
       members.start()

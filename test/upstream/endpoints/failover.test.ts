@@ -223,6 +223,37 @@ t.test(
   },
 )
 
+t.test(
+  'many get wrong bytes of the first at once: the second is asked then, and not blamed',
+  async (t) => {
+    const content = await buildSampleImage({ layerBytes: 1000 })
+    const digests = Array.from({ length: 5 }, () => addBlob(content, randomBytes(300_000)))
+    const first = await faults.startUpstream(t, { repositories: { app: content } })
+    const second = await faults.startUpstream(t, { repositories: { app: content } })
+    const client = startUpstreams(t, { url: first.url, endpoints: [endpoint(second.url)] })
+    const { cache } = await startSite(t, { openUpstream: client.open, report: client.report })
+    const place = { upstream: 'up', repository: 'app' }
+    const gate = faults.gate()
+    let held = 0
+    // All but the last have begun when the first of them fails; the last begins after that.
+    first.fail((req, res) => {
+      const isLast = (held += 1) === digests.length
+      return (isLast ? gate.fault : faults.flipByte(10))(req, res)
+    })
+    const pulls = digests.map(async (digest) => readAll(await cache.blob(place, digest)))
+    const results = await Promise.allSettled(pulls.slice(0, -1))
+    t.same(new Set(results.map(({ status }) => status)), new Set(['rejected']))
+    const inUse = () => client.status()[0]?.inUse.url
+    t.equal(inUse(), second.url, 'whoever was right')
+    gate.open()
+    await pulls.at(-1)
+    t.equal(inUse(), second.url, 'an answer that was under way says nothing of what is sent now')
+    client.forward(30_001)
+    first.fail()
+    t.equal(inUse(), first.url)
+  },
+)
+
 t.test('the first dies while many pull: everybody gets all of it', async (t) => {
   const content = await buildSampleImage({ layerBytes: 1000 })
   const blobs = Array.from({ length: 12 }, () => randomBytes(3_000_000))
