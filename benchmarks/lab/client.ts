@@ -25,6 +25,11 @@ export type Call =
   | { kind: 'repeat'; lines: readonly Line[]; seconds: number }
   /** Each of `lines` once, by whichever connection is free. */
   | { kind: 'once'; lines: readonly Line[] }
+  /**
+   * Each client pulls each image, over its share of the connections: manifests one after the other, then blobs by
+   * whichever connection is free. Digests are checked.
+   */
+  | { kind: 'pull'; images: readonly (readonly Line[])[]; clients: number }
   | { kind: 'handshakes'; port: number; seconds: number; atOnce: number }
   | { kind: 'close' }
 
@@ -32,7 +37,10 @@ export interface Result {
   requests: number
   bytes: number
   seconds: number
-  /** Milliseconds to the first byte of each answer; of `once` only. */
+  /**
+   * Milliseconds to the first byte of each answer of `once`; of each `pull` from its begin to the first byte of a
+   * layer, which is a blob behind the first one, the config.
+   */
   firstBytes: number[]
 }
 
@@ -53,7 +61,7 @@ function prepare(line: Line): Prepared {
 async function drive(
   connections: readonly Connection[],
   take: (connection: number) => Prepared | undefined,
-  note?: (answered: Answered) => void,
+  note?: (answered: Answered, request: Prepared) => void,
 ): Promise<Omit<Result, 'firstBytes'>> {
   const started = performance.now()
   let requests = 0
@@ -63,22 +71,50 @@ async function drive(
       const next = () => {
         const request = take(number)
         if (request === undefined) resolve()
-        else connection.ask(request, done)
+        else connection.ask(request, (error, answered) => done(request, error, answered))
       }
-      const done = (error: Error | undefined, answered: Answered) => {
+      const done = (request: Prepared, error: Error | undefined, answered: Answered) => {
         if (error !== undefined) {
           reject(error)
           return
         }
         requests += 1
         bytes += answered.bytes
-        note?.(answered)
+        note?.(answered, request)
         next()
       }
       next()
     })
   await Promise.all(connections.map(run))
   return { requests, bytes, seconds: (performance.now() - started) / 1000 }
+}
+
+async function pullImage(connections: readonly Connection[], lines: readonly Line[]) {
+  const started = performance.now()
+  const manifests = lines.filter((line) => !line.includes('/blobs/')).map(prepareChecked)
+  const blobs = lines.filter((line) => line.includes('/blobs/')).map(prepareChecked)
+  const [config] = blobs
+  const named = await drive(connections.slice(0, 1), () => manifests.shift())
+  let firstByte = Infinity
+  const sent = await drive(
+    connections,
+    () => blobs.shift(),
+    (answered, request) => {
+      if (request === config) return
+      firstByte = Math.min(firstByte, answered.askedAt + answered.firstByte - started)
+    },
+  )
+  return {
+    requests: named.requests + sent.requests,
+    bytes: named.bytes + sent.bytes,
+    firstByte,
+  }
+}
+
+/** A GET by digest is checked. */
+function prepareChecked(line: Line): Prepared {
+  const hex = /^GET .*sha256:([0-9a-f]{64})/.exec(line)?.[1]
+  return hex === undefined ? prepare(line) : { ...prepare(line), sha256: hex }
 }
 
 function createClient(identity: Identity) {
@@ -129,6 +165,26 @@ function createClient(identity: Identity) {
     return { ...driven, firstBytes }
   }
 
+  async function pull(images: readonly (readonly Line[])[], clients: number): Promise<Result> {
+    const share = Math.floor(connections.length / clients)
+    const started = performance.now()
+    const results = await Promise.all(
+      Array.from({ length: clients }, async (_, client) => {
+        const own = connections.slice(client * share, (client + 1) * share)
+        const told = []
+        for (const lines of images) told.push(await pullImage(own, lines))
+        return told
+      }),
+    )
+    const all = results.flat()
+    return {
+      requests: all.reduce((sum, { requests }) => sum + requests, 0),
+      bytes: all.reduce((sum, { bytes }) => sum + bytes, 0),
+      seconds: (performance.now() - started) / 1000,
+      firstBytes: all.map(({ firstByte }) => firstByte),
+    }
+  }
+
   async function handshakes(port: number, seconds: number, atOnce: number): Promise<Result> {
     const started = performance.now()
     const passed = () => (performance.now() - started) / 1000
@@ -148,6 +204,8 @@ function createClient(identity: Identity) {
         return repeat(call.lines, call.seconds)
       case 'once':
         return each(call.lines)
+      case 'pull':
+        return pull(call.images, call.clients)
       case 'handshakes':
         return handshakes(call.port, call.seconds, call.atOnce)
       case 'close':

@@ -1,7 +1,8 @@
 // Content that nobody holds yet but the origin: fresh for every round, because it is warm after one.
+import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { startGateway } from './gateway.ts'
-import { addBlob, emptyContent } from './content.ts'
-import { addBlobs, removeBlobs, startNginxCache, startOrigin, type Origin } from './nginx.ts'
+import { addBlob, addColdImage, emptyContent } from './content.ts'
+import { addFiles, removeFiles, startNginxCache, startOrigin, type Origin } from './nginx.ts'
 import type { Scope } from './scope.ts'
 import type { Server } from './server.ts'
 import type { Site } from './site.ts'
@@ -22,21 +23,35 @@ export async function startCaches(scope: Scope, site: Site): Promise<Caches> {
 
 /** Lines for blobs that only the origin has, the same for every server in one round. */
 export function createFreshBlobs(
-  { folder }: Origin,
+  origin: Origin,
   count: number,
   size: number,
 ): (round: number) => readonly string[] {
+  return createFresh(origin, count, (content) => addBlob(content, size))
+}
+
+/** The lines of pulls of images that only the origin has, the same for every server in one round. */
+export function createFreshImages(
+  origin: Origin,
+  count: number,
+  [layers, size]: readonly [number, number],
+): (round: number) => readonly (readonly string[])[] {
+  const sizes = Array.from({ length: layers }, () => size)
+  return createFresh(origin, count, (content) => addColdImage(content, sizes))
+}
+
+function createFresh<T>({ folder }: Origin, count: number, add: (content: SampleContent) => T) {
   let content = emptyContent()
-  let lines: string[] = []
+  let made: readonly T[] = []
   let current = -1
-  return (round) => {
+  return (round: number): readonly T[] => {
     if (round !== current) {
-      removeBlobs(folder, content)
+      removeFiles(folder, content)
       content = emptyContent()
-      lines = Array.from({ length: count }, () => addBlob(content, size))
-      addBlobs(folder, content)
+      made = Array.from({ length: count }, () => add(content))
+      addFiles(folder, content)
       current = round
     }
-    return lines
+    return made
   }
 }

@@ -1,5 +1,6 @@
 // One connection of the load client: as little as can be between a socket and a count of bytes, so
 // that the server is what a benchmark measures.
+import { createHash, type Hash } from 'node:crypto'
 import { once } from 'node:events'
 import type { OnReadOpts } from 'node:net'
 import { connect, type TLSSocket } from 'node:tls'
@@ -14,6 +15,8 @@ export interface Identity {
 export interface Prepared {
   bytes: Buffer
   isHead: boolean
+  /** What the body has to hash to, in hexadecimal. */
+  sha256?: string
 }
 
 export interface Answered {
@@ -21,6 +24,8 @@ export interface Answered {
   bytes: number
   /** Milliseconds until the first byte of the body, or until the head where there is none. */
   firstByte: number
+  /** When it was asked, by `performance.now()`. */
+  askedAt: number
 }
 
 export interface Connection {
@@ -77,9 +82,11 @@ function createReader(socket: TLSSocket) {
   let done: Parameters<Connection['ask']>[1] | undefined
   let isHead = false
   let asked = 0
+  let expected: string | undefined
+  let hash: Hash | undefined
   let head: Buffer | undefined
   let left = -1
-  let answered: Answered = { bytes: 0, firstByte: 0 }
+  let answered: Answered = { bytes: 0, firstByte: 0, askedAt: 0 }
 
   function fail(error: Error): void {
     const callback = done
@@ -105,14 +112,19 @@ function createReader(socket: TLSSocket) {
       }
       left = isHead ? 0 : Number(length)
       body = whole.subarray(end + endOfHead.length)
-      answered = { bytes: left, firstByte: 0 }
+      answered = { bytes: left, firstByte: 0, askedAt: asked }
     }
     if (answered.firstByte === 0 && (body.length > 0 || left === 0)) {
       answered.firstByte = performance.now() - asked
     }
+    hash?.update(body)
     left -= body.length
     if (left > 0) return
     left = -1
+    if (hash !== undefined && hash.digest('hex') !== expected) {
+      fail(new Error(`the server sent other content than ${expected}`))
+      return
+    }
     const callback = done
     done = undefined
     callback?.(undefined, answered)
@@ -125,6 +137,8 @@ function createReader(socket: TLSSocket) {
     ask: (request: Prepared, callback: NonNullable<typeof done>) => {
       done = callback
       isHead = request.isHead
+      expected = request.sha256
+      hash = expected === undefined ? undefined : createHash('sha256')
       asked = performance.now()
       socket.write(request.bytes)
     },

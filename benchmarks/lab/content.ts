@@ -26,11 +26,7 @@ export function addImage(
   tag: string,
   layerSizes: readonly number[],
 ): string[] {
-  const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
-  const layers = layerSizes.map((size) => describe(layerType, content, randomBytes(size)))
-  const told = JSON.stringify({ architecture: 'amd64', os: 'linux', padding: 'x'.repeat(1500) })
-  const config = describe('application/vnd.oci.image.config.v1+json', content, Buffer.from(told))
-  const manifest = addManifest(content, mediaTypes.ociManifest, { config, layers })
+  const { manifest, blobs } = addPlatformImage(content, layerSizes)
   const platform = { architecture: 'amd64', os: 'linux' }
   const index = addManifest(content, mediaTypes.ociIndex, {
     manifests: [{ ...manifest, platform }],
@@ -38,12 +34,32 @@ export function addImage(
   })
   content.tags.set(tag, index.digest)
   return [
-    `HEAD /v2/${repository}/manifests/${tag}`,
+    headManifest(tag),
     getManifest(index.digest),
     getManifest(manifest.digest),
-    getBlob(config.digest),
-    ...layers.map(({ digest }) => getBlob(digest)),
+    ...blobs.map(getBlob),
   ]
+}
+
+/** Adds an image without an index, whose tag is `cold-` and the hex of its digest: the lines of a pull. */
+export function addColdImage(content: SampleContent, layerSizes: readonly number[]): string[] {
+  const { manifest, blobs } = addPlatformImage(content, layerSizes)
+  const tag = `cold-${manifest.digest.slice('sha256:'.length)}`
+  content.tags.set(tag, manifest.digest)
+  return [headManifest(tag), getManifest(manifest.digest), ...blobs.map(getBlob)]
+}
+
+function addPlatformImage(content: SampleContent, layerSizes: readonly number[]) {
+  const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
+  const layers = layerSizes.map((size) => describe(layerType, content, randomBytes(size)))
+  const told = JSON.stringify({ architecture: 'amd64', os: 'linux', padding: 'x'.repeat(1500) })
+  const config = describe('application/vnd.oci.image.config.v1+json', content, Buffer.from(told))
+  const manifest = addManifest(content, mediaTypes.ociManifest, { config, layers })
+  return { manifest, blobs: [config, ...layers].map(({ digest }) => digest) }
+}
+
+function headManifest(tag: string): string {
+  return `HEAD /v2/${repository}/manifests/${tag}`
 }
 
 function getBlob(digest: Digest): string {

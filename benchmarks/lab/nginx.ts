@@ -2,6 +2,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SampleContent } from '../../src/demo/sample-image.ts'
+import { mediaTypes } from '../../src/oci/media-type.ts'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { repository } from './content.ts'
@@ -14,7 +15,7 @@ export interface Origin extends Server {
   accessLog: string
 }
 
-/** Starts nginx with the files of `content`; blobs can be added while it runs. */
+/** Starts nginx with the files of `content`; cold images and blobs can be added while it runs. */
 export async function startOrigin(
   scope: Scope,
   options: { folder: string; identities: Identities; content: SampleContent },
@@ -23,8 +24,8 @@ export async function startOrigin(
   const { content, identities } = options
   const [port, openPort] = [await freePort(), await freePort()]
   mkdirSync(join(folder, 'files/v2'), { recursive: true })
-  addBlobs(folder, content)
-  const files = `root files; location = /v2/ { return 200 "{}"; } ${manifestLocations(folder, content)}`
+  addFiles(folder, content)
+  const files = `root files; location = /v2/ { return 200 "{}"; } ${manifestLocations(content)} ${laterManifests}`
   const server = await startNginx(scope, {
     name: 'nginx static',
     folder,
@@ -38,14 +39,25 @@ export async function startOrigin(
   return { ...server, openPort, accessLog: join(folder, 'access.log') }
 }
 
-/** Puts the blobs of `content` where the origin finds them. */
-export function addBlobs(folder: string, { blobs }: SampleContent): void {
+/** Puts `content` where the origin finds it. */
+export function addFiles(folder: string, { blobs, manifests, tags }: SampleContent): void {
   const target = subfolder(folder, 'files/v2', repository, 'blobs')
   for (const [digest, bytes] of blobs) writeFileSync(join(target, digest), bytes)
+  const names = subfolder(folder, 'files/v2', repository, 'manifests')
+  for (const [name, digest] of [
+    ...[...manifests.keys()].map((key) => [key, key] as const),
+    ...tags,
+  ]) {
+    const manifest = manifests.get(digest)
+    if (manifest === undefined) throw new Error(`${digest} is no manifest`)
+    writeFileSync(join(names, name), manifest.bytes)
+  }
 }
 
-export function removeBlobs(folder: string, { blobs }: SampleContent): void {
-  for (const digest of blobs.keys()) rmSync(join(folder, 'files/v2', repository, 'blobs', digest))
+export function removeFiles(folder: string, { blobs, manifests, tags }: SampleContent): void {
+  const home = join(folder, 'files/v2', repository)
+  for (const digest of blobs.keys()) rmSync(join(home, 'blobs', digest))
+  for (const name of [...manifests.keys(), ...tags.keys()]) rmSync(join(home, 'manifests', name))
 }
 
 /** Starts nginx with `proxy_cache`, all of it in use, in front of the server on `originPort`. */
@@ -138,17 +150,22 @@ function mutual({ ca }: Identities): string {
 }
 
 /** Files have no media type of their own: each manifest gets a location that says it. */
-function manifestLocations(folder: string, { manifests, tags }: SampleContent): string {
-  const target = subfolder(folder, 'files/v2', repository, 'manifests')
+function manifestLocations({ manifests, tags }: SampleContent): string {
   const names = [...[...manifests.keys()].map((digest) => [digest, digest] as const), ...tags]
   return names
-    .map(([name, digest]) => {
-      const manifest = manifests.get(digest)
-      if (manifest === undefined) throw new Error(`${digest} is no manifest`)
-      writeFileSync(join(target, name), manifest.bytes)
-      return `location = "/v2/${repository}/manifests/${name}" {
-        default_type ${manifest.mediaType}; add_header Docker-Content-Digest "${digest}";
-      }`
-    })
+    .map(
+      ([name, digest]) => `location = "/v2/${repository}/manifests/${name}" {
+        default_type ${manifests.get(digest)?.mediaType}; add_header Docker-Content-Digest "${digest}";
+      }`,
+    )
     .join('\n')
 }
+
+/** Those that come while it runs are no indexes; tags of cold images say their digest. */
+const laterManifests = ['cold-', 'sha256:']
+  .map(
+    (prefix) => `location ~ "/manifests/${prefix}([0-9a-f]+)$" {
+      default_type ${mediaTypes.ociManifest}; add_header Docker-Content-Digest "sha256:$1";
+    }`,
+  )
+  .join('\n')

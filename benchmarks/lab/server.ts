@@ -13,6 +13,8 @@ export interface Server {
   /** Its first process: what it has used is what this one and its children have. */
   pid: number
   folder: string
+  /** Behind every target, for one that has to be told whom to ask. */
+  query?: string
   stop: () => Promise<unknown>
 }
 
