@@ -147,8 +147,18 @@ function checkUrl({ url, tls }: EndpointDraft, tell: TellAt): void {
   const parsed = checkHttpUrl(['url'], url, tell)
   if (parsed === undefined) return
   if (/\/v2\/?$/.test(parsed.pathname)) tell(['url'], 'must not end in /v2: it is added by itself')
-  if (parsed.protocol === 'http:' && (!tls.verify || Object.keys(tls).length > 1)) {
-    tell(['tls'], 'has no effect on an http URL: write https in url, or remove tls')
+  checkTlsOf('url', parsed.protocol, tls, tell)
+}
+
+/** @param key what has the address */
+function checkTlsOf(
+  key: string,
+  protocol: string | undefined,
+  tls: { verify: boolean },
+  tell: TellAt,
+): void {
+  if (protocol === 'http:' && (!tls.verify || Object.keys(tls).length > 1)) {
+    tell(['tls'], `has no effect on an http URL: write https in ${key}, or remove tls`)
   }
 }
 
@@ -213,9 +223,7 @@ function checkSharedStore(s3: S3Config | undefined, tell: TellAt): void {
   const { file, tokenFile, roleArn, profile } = s3.credentials
   const below = within(tell, 'credentials')
   checkUpstreamTls(s3, tell)
-  if (s3.endpoint?.startsWith('http:') === true && Object.keys(s3.tls).length > 1) {
-    tell(['tls'], 'has no effect on an http URL: write https in endpoint, or remove tls')
-  }
+  checkTlsOf('endpoint', URL.parse(s3.endpoint ?? '')?.protocol, s3.tls, tell)
   if (file !== undefined && (tokenFile ?? roleArn) !== undefined) {
     below(['tokenFile'], 'cannot be set beside file: keep one of them')
   }

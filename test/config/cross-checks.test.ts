@@ -7,6 +7,7 @@ import { problemsOf } from '../helpers/problems.ts'
 const listen = 'listen: { tls: { cert: a, key: b } }'
 const upstream = (keys: string) => `${listen}\nupstreams: { local: { ${keys} } }`
 
+const store = (keys: string) => `${listen}\ncache: { shared: { s3: { bucket: images, ${keys} } } }`
 const auth = (keys: string) => `${listen}\nauth: { ${keys} }`
 const issuer = (name: string, jwks: string, more = '') =>
   `{ issuer: ${name}, audience: x, jwks: '${jwks}'${more} }`
@@ -123,6 +124,17 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     'upstreams.index.docker.io',
     /same registry as docker.io/,
   ],
+  [store('endpoint: http://a, tls: { ca: b }'), 'cache.shared.s3.tls', /write https in endpoint/],
+  [store('endpoint: http://a, tls: { verify: false }'), 'cache.shared.s3.tls', /no effect/],
+  [store('tls: { cert: a }'), 'cache.shared.s3.tls.key', /is missing/],
+  [
+    store('credentials: { file: a, tokenFile: b, roleArn: c }'),
+    'cache.shared.s3.credentials.tokenFile',
+    /beside file/,
+  ],
+  [store('credentials: { profile: a }'), 'cache.shared.s3.credentials.profile', /without file/],
+  [store('credentials: { tokenFile: a }'), 'cache.shared.s3.credentials.tokenFile', /set roleArn/],
+  [store('credentials: { roleArn: a }'), 'cache.shared.s3.credentials.roleArn', /set tokenFile/],
   [`${listen}\ndefaultUpstream: a`, 'defaultUpstream', /needs an upstream/],
   [auth('require: certificate'), 'auth.require', /listen\.tls\.clientAuth/],
   [auth('require: token'), 'auth.require', /auth\.issuers or auth\.tokenService/],
