@@ -64,10 +64,12 @@ export async function startGateway(
   let isLeaving = false
   let listening: { host: string; port: number } | undefined
   const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own: () => listening }
-  const current = await readFirst(config, reporting)
-  const cache = await openGatewayCache(config, current, reporting, recent.evictions)
+  const { current, cache, letGoOfBoth } = await openBoth(config, reporting, recent.evictions)
+  await using undo = letGoOfBoth
   const traces = await openTraces(config)
-  const background = wireBackground(config, current, cache, { log, metrics })
+  const { dir } = config.cache
+  const background = createBackground({ cache, dir, config: () => current.live.config, log })
+  metrics.shelf(background.shelf)
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const wiring = { ...reporting, current, cache, background, recent, traces }
@@ -88,6 +90,8 @@ export async function startGateway(
   let control: ControlSocket | undefined
   const letGo = async (graceMs: number) =>
     endInOrder({ ...wiring, registry, admin, others: [control, imports, traces] }, graceMs)
+  // From here on `letGo` does it.
+  undo.move()
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
@@ -97,7 +101,7 @@ export async function startGateway(
     const port = await listen(registry.server, config.listen.host, config.listen.port)
     listening = { host: config.listen.host, port }
     const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
-    control = await openControl(config.cache.dir, {
+    control = await openControl(dir, {
       handler: (...asked) => admin.routing(...asked),
       log,
     })
@@ -189,6 +193,19 @@ function wireRegistry(
   })
 }
 
+/** What is in use at first, and the cache; and what lets go of both. */
+async function openBoth(config: Config, reporting: Reporting, evictions: Memories['evictions']) {
+  await using undo = new AsyncDisposableStack()
+  undo.defer(reporting.audit.close)
+  const started = Date.now()
+  const identities = await openIdentities(config.upstreams)
+  const current = { live: prepareLive(config, identities, reporting), started }
+  undo.defer(current.live.close)
+  const cache = await openGatewayCache(config, current, reporting, evictions)
+  undo.defer(cache.close)
+  return { current, cache, letGoOfBoth: undo.move() }
+}
+
 /** The cache, and how it asks upstreams for what it lacks: in turns, at a pace, by the client in use. */
 async function openGatewayCache(
   config: Config,
@@ -232,23 +249,6 @@ async function openGatewayCache(
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
 
 /** What is in use at first. */
-async function readFirst(config: Config, reporting: Reporting): Promise<Current> {
-  const started = Date.now()
-  const identities = await openIdentities(config.upstreams)
-  return { live: prepareLive(config, identities, reporting), started }
-}
-
-/** What is fetched although nobody waits. */
-function wireBackground(
-  { cache: { dir } }: Config,
-  current: Current,
-  cache: Cache,
-  { log, metrics }: Pick<Reporting, 'log' | 'metrics'>,
-): Background {
-  const background = createBackground({ cache, dir, config: () => current.live.config, log })
-  metrics.shelf(background.shelf)
-  return background
-}
 
 /** How every upstream fares: what its client knows, and whether the cache lets it rest. */
 function statusOfAll({ live }: Current, { circuit }: Cache) {

@@ -6,9 +6,13 @@ import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
+import { startGateway } from '../src/app.ts'
+import { loadConfig } from '../src/config/load.ts'
 import { buildSampleImage } from '../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../src/oci/digest.ts'
 import { startTestGateway, type TestGateway } from './helpers/gateway.ts'
+import { countDescriptors } from './helpers/limits.ts'
+import { recordingLog } from './helpers/listener.ts'
 import { testPki } from './helpers/tls.ts'
 import * as faults from './helpers/upstream.ts'
 
@@ -136,6 +140,28 @@ defaultUpstream: registry.test
   await told('"listening"')
   return { child, told, output: () => output, port: Number(/"port":(\d+)/.exec(output)?.[1]) }
 }
+
+t.test('what cannot start lets go of its cache', async (t) => {
+  const folder = t.testdir({ 'gateway.yaml': '' })
+  const file = join(folder, 'gateway.yaml')
+  const startWith = async (cert: string) => {
+    writeFileSync(
+      file,
+      `listen: { port: 0, tls: { cert: ${cert}, key: server.key } }
+admin: { port: 0 }
+cache: { dir: cache }`,
+    )
+    return startGateway(await loadConfig(file), { log: recordingLog().log })
+  }
+  writeFileSync(join(folder, 'server.key'), pki.server.keyPem)
+  writeFileSync(join(folder, 'server.crt'), pki.server.certificatePem)
+  writeFileSync(join(folder, 'other.crt'), pki.client.certificatePem)
+  const working = await startWith('server.crt')
+  await working.close(0)
+  const before = countDescriptors()
+  await t.rejects(startWith('other.crt'), { problems: [{ path: 'listen.tls.key' }] })
+  t.equal(countDescriptors(), before)
+})
 
 t.test('serve reloads at SIGHUP, and ends in order at SIGTERM', async (t) => {
   const { child, told, output } = await serve(t, { url: 'http://127.0.0.1:9' })
