@@ -20,6 +20,30 @@ export async function ask(path, body) {
 }
 
 /**
+ * Returns what shows what some work brings, or why it failed: of what was asked for last only, whatever
+ * comes first.
+ */
+export function createLatest() {
+  let count = 0
+  /**
+   * @template Result
+   * @param {() => Promise<Result>} work
+   * @param {(result: Result) => void} show
+   * @param {(error: unknown) => void} fail
+   */
+  return async (work, show, fail) => {
+    count += 1
+    const own = count
+    try {
+      const result = await work()
+      if (own === count) show(result)
+    } catch (error) {
+      if (own === count) fail(error)
+    }
+  }
+}
+
+/**
  * Tells what `work` resolves to, or what is wrong.
  * @param {() => Promise<string>} work
  */

@@ -43,6 +43,15 @@ function ofUpstream({ name, offline, circuit, endpoints, inUse, isQuotaShort }, 
   if (offline) return []
   const used = endpoints.find(({ url }) => url === inUse)
   const failure = used?.lastFailure
+  // In the order in which they are asked.
+  const before = endpoints.slice(
+    0,
+    Math.max(
+      0,
+      endpoints.findIndex(({ url }) => url === inUse),
+    ),
+  )
+  const passedOver = before.find(({ restsUntil }) => restsUntil !== undefined)
   const found = []
   if (circuit.state === 'open') {
     const since =
@@ -62,10 +71,9 @@ function ofUpstream({ name, offline, circuit, endpoints, inUse, isQuotaShort }, 
         `${why}The next request asks it again.`,
       ),
     )
-  } else if (endpoints.some(({ url, restsUntil }) => url !== inUse && restsUntil !== undefined)) {
-    const resting = endpoints.find(({ restsUntil }) => restsUntil !== undefined)
-    const why = resting?.lastFailure?.message ?? 'It has failed'
-    found.push(warn(`${name} is asked at ${inUse}, in place of ${resting?.url}`, sentence(why)))
+  } else if (passedOver !== undefined) {
+    const why = passedOver.lastFailure?.message ?? 'It has failed'
+    found.push(warn(`${name} is asked at ${inUse}, in place of ${passedOver.url}`, sentence(why)))
   }
   if (isQuotaShort) {
     found.push(

@@ -1,36 +1,37 @@
 // The images in the cache: what they are, and pinning, taking out and pruning them.
 /** @import { Image } from './state.js' */
-import { ask, confirmed, telling } from './asking.js'
+import { ask, confirmed, createLatest, telling } from './asking.js'
 import { fill, find, make, nothing, table } from './dom.js'
 import { formatAge, formatBytes } from './format.js'
 
 const page = 100
+const latest = createLatest()
 
 /** Shows the first of them, or those that the filter means. */
 export async function showImages() {
   const match = /** @type {HTMLInputElement} */ (find('match')).value.trim()
   const query = new URLSearchParams({ limit: String(page), ...(match !== '' && { match }) })
-  try {
-    /** @type {{ images: Image[], next?: string }} */
-    const { images, next } = await ask(`/images?${query}`)
-    fill(
-      'images',
-      images.length === 0
-        ? nothing(match === '' ? 'The cache holds no image yet.' : 'No image has such a name.')
-        : table('Images', ['image', 'size', 'last pull', 'kept', 'change'], images.map(rowOf)),
-      next !== undefined &&
-        make(
-          'p',
-          {},
-          `These are the first ${images.length}: narrow them down, or use portcullis images.`,
-        ),
-    )
-  } catch (error) {
-    fill(
-      'images',
-      nothing(`The images cannot be shown: ${error instanceof Error ? error.message : ''}`),
-    )
-  }
+  await latest(
+    () => ask(`/images?${query}`),
+    (/** @type {{ images: Image[], next?: string }} */ { images, next }) =>
+      fill(
+        'images',
+        images.length === 0
+          ? nothing(match === '' ? 'The cache holds no image yet.' : 'No image has such a name.')
+          : table('Images', ['image', 'size', 'last pull', 'kept', 'change'], images.map(rowOf)),
+        next !== undefined &&
+          make(
+            'p',
+            {},
+            `These are the first ${images.length}: narrow them down, or use portcullis images.`,
+          ),
+      ),
+    (error) =>
+      fill(
+        'images',
+        nothing(`The images cannot be shown: ${error instanceof Error ? error.message : ''}`),
+      ),
+  )
 }
 
 /** @param {Image} image */

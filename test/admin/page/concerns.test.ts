@@ -95,6 +95,9 @@ t.test('an upstream that is offline, or asked elsewhere', async (t) => {
     concernsOf({ upstreams: [{ ...upstream, inUse: other.url, endpoints: [resting, other] }] }),
     [{ title: 'registry.test is asked at https://other.test, in place of https://registry.test' }],
   )
+  const both = [resting, { ...other, restsUntil: at(minute) }]
+  t.same(concernsOf({ upstreams: [{ ...upstream, endpoints: both }] }), [], 'in its own place')
+  t.same(concernsOf({ upstreams: [{ ...upstream, endpoints: [endpoint, ...both.slice(1)] }] }), [])
 })
 
 t.test('an end is told once', async (t) => {
