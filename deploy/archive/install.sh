@@ -107,6 +107,10 @@ defaultUpstream: docker.io
 END
 fi
 reload_units
+if [ -n "$run" ]; then
+  say "nothing was changed: this is what an install does"
+  exit 0
+fi
 
 cat >&2 <<END
 installed $("$here/program/bin/node" -p "require('$here/program/package.json').version"). Next, as root:

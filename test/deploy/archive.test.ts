@@ -35,8 +35,10 @@ const isRoot = process.getuid?.() === 0
 
 t.test('a dry run changes nothing', async (t) => {
   const { install, at } = unpack(t)
-  const { status, stdout } = install('--dry-run')
+  const { status, stdout, stderr } = install('--dry-run')
   t.equal(status, 0)
+  t.match(stderr, /nothing was changed/)
+  t.notMatch(stderr, /^installed/m)
   t.match(stdout, /^cp -R .*\/program .*\/opt\/portcullis\.new$/m)
   t.match(stdout, /^write .*\/etc\/portcullis\/gateway\.yaml$/m)
   t.notOk(existsSync(at('opt')))
