@@ -80,7 +80,9 @@ export function createPrefetch({ cache, modeOf, log }: PrefetchOptions): Prefetc
       }
       queue.set(key, begin)
       const [oldest] = queue.size > mostWaiting ? queue.keys() : []
-      if (oldest !== undefined) queue.delete(oldest)
+      if (oldest === undefined) return
+      queue.delete(oldest)
+      seen.delete(oldest)
     },
     stop: () => void (isStopped = true),
   }

@@ -2,10 +2,14 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
-import type { Digest } from '../../src/oci/digest.ts'
+import type { Cache } from '../../src/cache/cache.ts'
+import { digestOf, type Digest } from '../../src/oci/digest.ts'
+import type { Place } from '../../src/oci/place.ts'
+import { createPrefetch } from '../../src/transfer/prefetch.ts'
 import { documentOf, sample } from '../helpers/archives.ts'
 import { storedIn, until } from '../helpers/cache.ts'
 import { startTestGateway } from '../helpers/gateway.ts'
+import { recordingLog } from '../helpers/listener.ts'
 import { gate, on, startUpstream, status, type Fault } from '../helpers/upstream.ts'
 
 async function start(t: Test, prefetch: string, ...faults: Fault[]) {
@@ -101,4 +105,26 @@ t.test('offline nobody is asked', async (t) => {
   t.equal((await gateway.send(path)).status, 200)
   await until(() => gateway.lines.some(({ msg }) => msg === 'prefetch broke off'))
   t.equal(upstream.count(/blobs/), 0)
+})
+
+t.test('what is forgotten because too much waits is fetched when it is pulled again', async (t) => {
+  const asked: Digest[] = []
+  const door = Promise.withResolvers<never>()
+  const cache = {
+    manifest: async (_place: Place, digest: Digest) => {
+      asked.push(digest)
+      return asked.length === 1 ? door.promise : Promise.reject(new Error('nothing is there'))
+    },
+  } as unknown as Cache
+  const { log } = recordingLog()
+  const { note } = createPrefetch({ cache, modeOf: () => 'platform', log })
+  const place = { upstream: 'up.test', repository: 'app' }
+  const digests = Array.from({ length: 1002 }, (_, at) => digestOf(String(at)))
+  const [first, second] = digests
+  for (const digest of digests) note(place, digest)
+  t.same(asked, [first], 'one at a time')
+  if (second !== undefined) note(place, second)
+  door.reject(new Error('nothing is there'))
+  await until(() => asked.length === 1001)
+  t.equal(asked.at(-1), second)
 })
