@@ -118,7 +118,7 @@ async function writeFileWhole(
   const tar = pack()
   const written =
     pieceSize === undefined
-      ? pipeline(tar, createWriteStream(partial))
+      ? pipeline(tar, createWriteStream(partial, { flush: true }))
       : writePieces(tar as AsyncIterable<Buffer>, file, pieceSize)
   try {
     await Promise.all([
@@ -130,6 +130,8 @@ async function writeFileWhole(
     ])
     if (pieceSize === undefined) await rename(partial, file)
   } finally {
+    // Whoever still writes would leave a file behind.
+    await written.catch(() => undefined)
     await rm(partial, { force: true })
   }
 }

@@ -42,10 +42,10 @@ async function setUp(t: Test, ...files: Files[]) {
     t.same((await intoCache([join(folder, `${at}.tar`)])).failed, [])
   }
   const file = join(folder, 'out.tar')
-  const fromCache = (names: string[], to = file) =>
+  const fromCache = (names: string[], to = file, more: { pieceSize?: number } = {}) =>
     exportImages(
       names.map((name) => parseImage(name, naming)),
-      { dir, file: to, platform: 'linux/arm64' },
+      { dir, file: to, platform: 'linux/arm64', ...more },
     )
   return { folder, dir, file, intoCache, fromCache }
 }
@@ -150,7 +150,7 @@ t.test('a platform that is not whole is left out, and told', async (t) => {
 })
 
 t.test('what is not in the cache, not whole, or damaged: no file', async (t) => {
-  const { dir, file, fromCache } = await setUp(t, withSbom)
+  const { folder, dir, file, fromCache } = await setUp(t, withSbom)
   t.match(await fromCache(['app:1', 'app:2']), {
     exported: [],
     failed: [{ message: 'docker.io/library/app:2 is not in the cache: pull it through' }],
@@ -160,7 +160,11 @@ t.test('what is not in the cache, not whole, or damaged: no file', async (t) => 
   const store = openStore(dir)
   const path = store.pathOf(large)
   writeFileSync(path, damaged(blobOf(content, large)))
-  await t.rejects(fromCache(['app:1']), { message: /is damaged in the cache/ })
+  for (const more of [{}, { pieceSize: 10_000 }]) {
+    await t.rejects(fromCache(['app:1'], file, more), { message: /is damaged in the cache/ })
+    const left = readdirSync(folder).filter((name) => name.startsWith('out.tar'))
+    t.same(left, [], 'nothing is left, nor written any more')
+  }
   await store.remove(large)
   t.match((await fromCache(['app:1'])).failed, [{ message: /not whole in the cache: every plat/ }])
   t.notOk(existsSync(file))
