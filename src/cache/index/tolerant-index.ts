@@ -33,6 +33,8 @@ export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged'
   /** See `Index`. */
   isVolatile: () => boolean
   isProvisional: () => boolean
+  /** All that `work` does, or nothing; not to be nested. */
+  together: (work: (index: Index) => void) => void
   /** Writes what could not be written so far, and makes all of it durable. */
   settle: () => Promise<void>
   /** Makes durable what was written; false where it cannot be. */
@@ -123,6 +125,7 @@ export function createTolerantIndex(
     setTag: write((...tag) => current().setTag(...tag)),
     dropTag: write((...tag) => current().dropTag(...tag)),
     addEdges: write((...edges) => current().transaction(() => current().addEdges(...edges))),
+    together: write((work) => current().transaction(() => work(current()))),
     setReferrers: write((...list) => current().setReferrers(...list)),
     async settle() {
       if (!isInPlace(current())) renew(false)
