@@ -26,20 +26,18 @@ export function createAgents(limits: Limits, tls: TlsProfile): Agents {
   }
 }
 
+/** To whoever listens at a socket file of this machine; plain HTTP. */
+export function createSocketAgents(limits: Omit<Limits, 'proxy'>, socketPath: string): Agents {
+  const connect = { socketPath, timeout: limits.connectTimeout, allowH2: false }
+  const agent = new Agent({ ...optionsFor(limits), connect: createConnector(connect) })
+  return { own: agent, foreign: agent, close: async () => agent.close() }
+}
+
 function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
-  const { connectTimeout, headersTimeout, stallTimeout, proxy } = limits
+  const { connectTimeout, proxy } = limits
   // No session cache: it knows hosts without ports, and would mix up the identities of two upstreams.
   const connect = { ...tls, timeout: connectTimeout, maxCachedSessions: 0, allowH2: false }
-  const options = {
-    allowH2: false,
-    bodyTimeout: stallTimeout,
-    connections: 128,
-    connectTimeout,
-    headersTimeout,
-    keepAliveTimeout: 30_000,
-    maxHeaderSize: 32 * 1024,
-    pipelining: 1,
-  }
+  const options = optionsFor(limits)
   if (proxy === undefined) {
     return new Agent({ ...options, connect: keepingAlert(createConnector(connect)) })
   }
@@ -53,6 +51,19 @@ function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
     // A proxy that accepts the connection and says nothing would be waited for five minutes.
     clientFactory: (origin, own) => new Pool(origin, { ...own, headersTimeout: connectTimeout }),
   })
+}
+
+function optionsFor({ connectTimeout, headersTimeout, stallTimeout }: Omit<Limits, 'proxy'>) {
+  return {
+    allowH2: false,
+    bodyTimeout: stallTimeout,
+    connections: 128,
+    connectTimeout,
+    headersTimeout,
+    keepAliveTimeout: 30_000,
+    maxHeaderSize: 32 * 1024,
+    pipelining: 1,
+  }
 }
 
 type TunnelOptions = Pool.Options & { connect: buildConnector.connector }

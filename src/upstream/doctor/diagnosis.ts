@@ -2,6 +2,7 @@
 import type { Digest } from '../../oci/digest.ts'
 import type { ManifestFacts } from '../../oci/manifest.ts'
 import { newPseudonym } from '../../oci/via.ts'
+import { createAgents } from '../agents.ts'
 import { checkAccess } from './access-check.ts'
 import { checkBase } from './base-check.ts'
 import type { ChainCertificate } from './certificate-chain.ts'
@@ -55,7 +56,7 @@ export async function diagnose(prepared: PreparedUpstream, image?: Image): Promi
   const { name, config, tls } = prepared
   const { credentials, guard, redact } = createRedaction(prepared.credentials)
   const client = createUpstream(
-    { ...prepared, credentials },
+    { ...prepared, credentials, agents: createAgents(config, tls) },
     {
       metrics: { attempt() {}, badAnswer() {} },
       logFailure() {},

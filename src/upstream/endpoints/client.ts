@@ -1,7 +1,7 @@
 // The client of one endpoint: its connections, its credentials, what went wrong there last.
 import type { EndpointConfig } from '../../config/upstream/endpoints.ts'
 import { programVersion } from '../../rules/version.ts'
-import { createAgents } from '../agents.ts'
+import { createAgents, type Agents } from '../agents.ts'
 import { createAuthorizer } from '../auth/authorizer.ts'
 import { secretsIn, type CredentialSource } from '../auth/credentials.ts'
 import { requestToken } from '../auth/token-request.ts'
@@ -31,16 +31,19 @@ export function createEndpointClient(
 ): EndpointClient {
   let last: LastFailure | undefined
   const { config, tls } = prepared
-  const client = createUpstream(prepared, {
-    ...context,
-    logFailure(name, failure) {
-      const { reason, error } = failure
-      const { message, cause } = error
-      const detail = cause instanceof Error ? { cause: cause.message } : {}
-      last = { at: context.now(), reason, message, ...detail }
-      context.logFailure(name, failure)
+  const client = createUpstream(
+    { ...prepared, agents: createAgents(config, tls) },
+    {
+      ...context,
+      logFailure(name, failure) {
+        const { reason, error } = failure
+        const { message, cause } = error
+        const detail = cause instanceof Error ? { cause: cause.message } : {}
+        last = { at: context.now(), reason, message, ...detail }
+        context.logFailure(name, failure)
+      },
     },
-  })
+  )
   const isPlain = client.url.protocol === 'http:'
   return {
     client,
@@ -70,12 +73,16 @@ export function createUpstream(
     config,
     tls,
     credentials,
-  }: Omit<PreparedUpstream, 'config'> & { config: ClientConfig },
+    agents,
+  }: Pick<PreparedUpstream, 'name' | 'at' | 'credentials'> & {
+    config: ClientConfig
+    tls: { hasClientCertificate: boolean }
+    agents: Agents
+  },
   context: ClientContext,
 ): Upstream {
   const { metrics, now, userAgent, pseudonym } = context
   const url = new URL(config.url)
-  const agents = createAgents(config, tls)
   const subject: FailureSubject = {
     title: at === `upstreams.${name}` ? `the upstream ${name}` : `${url.host}, for ${name},`,
     at,

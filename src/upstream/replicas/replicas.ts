@@ -3,6 +3,7 @@ import type { Logger } from 'pino'
 import type { ReplicasConfig } from '../../config/upstream/replicas.ts'
 import type { OriginRequest } from '../../oci/origin.ts'
 import type { Expiry } from '../../rules/expiry.ts'
+import { createAgents } from '../agents.ts'
 import { createUpstream, type ClientContext } from '../endpoints/client.ts'
 import type { EndpointCandidate } from '../endpoints/failover.ts'
 import { openExchange, type Upstream } from '../exchange.ts'
@@ -46,7 +47,11 @@ function createReplicaClient(member: string, tls: TlsProfile, context: ClientCon
     ...patience,
   }
   const name = 'replicas'
-  const client = createUpstream({ name, at: name, tls, credentials: undefined, config }, context)
+  const agents = createAgents(config, tls)
+  const client = createUpstream(
+    { name, at: name, tls, credentials: undefined, config, agents },
+    context,
+  )
   return {
     ...client,
     subject: { ...client.subject, title: `the replica ${member}` },
