@@ -61,12 +61,33 @@ export function openTokenKeys({
 }: TokenKeysOptions): TokenKeys {
   let keys = openFile(file, now(), log)
   let find = jose().createLocalJWKSet(jwks())
+  let seen = stateOf(file)
 
   function jwks(): JSONWebKeySet {
     return { keys: keys.map(({ publicJwk }) => publicJwk) }
   }
 
+  function use(next: SigningKey[]): void {
+    keys = next
+    find = jose().createLocalJWKSet(jwks())
+    seen = stateOf(file)
+  }
+
+  /** Another process may have replaced the keys; whether it has. */
+  function follow(): boolean {
+    if (stateOf(file) === seen) return false
+    try {
+      use(readKeys(file) ?? keys)
+      return true
+    } catch (error) {
+      log.error({ err: error }, 'the keys that sign tokens cannot be read again: those in use stay')
+      seen = stateOf(file)
+      return false
+    }
+  }
+
   function rotate(): void {
+    follow()
     const [newest] = keys
     if (newest === undefined || now() - newest.createdAt < rotateEvery) return
     const next = [createKey(now()), newest]
@@ -76,8 +97,7 @@ export function openTokenKeys({
       log.error({ err: error }, 'cannot write the new token key: the old one stays in use')
       return
     }
-    keys = next
-    find = jose().createLocalJWKSet(jwks())
+    use(next)
     log.info('the key that signs tokens was replaced')
   }
 
@@ -99,10 +119,23 @@ export function openTokenKeys({
     },
     jwks,
     source: {
-      key: async (header, token) => find(header, token),
+      async key(header, token) {
+        try {
+          return await find(header, token)
+        } catch (error) {
+          if (!follow()) throw error
+          return find(header, token)
+        }
+      },
       close: async () => clearInterval(timer),
     },
   }
+}
+
+/** Changes where the file does. */
+function stateOf(file: string): string {
+  const stat = statSync(file, { throwIfNoEntry: false })
+  return stat === undefined ? '' : `${stat.ino} ${stat.mtimeMs} ${stat.size}`
 }
 
 /** Throws UsageError where the file is there and cannot be used; changes nothing. */

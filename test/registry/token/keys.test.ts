@@ -126,3 +126,15 @@ t.test('gateways that start at once on one file have one key', async (t) => {
   t.same(found, Array(4).fill(found[0]))
   t.equal(new Set(found[0]).size, rounds)
 })
+
+t.test('keys that another process has replaced are followed', async (t) => {
+  let time = Date.now()
+  const file = join(t.testdir(), 'token.key')
+  const [one, other] = [open(t, file, () => time), open(t, file, () => time)]
+  time += 91 * day
+  const first = await one.sign({ sub: 'x' }, 'JWT')
+  await jwtVerify(first, other.source.key, { algorithms: ['ES256'] })
+  const second = await other.sign({ sub: 'y' }, 'JWT')
+  await jwtVerify(second, one.source.key, { algorithms: ['ES256'] })
+  t.same(other.jwks(), one.jwks(), 'they were replaced once')
+})
