@@ -65,6 +65,8 @@ export interface CacheOptions {
   retryDelay?: number
   /** See `createOutages`, ms. */
   patience?: number
+  /** False where another process of this gateway keeps index, journal and room in order. */
+  isKeeper?: boolean
 }
 
 /** The cache, and what is done with it beside pulls. */
@@ -113,7 +115,7 @@ export function openCache(options: CacheOptions): KeptCache {
     retryDelay: options.retryDelay ?? 200,
   })
   const verification = createVerification({ ...parts, log, now, onEvent: metrics.event })
-  const stopTimers = startTimers(context)
+  const stopTimers = startTimers(context, options.isKeeper !== false)
   const blobs = createBlobs(context, fills, createConfirmation(context, foreignLayers))
   const lists = listsOf(context, manifests)
 
@@ -170,10 +172,17 @@ function openStorage(
   now: () => number,
   isFilling: (digest: Digest) => boolean,
 ) {
-  const { dir, log, metrics } = options
+  const { dir, log, metrics, isKeeper = true } = options
   const store = openStore(dir)
   const storageProblems = createStorageProblems(log, metrics.storageFailure)
-  const kept = keepIndex({ dir, store, storageProblems, log, onEvent: metrics.event })
+  const kept = keepIndex({
+    dir,
+    store,
+    storageProblems,
+    log,
+    isKeeper,
+    onEvent: metrics.event,
+  })
   const { index } = kept
   const { remote } = options
   const common = { dir, store, index, storageProblems, log, now }
@@ -229,7 +238,7 @@ function listsOf(
   }
 }
 
-function startTimers({ memory, index, smallStore, room }: Context): () => void {
+function startTimers({ memory, index, smallStore, room }: Context, isKeeper: boolean): () => void {
   const timers = [
     setInterval(() => {
       memory.flush()
@@ -237,7 +246,7 @@ function startTimers({ memory, index, smallStore, room }: Context): () => void {
     }, flushEvery),
     setInterval(() => {
       if (index.hasChanged()) memory.reload()
-      room.trim()
+      if (isKeeper) room.trim()
       void index.settle()
     }, lookEvery),
   ]

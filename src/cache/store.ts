@@ -5,6 +5,7 @@ import {
   fsync as fsyncCallback,
   openSync,
   renameSync,
+  statSync,
   write as writeCallback,
 } from 'node:fs'
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
@@ -126,12 +127,19 @@ export function pathIn({ blobs }: Folder, digest: Digest): string {
 
 function createDraft(temporary: string, target: string): BlobDraft {
   const fd = openSync(temporary, 'wx+', modes.file)
+  const before = statSync(target, { throwIfNoEntry: false })?.ino
   let isPublished = false
   return {
     fd,
     async publish() {
-      await fsync(fd)
       const { size, mtimeMs } = fstatSync(fd)
+      // What another process has stored there meanwhile is as right as this.
+      const now = statSync(target, { throwIfNoEntry: false })
+      if (now !== undefined && now.ino !== before && now.size === size) {
+        await rm(temporary, { force: true })
+        return { size, mtime: now.mtimeMs }
+      }
+      await fsync(fd)
       await renameInto(temporary, target)
       isPublished = true
       await syncFolder(dirname(target))

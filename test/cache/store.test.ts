@@ -219,3 +219,23 @@ t.test('a folder of content that cannot be read hides no other', async (t) => {
   t.same(all, [digest])
   t.same(unreadable, ['sha256:00', 'sha256:ff'])
 })
+
+t.test('what another process has stored meanwhile is as right', async (t) => {
+  const dir = t.testdir()
+  const [one, other] = [openStore(dir), openStore(dir)]
+  const writers = [await one.create(digest), await other.create(digest)]
+  for (const writer of writers) await writer.append(bytes)
+  const stored: unknown[] = []
+  for (const writer of writers) {
+    stored.push(await writer.commit())
+    await writer.abort()
+  }
+  t.same(stored[1], stored[0])
+  t.same(readdirSync(one.folder.tmp), [])
+  t.same(readFileSync(one.pathOf(digest)), bytes)
+
+  const again = await other.create(digest)
+  await again.append(bytes)
+  const replaced = await again.commit()
+  t.notSame(replaced, stored[0], 'what was there before is replaced: it may be damaged')
+})

@@ -89,9 +89,20 @@ export function prepareFolder(dir: string): { folder: Folder; presence: Presence
   }
 }
 
+/** What the names of this process in `tmp/` begin with. */
+export const ownPrefix = `${process.pid}-${processToken}-`
+
 /** A name in `tmp/` that nobody else uses. */
 export function newTemporary(folder: Folder): string {
-  return join(folder.tmp, `${process.pid}-${processToken}-${randomBytes(6).toString('hex')}`)
+  return join(folder.tmp, `${ownPrefix}${randomBytes(6).toString('hex')}`)
+}
+
+/** Removes what a process that is no more has left in `tmp/`. */
+export function removeFilesOf(prefix: string, { tmp }: Folder): void {
+  for (const entry of readdirSync(tmp, { withFileTypes: true })) {
+    if (!entry.isFile() || !entry.name.startsWith(prefix)) continue
+    if (temporary.test(entry.name)) rmSync(join(tmp, entry.name), { force: true })
+  }
 }
 
 /** Why nothing can be stored, such as `ENOSPC`; undefined where it can. */

@@ -71,11 +71,13 @@ export interface IndexOptions {
   mostAtOnce?: number
   /** What the journal has from this byte on came true while another index was in use. */
   replayFrom?: number | undefined
+  /** False where another process looks after the journal. */
+  isKeeper?: boolean
 }
 
 /** Opens the index in the cache folder `dir`, which `openStore` has prepared. */
 export function openIndex(dir: string, options: IndexOptions = {}): Index {
-  const { patience = 5000, mostAtOnce = Infinity, replayFrom } = options
+  const { patience = 5000, mostAtOnce = Infinity, replayFrom, isKeeper = true } = options
   const folder = foldersIn(dir)
   const database = openDatabase(folder, mostAtOnce)
   const { sqlite, isVolatile, isProvisional } = database
@@ -84,7 +86,8 @@ export function openIndex(dir: string, options: IndexOptions = {}): Index {
     runTransaction(sqlite, () => void restore(sqlite, folder.journal, replayFrom))
   }
   const isWhole = !isVolatile && !isProvisional
-  const journal = createJournal(folder, isWhole ? () => entriesIn(sqlite) : undefined)
+  const snapshot = isWhole ? () => entriesIn(sqlite) : undefined
+  const journal = createJournal(folder, snapshot, isKeeper)
   return withJournal(indexOf(database), journal)
 }
 

@@ -43,8 +43,13 @@ const mostPending = 100_000
 /**
  * @param snapshot all that is true, in pieces; may have more than that by the time a piece is taken.
  *   Absent where nobody knows all of it: then the journal only grows
+ * @param isKeeper false where another process writes it anew: then what there is to add waits for it
  */
-export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>): Journal {
+export function createJournal(
+  folder: Folder,
+  snapshot?: () => Iterable<Entry[]>,
+  isKeeper = true,
+): Journal {
   const path = folder.journal
   let pending: Entry[] = []
   let longest = longBytes
@@ -62,6 +67,8 @@ export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>
     try {
       await handle.appendFile(text)
       await handle.datasync()
+      // The file was written anew meanwhile, and may lack this: it is added once more.
+      if ((await handle.stat()).ino !== (await stat(path)).ino) return
     } finally {
       await handle.close()
     }
@@ -97,7 +104,8 @@ export function createJournal(folder: Folder, snapshot?: () => Iterable<Entry[]>
 
   async function flush(): Promise<void> {
     const size = await sizeOf(path)
-    const isDue = size === undefined || size > longest
+    if (size === undefined && !isKeeper) return
+    const isDue = size === undefined || (isKeeper && size > longest)
     await (isDue && snapshot !== undefined ? rewrite(snapshot()) : append())
   }
 

@@ -24,6 +24,8 @@ export interface KeptIndexOptions {
   onEvent: (event: CacheEvent) => void
   /** How often something better than an index in memory is tried, ms. */
   retryEvery?: number
+  /** False where another process checks the index, and makes it anew. */
+  isKeeper?: boolean
 }
 
 export interface KeptIndex {
@@ -42,7 +44,7 @@ const checkEvery = 86_400_000
 
 /** Throws UsageError `cache.dir`. */
 export function keepIndex(options: KeptIndexOptions): KeptIndex {
-  const { store, storageProblems, retryEvery = 30_000 } = options
+  const { store, storageProblems, retryEvery = 30_000, isKeeper = true } = options
   const { folder } = store
   const end = new AbortController()
   const opening = createOpening(options)
@@ -58,6 +60,7 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
 
   /** What follows a new index. */
   function read(): void {
+    if (!isKeeper) return
     if (index.isProvisional()) building ??= build().finally(() => (building = undefined))
     reading = reading.then(async () => {
       if (end.signal.aborted || !index.lacksFacts()) return
@@ -85,6 +88,7 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
   }
 
   async function check(): Promise<void> {
+    if (!isKeeper) return
     if (index.isVolatile() || index.isProvisional()) return
     const answer = await quickCheck(folder.index)
     if (isDamage(answer) && !end.signal.aborted) index.replace('damaged')
@@ -125,7 +129,7 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
 }
 
 /** Opens one index after the other; each has what came true while one before it was in memory. */
-function createOpening({ dir, store, log, onEvent }: KeptIndexOptions) {
+function createOpening({ dir, store, log, onEvent, isKeeper = true }: KeptIndexOptions) {
   const { folder } = store
   /** From where on the journal may have what only an index in memory knows. */
   let replayFrom: number | undefined
@@ -138,7 +142,7 @@ function createOpening({ dir, store, log, onEvent }: KeptIndexOptions) {
     if (built !== undefined) putInPlace(built, folder.index)
     built = undefined
     const before = journalEnd()
-    const index = openIndex(dir, { patience, mostAtOnce, replayFrom })
+    const index = openIndex(dir, { patience, mostAtOnce, replayFrom, isKeeper })
     const { made, isVolatile, isProvisional } = index
     replayFrom = isVolatile || isProvisional ? (replayFrom ?? before) : undefined
     if (made === undefined) return index

@@ -149,9 +149,11 @@ function createRenewal(first: Index, storageProblems: StorageProblems, reopen?: 
     const isTooSoon = !isWanted && performance.now() - reopenedAt < reopenEvery
     if (reopen === undefined || isTooSoon) return false
     reopenedAt = performance.now()
+    // Another process may have put a better one there.
+    const isIts = isInPlace(index)
     storageProblems.guard('closing the index of the cache', () => index.close())
     try {
-      index = reopen(isDamaged)
+      index = reopen(isDamaged && isIts)
       return true
     } catch (error) {
       storageProblems.note(error, 'opening the index of the cache')
