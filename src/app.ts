@@ -1,8 +1,9 @@
 // The gateway, wired: read it from top to bottom as a request flows. The only place that knows every folder.
+import type { RequestListener } from 'node:http'
 import { setTimeout } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import { openTraces, type Traces } from './log/traces.ts'
+import { openTraces } from './log/traces.ts'
 import { newPseudonym } from './oci/via.ts'
 import { openControl, type ControlSocket } from './admin/control-socket.ts'
 import { createMetrics } from './admin/metrics.ts'
@@ -14,18 +15,14 @@ import { drain } from './listener/drain.ts'
 import { watchExpiry } from './listener/expiry.ts'
 import { certificateInUse } from './listener/reload-tls.ts'
 import type { Reloader } from './listener/reload.ts'
-import { createServer, listen } from './listener/server.ts'
+import { listen } from './listener/server.ts'
 import { listenerUrls } from './listener/urls.ts'
 import { prepareLive, type Reporting } from './live.ts'
 import { createMemories, noting, notingReloads, wireAdmin, type Memories } from './oversight.ts'
 import { openAuditLog } from './log/log.ts'
-import { createAnswers } from './registry/answer.ts'
-import { createRequestLog } from './registry/record/request-line.ts'
-import { createRecorder } from './registry/request-record.ts'
-import { createPull } from './registry/pull.ts'
-import { createShares } from './registry/shares.ts'
-import { createRegistryServer } from './registry/server.ts'
 import { followFiles, type Current } from './renewal.ts'
+import { limitsOf, wireRegistry } from './serving.ts'
+import { joinTeam, type Team, type TeamMember } from './team.ts'
 import { startImport } from './transfer/at-start.ts'
 import { createBackground, type Background } from './transfer/background.ts'
 import { openSharedStore } from './transfer/shared/store.ts'
@@ -51,12 +48,14 @@ export interface GatewayOptions {
   log: Logger
   /** Where the config comes from: watched, and read again when it changes. */
   source?: { file: string; load: () => Promise<Config> }
+  /** Which process of the gateway this is, where it is not all of it. */
+  member?: TeamMember | undefined
 }
 
 /** Throws UsageError where the config, or a file or folder that it names, cannot be used. */
 export async function startGateway(
   config: Config,
-  { log, source }: GatewayOptions,
+  { log, source, member }: GatewayOptions,
 ): Promise<Gateway> {
   const metrics = createMetrics()
   const recent = createMemories()
@@ -64,7 +63,8 @@ export async function startGateway(
   let isLeaving = false
   let listening: { host: string; port: number } | undefined
   const reporting = { log, metrics, audit, pseudonym: newPseudonym(), own: () => listening }
-  const { current, cache, letGoOfBoth } = await openBoth(config, reporting, recent.evictions)
+  const team = joinTeam(member, config.cache.dir, reporting.pseudonym)
+  const { current, cache, letGoOfBoth } = await openBoth(config, reporting, recent.evictions, team)
   await using undo = letGoOfBoth
   const traces = await openTraces(config)
   const { dir } = config.cache
@@ -73,8 +73,9 @@ export async function startGateway(
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
   const wiring = { ...reporting, current, cache, background, recent, traces }
-  const registry = wireRegistry(config, { ...wiring, origins: () => urls.admin })
+  const { registry, forWorkers } = wireRegistry(config, { ...wiring, origins: () => urls.admin })
   let renewal: Reloader | undefined
+  const reload = async () => (await renewal?.reload()) ?? false
   const { admin, expiries } = wireAdmin(config, {
     ...wiring,
     registry,
@@ -85,47 +86,46 @@ export async function startGateway(
       ...(isLeaving ? ['the gateway is ending'] : []),
       ...(imports?.problems() ?? []),
     ],
-    reload: async () => (await renewal?.reload()) ?? false,
+    reload,
+    others: team.others,
   })
   let control: ControlSocket | undefined
   const letGo = async (graceMs: number) =>
-    endInOrder({ ...wiring, registry, admin, others: [control, imports, traces] }, graceMs)
+    endInOrder({ ...wiring, registry, admin, others: [control, team, imports, traces] }, graceMs)
   // From here on `letGo` does it.
   undo.move()
 
   try {
     await Promise.all([registry.ready(), admin.ready()])
     current.live.begin()
-    imports = startImport(config, log)
-    cache.verification.schedule({ every: config.cache.verifyEvery, rate: config.cache.verifyRate })
-    const port = await listen(registry.server, config.listen.host, config.listen.port)
-    listening = { host: config.listen.host, port }
-    const adminPort = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
-    control = await openControl(dir, {
-      handler: (...asked) => admin.routing(...asked),
-      log,
-    })
+    if (team.leads) imports = startImport(config, log)
+    await team.listen(forWorkers, { registry: metrics.registry, reload, log })
+    const { host } = config.listen
+    const port = await listen(registry.server, host, config.listen.port, 'listen', !team.isAlone)
+    listening = { host, port }
+    const led = team.leads ? await lead(config, { admin, cache, log }) : undefined
+    control = led?.control
+    const adminPort = led?.port ?? config.admin.port
     const onTaken = () => {
       urls.gateway = listenerUrls(config.listen.host, certificateInUse(registry.server), port)
       urls.admin = listenerUrls(config.admin.host, certificateInUse(admin.server), adminPort)
-      background.follow()
+      if (team.leads) background.follow()
     }
     onTaken()
-    const servers = [registry.server, admin.server]
     const onResult = notingReloads(metrics.reload, recent.reloads)
-    const files = followFiles({ current, servers, source, ...reporting, onTaken, onResult })
-    renewal = files
+    const servers = [registry.server, admin.server]
+    renewal = followFiles({ current, servers, source, ...reporting, onTaken, onResult })
     metrics.expiries(expiries)
-    const forgetExpiry = watchExpiry(expiries, log)
+    const forgetExpiry = team.leads ? watchExpiry(expiries, log) : () => undefined
     return {
       port,
       adminPort,
-      reload: files.reload,
+      reload,
       async close(graceMs) {
         const { grace, leaveDelay } = current.live.config.listen
         isLeaving = true
         if (graceMs === undefined) await setTimeout(leaveDelay)
-        files.close()
+        renewal?.close()
         forgetExpiry()
         return letGo(graceMs ?? grace)
       },
@@ -136,72 +136,33 @@ export async function startGateway(
   }
 }
 
-/** From a connection to its answer: listener, who is calling, policy, what is meant, cache; and the record of it. */
-function wireRegistry(
+/** What one process does for all: it answers operators, and has what is stored looked at. */
+async function lead(
   config: Config,
-  {
-    current,
-    cache,
-    background,
-    log,
-    metrics,
-    pseudonym,
-    origins,
-    recent,
-    traces,
-  }: Omit<Reporting, 'audit' | 'own'> & {
-    current: Current
-    cache: Cache
-    background: Background
-    origins: () => readonly string[]
-    recent: Memories
-    traces: Traces | undefined
-  },
-): FastifyInstance {
-  const record = createRecorder(createRequestLog(log), metrics.request, (exchange) => {
-    const { resource, place, digest, req, error } = exchange
-    const isByTag = resource?.kind === 'manifest' && resource.tag !== undefined
-    if (isByTag && current.live.config.audit.tagPulls) current.live.onTagPull(exchange)
-    if (place === undefined || digest === undefined || error !== undefined) return
-    if (req.method === 'GET') background.note(place, digest)
-  })
-  const takeShare = createShares({ limits: limitsOf(current), onRefusal: metrics.refusedCaller })
-  return createRegistryServer({
-    pull: createPull({
-      cache,
-      live: () => current.live,
-      pseudonym,
-      answers: createAnswers(record),
-      record,
-      takeShare,
-      beginSpan: traces?.begin,
-    }),
-    takeShare,
-    tokens: () => current.live.tokens,
-    record,
-    origins,
-    listener: (handler) =>
-      createServer(config.listen, {
-        handler,
-        log,
-        limits: limitsOf(current),
-        onHandshake: metrics.handshake,
-        onHandshakeFailure: metrics.handshakeFailure,
-        onConnectionRefused: recent.onConnectionRefused,
-        onRefusedCaller: metrics.refusedCaller,
-      }),
-  })
+  { admin, cache, log }: { admin: FastifyInstance; cache: KeptCache; log: Logger },
+): Promise<{ port: number; control: ControlSocket | undefined }> {
+  const { dir, verifyEvery, verifyRate } = config.cache
+  const port = await listen(admin.server, config.admin.host, config.admin.port, 'admin')
+  const handler: RequestListener = (...asked) => admin.routing(...asked)
+  const control = await openControl(dir, { handler, log })
+  cache.verification.schedule({ every: verifyEvery, rate: verifyRate })
+  return { port, control }
 }
 
 /** What is in use at first, and the cache; and what lets go of both. */
-async function openBoth(config: Config, reporting: Reporting, evictions: Memories['evictions']) {
+async function openBoth(
+  config: Config,
+  reporting: Reporting,
+  evictions: Memories['evictions'],
+  team: Team,
+) {
   await using undo = new AsyncDisposableStack()
   undo.defer(reporting.audit.close)
   const started = Date.now()
   const identities = await openIdentities(config.upstreams)
   const current = { live: prepareLive(config, identities, reporting), started }
   undo.defer(current.live.close)
-  const cache = await openGatewayCache(config, current, reporting, evictions)
+  const cache = await openGatewayCache(config, current, reporting, evictions, team)
   undo.defer(cache.close)
   return { current, cache, letGoOfBoth: undo.move() }
 }
@@ -212,19 +173,22 @@ async function openGatewayCache(
   current: Current,
   { log, metrics }: Reporting,
   evictions: Memories['evictions'],
+  team: Team,
 ): Promise<KeptCache> {
+  const inTurns = createFairQueue({
+    openUpstream: createPacer({
+      openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
+      maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
+      onBytes: metrics.received,
+    }),
+    limits: limitsOf(current),
+    onRefusal: metrics.refusedCaller,
+  })
   const cache = openCache({
     ...config.cache,
     remote: await openSharedStore(config, log),
-    openUpstream: createFairQueue({
-      openUpstream: createPacer({
-        openUpstream: (request, receiver) => current.live.upstreams.open(request, receiver),
-        maxRateOf: (upstream) => current.live.config.upstreams[upstream]?.maxRate,
-        onBytes: metrics.received,
-      }),
-      limits: limitsOf(current),
-      onRefusal: metrics.refusedCaller,
-    }),
+    isKeeper: team.leads,
+    openUpstream: team.before(inTurns),
     freshnessOf: (upstream) => current.live.config.upstreams[upstream] ?? unknownUpstream,
     offline: (upstream) => isOffline(current.live.config, upstream),
     isQuotaShort: (upstream) => current.live.upstreams.isQuotaShort(upstream),
@@ -248,8 +212,6 @@ async function openGatewayCache(
 /** An upstream that a reload took away, while something of it is under way. */
 const unknownUpstream = { tagTtl: 0, staleIfError: 0 }
 
-/** What is in use at first. */
-
 /** How every upstream fares: what its client knows, and whether the cache lets it rest. */
 function statusOfAll({ live }: Current, { circuit }: Cache) {
   return live.upstreams.status().map((status) => ({
@@ -261,11 +223,6 @@ function statusOfAll({ live }: Current, { circuit }: Cache) {
 
 function isOffline({ offline, upstreams }: Config, upstream: string): boolean {
   return offline || upstreams[upstream]?.offline === true
-}
-
-/** The limits in force, for whoever asks later. */
-function limitsOf(current: Current) {
-  return () => current.live.config.listen.limits
 }
 
 interface Ending extends Pick<Reporting, 'audit'> {

@@ -2,6 +2,8 @@
 import type { FastifyInstance } from 'fastify'
 import type { GatewayApiOptions } from './admin/api/gateway-api.ts'
 import { createReadiness } from './admin/readiness.ts'
+import type { Others } from './admin/workers/between.ts'
+import { createSum } from './admin/workers/sum.ts'
 import { createAdmin } from './admin/server.ts'
 import { createRecent } from './admin/status/recent.ts'
 import { createTraffic } from './admin/status/traffic.ts'
@@ -76,6 +78,7 @@ export function wireAdmin(
     limits,
     problems,
     reload,
+    others,
   }: Omit<Reporting, 'pseudonym' | 'own'> & {
     current: Current
     cache: KeptCache
@@ -87,7 +90,10 @@ export function wireAdmin(
     limits: () => ListenLimits
     /** Why pulls cannot be served, or are not to be. */
     problems: () => readonly string[]
+    /** Of this process alone. */
     reload: () => Promise<boolean>
+    /** The other processes of the gateway. */
+    others: Others | undefined
   },
 ) {
   const readiness = createReadiness()
@@ -97,7 +103,8 @@ export function wireAdmin(
       warnings: await cache.problems(),
       upstreams: current.live.upstreams.expiries,
     })
-  const traffic = createTraffic(metrics.registry)
+  const counted = others && createSum(metrics.registry, others.counted)
+  const traffic = createTraffic(counted ?? (async () => metrics.registry))
   const servers = (): ListenerServer[] => [registry.server, admin.server]
   const expiries = () => [...servers().flatMap(expiriesInUse), ...current.live.upstreams.expiries]
   const admin: FastifyInstance = createAdmin({
@@ -120,9 +127,12 @@ export function wireAdmin(
         health,
         traffic,
         inForce: () => current.live,
-        reload,
+        reload: async () =>
+          (await Promise.all([reload(), others?.reload() ?? true])).every(Boolean),
+        onLevel: others?.setLevel,
       },
     },
+    counted,
     audit: audit.write,
     mayAdminister: (...asked) => current.live.access.mayAdminister(...asked),
     readiness: health,

@@ -22,8 +22,21 @@ const allowed: Record<string, readonly string[]> = {
   live: [...base, 'config', 'log', ...middle, ...outer],
   renewal: [...base, 'config', 'log', ...middle, ...outer, 'live'],
   oversight: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal'],
-  app: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal', 'oversight'],
-  cli: [...base, 'config', 'log', ...middle, ...outer, 'demo', 'app'],
+  serving: [...base, 'config', 'log', ...middle, ...outer, 'live', 'renewal', 'oversight'],
+  team: [...base, 'upstream', 'admin'],
+  app: [
+    ...base,
+    'config',
+    'log',
+    ...middle,
+    ...outer,
+    'live',
+    'renewal',
+    'oversight',
+    'serving',
+    'team',
+  ],
+  cli: [...base, 'config', 'log', ...middle, ...outer, 'demo', 'team', 'app'],
   main: ['errors', 'cli'],
 }
 

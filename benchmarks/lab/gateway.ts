@@ -24,9 +24,10 @@ export function startGateway(
     name?: string
     /** Of Node. */
     flags?: readonly string[]
+    workers?: number
   },
 ): Promise<Server> {
-  const { identities, originPort, checkout = here, flags = [] } = options
+  const { identities, originPort, checkout = here, flags = [], workers = 1 } = options
   const { name = checkout === here ? 'portcullis' : 'other' } = options
   const folder = subfolder(options.folder, name)
   const { ca, server, client } = identities
@@ -34,6 +35,7 @@ export function startGateway(
   writeFileSync(
     file,
     stringify({
+      ...(workers > 1 && { workers }),
       listen: {
         host: '127.0.0.1',
         port: 0,
@@ -61,7 +63,9 @@ export function startGateway(
     command: process.execPath,
     args: [...profiling(), ...flags, join(checkout, 'src/main.ts'), 'serve', '--config', file],
     ready: async (output) => {
-      const port = /"port":(\d+).*"msg":"listening"/.exec(output)?.[1]
+      const ready =
+        workers > 1 ? /"port":(\d+).*"msg":"all workers serve"/ : /"port":(\d+).*"msg":"listening"/
+      const port = ready.exec(output)?.[1]
       return port === undefined ? undefined : Number(port)
     },
   })

@@ -94,6 +94,7 @@ function conditionMetrics(registry: Registry): CachePart['condition'] {
   const free = new Gauge({
     name: 'portcullis_cache_free_bytes',
     help: 'Bytes of the file system of the cache that are free for it.',
+    aggregator: 'first',
     registers: [registry],
     async collect() {
       const { freeBytes } = (await condition()) ?? {}
@@ -110,6 +111,7 @@ function conditionMetrics(registry: Registry): CachePart['condition'] {
     const gauge: Gauge = new Gauge({
       name,
       help,
+      aggregator: 'first',
       registers: [registry],
       collect: async () => gauge.set((await condition())?.[of] ?? 0),
     })
@@ -118,6 +120,7 @@ function conditionMetrics(registry: Registry): CachePart['condition'] {
     name: 'portcullis_cache_degraded',
     help: '1 for each part of the cache that does not do all it should: folder cannot be written, index in memory, storing failed within a minute.',
     labelNames: ['part'],
+    aggregator: 'max',
     registers: [registry],
     async collect() {
       const parts = (await condition())?.degraded ?? {}

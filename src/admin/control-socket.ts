@@ -45,10 +45,12 @@ export async function openControl(
 /**
  * Listens in the cache folder `dir`. Of several gateways on one folder the last one answers. Rejects
  * as the file system does, for a folder that cannot be written.
+ * @param name of the socket, below the folder
  */
 export async function listenInFolder(
   dir: string,
   handler: RequestListener,
+  name = fileName,
 ): Promise<ControlSocket> {
   const folder = enterFolder(dir)
   const server = createServer((req: IncomingMessage & { [local]?: true }, res) => {
@@ -62,14 +64,14 @@ export async function listenInFolder(
     const path = join(dir, 'tmp', temporary)
     chmodSync(path, 0o600)
     const { ino } = statSync(path)
-    renameSync(path, join(dir, fileName))
+    renameSync(path, join(dir, name))
     return {
       async close() {
         if (!server.listening) return
         server.close()
         server.closeAllConnections()
         await once(server, 'close')
-        removeOwn(join(dir, fileName), ino)
+        removeOwn(join(dir, name), ino)
         folder.leave()
       },
     }
@@ -86,6 +88,8 @@ export interface LocalRequest {
   body?: unknown
   /** How long an answer may take, ms; for ever when absent, as pruning may. */
   patience?: number
+  /** The name of another socket, below the folder. */
+  name?: string
 }
 
 /**
@@ -94,12 +98,12 @@ export interface LocalRequest {
  */
 export async function askInFolder(
   dir: string,
-  { method, path, body, patience = 0 }: LocalRequest,
+  { method, path, body, patience = 0, name = fileName }: LocalRequest,
 ): Promise<{ status: number; body: string } | undefined> {
   let folder
   try {
     folder = enterFolder(dir)
-    const socketPath = join(folder.path, fileName)
+    const socketPath = join(folder.path, name)
     const headers = body === undefined ? {} : { 'content-type': 'application/json' }
     const asked = request({ socketPath, method, path, headers: { host: 'localhost', ...headers } })
     asked.setTimeout(patience, () => {
@@ -118,7 +122,7 @@ export async function askInFolder(
 }
 
 /** The path of a socket has 107 bytes at most: by the descriptor of its folder it is always short. */
-function enterFolder(dir: string): { path: string; leave: () => void } {
+export function enterFolder(dir: string): { path: string; leave: () => void } {
   const fd = openSync(dir, constants.O_RDONLY | constants.O_DIRECTORY)
   const path = `/proc/self/fd/${fd}`
   const isThere = statSync(path, { throwIfNoEntry: false }) !== undefined

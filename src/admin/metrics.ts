@@ -60,6 +60,7 @@ export function createMetrics(): Metrics {
     name: 'portcullis_build_info',
     help: 'Always 1: which version of the gateway runs, on which Node.',
     labelNames: ['version', 'node'],
+    aggregator: 'first',
     registers: [registry],
   }).set({ version: programVersion(), node: process.version }, 1)
   return {
@@ -178,6 +179,7 @@ function securityMetrics(
     name: 'portcullis_insecure_upstreams',
     help: 'Upstreams whose certificate is not checked (tls.verify: false).',
     labelNames: ['upstream'],
+    aggregator: 'first',
     registers: [registry],
   })
   return {
@@ -203,6 +205,7 @@ function certificateMetrics(registry: Registry): Pick<Metrics, 'reload' | 'expir
       name,
       help,
       labelNames,
+      aggregator: 'first',
       registers: [registry],
       collect() {
         ends.reset()

@@ -1,6 +1,7 @@
 // The admin listener: is it alive, is it ready, what has it counted, and the API documents.
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
 import type { Logger } from 'pino'
+import type { Registry } from 'prom-client'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { createServer, securedBy, type ServerOptions } from '../listener/server.ts'
@@ -18,6 +19,8 @@ export interface AdminOptions {
   /** See `OwnNames`; those of `config`, when absent. */
   names?: OwnNames['names']
   metrics: Metrics
+  /** What is told at `/metrics`; `metrics`, when absent. */
+  counted?: (() => Promise<Registry>) | undefined
   limits: ServerOptions['limits']
   readiness: () => Promise<Readiness>
   /** See `createGuard`; everybody may do everything, when absent. */
@@ -89,8 +92,8 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   })
 
   admin.get('/metrics', async (_request, reply) => {
-    const text = await metrics.registry.metrics()
-    return reply.type(metrics.registry.contentType).send(text)
+    const registry = await (options.counted?.() ?? metrics.registry)
+    return reply.type(registry.contentType).send(await registry.metrics())
   })
 
   admin.register(docs, { gatewayUrls })

@@ -17,6 +17,7 @@ export function shelfMetrics(registry: Registry): ShelfPart {
     const measured: Gauge = new Gauge({
       name,
       help,
+      aggregator: 'first',
       registers: [registry],
       collect() {
         const value = valueOf()

@@ -27,6 +27,7 @@ export function upstreamMetrics(registry: Registry): UpstreamPart {
       name,
       help,
       labelNames: ['upstream', ...labelNames],
+      aggregator: 'max',
       registers: [registry],
       collect() {
         measured.reset()

@@ -16,6 +16,7 @@ export function createVerificationMetrics(
     const metric: Gauge = new Gauge({
       name,
       help,
+      aggregator: 'first',
       registers,
       collect: () => metric.set((ask === undefined ? undefined : valueOf(ask())) ?? 0),
     })

@@ -1,5 +1,4 @@
 // Opens the cache: puts its parts together.
-import { statfs } from 'node:fs/promises'
 import type { Logger } from 'pino'
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
@@ -7,7 +6,7 @@ import { childSizes } from '../oci/manifest.ts'
 import { createFailedFlow, type OpenUpstream, type OriginResponse } from '../oci/origin.ts'
 import { BadAnswer } from './ask.ts'
 import { createBlobs } from './blobs.ts'
-import type { Cache, Condition, Small } from './cache.ts'
+import type { Cache, Small } from './cache.ts'
 import { createConfirmation } from './confirmation.ts'
 import { keepIndex } from './index/kept-index.ts'
 import { onceMade } from './index/once-made.ts'
@@ -31,7 +30,7 @@ import type { ObjectStore } from './shared/object-store.ts'
 import { createSharedTier, type SharedTier } from './shared/tier.ts'
 import { openStore } from './store.ts'
 import { createHousekeeping } from './room/housekeeping.ts'
-import type { RoomLimits } from './room/limits.ts'
+import { cacheCondition, cacheProblems } from './room/condition.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTagResolver, createTags } from './tags.ts'
 import { createVerification, type Verification } from './verification/verification.ts'
@@ -131,8 +130,8 @@ export function openCache(options: CacheOptions): KeptCache {
     referrers: async (...of) => onceMade(kept, lists.referrers)(...of),
     circuit: outages.circuit,
     inventory,
-    problems: async () => problemsOf(context),
-    condition: async () => conditionOf(context, limits),
+    problems: async () => cacheProblems(context),
+    condition: async () => cacheCondition(context, limits),
     verification,
     downloads: fills.list,
     sharedWaiting: parts.shared?.waiting,
@@ -254,25 +253,6 @@ function startTimers({ memory, index, smallStore, room }: Context, isKeeper: boo
   return () => timers.forEach(clearInterval)
 }
 
-async function problemsOf({
-  store,
-  index,
-  room,
-  storageProblems,
-  shared,
-}: Context): Promise<string[]> {
-  const code = await store.problem()
-  return [
-    ...(code === undefined ? [] : [`the cache folder cannot be written (${code})`]),
-    ...(index.isVolatile()
-      ? ['the index of the cache cannot be written: it is in memory only']
-      : []),
-    ...storageProblems.recent(),
-    ...room.problems(),
-    ...(shared?.problems() ?? []),
-  ]
-}
-
 /** By a manifest in memory, where the upstream does not say it. */
 function sizeToCome({ index, memory }: Context, digest: Digest): number {
   for (const parent of index.parentsOf(digest)) {
@@ -281,29 +261,4 @@ function sizeToCome({ index, memory }: Context, digest: Digest): number {
     if (size !== undefined) return size
   }
   return 0
-}
-
-async function conditionOf(
-  { store, index, storageProblems }: Context,
-  { maxBytes }: RoomLimits,
-): Promise<Condition> {
-  const [disk, code] = await Promise.all([
-    statfs(store.folder.blobs).catch(() => undefined),
-    store.problem(),
-  ])
-  let holding = { bytes: 0, entries: 0 }
-  storageProblems.guard('reading the index of the cache', () => {
-    holding = index.current().holding()
-  })
-  return {
-    heldBytes: holding.bytes,
-    entries: holding.entries,
-    maxBytes,
-    freeBytes: disk === undefined ? undefined : disk.bavail * disk.bsize,
-    degraded: {
-      folder: code !== undefined,
-      index: index.isVolatile(),
-      storing: storageProblems.recent().length > 0,
-    },
-  }
 }

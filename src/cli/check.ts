@@ -15,6 +15,7 @@ import { readPasswords } from '../registry/token/htpasswd.ts'
 import { readKeys } from '../registry/token/keys.ts'
 import { apiAddress } from '../upstream/api-address.ts'
 import { openIdentities, readUpstreamFiles } from '../upstream/endpoints/files.ts'
+import { workerNotes } from '../config/workers/parts.ts'
 import { parseCaller } from './caller.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
@@ -94,9 +95,9 @@ function addressOf(upstream: string, { config: { url, gateway } }: Endpoint, pat
   return apiAddress(new URL(url), path, gateway ? upstream : undefined).href
 }
 
-/** What is asked where that is not plain to see, and in which order. */
-function explanations({ upstreams }: Config): string[] {
-  return Object.entries(upstreams).flatMap(([name, upstream]) => {
+/** What is not plain to see: what is asked, and in which order; what several processes come to. */
+function explanations({ upstreams, workers }: Config): string[] {
+  const ofUpstreams = Object.entries(upstreams).flatMap(([name, upstream]) => {
     const endpoints = endpointsOf(name, upstream)
     return endpoints
       .filter((endpoint) => endpoints.length > 1 || isNotPlain(endpoint))
@@ -105,6 +106,7 @@ function explanations({ upstreams }: Config): string[] {
         return `${endpoint.at}.url: ${name}/NAME:TAG is ${order} ${addressOf(name, endpoint, 'NAME/manifests/TAG')}`
       })
   })
+  return [...workerNotes(workers), ...ofUpstreams]
 }
 
 /** What is wrong with the files and what is doubtful: read as at a start, and let go. */

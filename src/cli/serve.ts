@@ -1,12 +1,13 @@
 // `portcullis serve`: the gateway, until a signal ends it.
 import { resolve } from 'node:path'
-import { startGateway } from '../app.ts'
 import { loadConfig } from '../config/load.ts'
 import { createLog } from '../log/log.ts'
 import { programVersion } from '../rules/version.ts'
 import { defineCommand } from './command.ts'
 import { configFile, configOption } from './options.ts'
 import { serviceManager } from './service/manager.ts'
+import { endingSignal } from './service/signals.ts'
+import { workerHere } from './workers/worker.ts'
 
 /** What is open still when all is done keeps the process no longer than this, ms. */
 const lastMs = 1000
@@ -20,25 +21,38 @@ export const command = defineCommand({
 
   async run({ values }) {
     const file = configFile(values.config)
-    const config = await loadConfig(file)
+    const worker = workerHere()
+    const load = async () => {
+      const config = await loadConfig(file)
+      return worker === undefined ? config : worker.own(config)
+    }
+    const config = await load()
+    if (worker === undefined && config.workers > 1) {
+      const { supervise } = await import('./workers/supervisor.ts')
+      return supervise(file, config)
+    }
     const log = await createLog(config.log)
     log.logger.info({ version: programVersion(), node: process.version }, 'portcullis begins')
     // From here on no signal kills the start half-way; files that change meanwhile are noticed anyhow.
-    const firstSignal = endingSignal()
+    const toEnd = worker?.ended ?? endingSignal()
     const manager = serviceManager(log.logger)
     const reload = { now: () => {} }
-    process.on('SIGHUP', () => reload.now())
+    if (worker === undefined) process.on('SIGHUP', () => reload.now())
+    else worker.onReload(() => reload.now())
     try {
+      const { startGateway } = await import('../app.ts')
       const gateway = await startGateway(config, {
         log: log.logger,
-        source: { file: resolve(file), load: () => loadConfig(file) },
+        source: { file: resolve(file), load },
+        member: worker?.facts,
       })
       reload.now = () => void gateway.reload()
       const { port, adminPort } = gateway
       log.logger.info({ port, adminPort, host: config.listen.host, config: file }, 'listening')
       log.flush()
+      worker?.isReady(gateway)
       manager.ready(`serves on port ${port}, the admin listener on port ${adminPort}`)
-      const signal = await firstSignal
+      const signal = await toEnd
       manager.stopping()
       log.logger.info({ signal }, 'ending: running transfers may go on for a while')
       log.flush()
@@ -53,13 +67,3 @@ export const command = defineCommand({
     }
   },
 })
-
-/** The second one does not wait. */
-async function endingSignal(): Promise<NodeJS.Signals> {
-  const signal = await new Promise<NodeJS.Signals>((resolve) => {
-    process.once('SIGTERM', resolve)
-    process.once('SIGINT', resolve)
-  })
-  for (const again of ['SIGTERM', 'SIGINT'] as const) process.once(again, () => process.exit(1))
-  return signal
-}

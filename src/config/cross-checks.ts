@@ -9,6 +9,7 @@ import type { Config, ListenerTlsConfig } from './schema.ts'
 import { checkShelf } from './shelf/pattern.ts'
 import { checkReplicas } from './upstream/replica-checks.ts'
 import { parseHours } from './units.ts'
+import { checkWorkers } from './workers/parts.ts'
 
 export interface BrokenRule extends Finding {
   cause: Cause
@@ -33,6 +34,7 @@ export function brokenRules(config: ConfigDraft, environment: NodeJS.ProcessEnv)
   }
   checkUpstreamTls(config.replicas, within(tell, 'replicas'))
   checkReplicas(config.replicas, config.listen.tls.clientAuth, within(tell, 'replicas'))
+  checkWorkers(config, tell)
   checkNames(config, tell)
   if (typeof config.shelf !== 'string') checkShelf(config.shelf, config, tell, ['shelf'])
   checkAccessRules(config, tell, (at, text) => checkHttpUrl(at, text, tell))

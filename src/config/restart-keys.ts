@@ -1,12 +1,12 @@
 // What a running gateway cannot change: its addresses, how it asks for certificates, its cache,
-// where traces go, the form of its log.
+// where traces go, the form of its log, how many processes it is.
 import { isDeepStrictEqual } from 'node:util'
 import type { Problem } from '../errors.ts'
 import type { Config } from './schema.ts'
 
 /** A problem for each key that differs and needs a restart. */
 export function fixedKeys(now: Config, next: Config): Problem[] {
-  const of = ({ listen, admin, cache, traces, log }: Config): Record<string, unknown> => ({
+  const of = ({ listen, admin, cache, traces, log, workers }: Config): Record<string, unknown> => ({
     'listen.host': listen.host,
     'listen.port': listen.port,
     'listen.insecureHttp': listen.insecureHttp,
@@ -19,6 +19,7 @@ export function fixedKeys(now: Config, next: Config): Problem[] {
     cache,
     traces,
     'log.pretty': log.pretty,
+    workers,
   })
   const before = of(now)
   return Object.entries(of(next))

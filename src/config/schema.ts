@@ -17,6 +17,7 @@ import {
 import { ShelfSchema, type ShelfEntry } from './shelf/schema.ts'
 import { ReplicasSchema } from './upstream/replicas.ts'
 import { UpstreamSchema } from './upstream/schema.ts'
+import { workers } from './workers/schema.ts'
 
 const listenerTls = {
   cert: Type.Optional(path('PEM certificate of the server, followed by its intermediates.')),
@@ -115,6 +116,7 @@ export const ConfigSchema = Type.Object(
       text('The upstream of requests that name none; must be one of `upstreams`.'),
     ),
     replicas: ReplicasSchema,
+    workers,
     shelf: ShelfSchema,
     offline: Type.Boolean({
       default: false,

@@ -7,7 +7,7 @@ import {
   type ServerResponse,
 } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
@@ -120,17 +120,21 @@ export function createServer(config: ListenerConfig, options: ServerOptions): Li
   return server
 }
 
-/** Listens and returns the port. UsageError names `<section>.port` or `.host` if that fails. */
+/**
+ * Listens and returns the port. UsageError names `<section>.port` or `.host` if that fails.
+ * `reusePort`: beside other processes that do so, each of which gets a part of the connections.
+ */
 export async function listen(
-  server: ListenerServer,
+  server: NetServer,
   host: string,
   port: number,
   section: 'listen' | 'admin' = 'listen',
+  reusePort = false,
 ): Promise<number> {
   await new Promise<void>((resolve, reject) => {
     const failed = (error: NodeJS.ErrnoException) => reject(listenProblem(error, section, port))
     server.once('error', failed)
-    server.listen({ host, port, backlog: 4096 }, () => {
+    server.listen({ host, port, backlog: 4096, reusePort }, () => {
       server.off('error', failed)
       resolve()
     })

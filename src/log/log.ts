@@ -10,6 +10,8 @@ import { createSink } from './sink.ts'
 
 export interface Log {
   logger: Logger
+  /** Whole lines of another process of the gateway, as they are. */
+  take: (lines: string) => void
   /** Writes what is buffered. */
   flush: () => void
   /** Flushes for the last time; what is logged later goes out at once. */
@@ -30,6 +32,7 @@ export async function createLog({ level, pretty }: Config['log'], to: number = 1
   process.on('exit', sink.exit)
   return {
     logger: pino(options(level), sink),
+    take: sink.write,
     flush: sink.flush,
     close: () => {
       clearInterval(timer)
@@ -45,7 +48,8 @@ async function createPrettyLog(level: string, to: number): Promise<Log> {
   const stream = PinoPretty({ destination: to, sync: true, ignore: 'pid,hostname' })
   stream.on('error', () => undefined)
   const logger = pino(options(level), { write: (line) => stream.write(forPeople(line)) })
-  return { logger, flush: () => undefined, close: () => undefined }
+  const take = (lines: string) => void stream.write(lines)
+  return { logger, take, flush: () => undefined, close: () => undefined }
 }
 
 /** JSON escapes what steers a terminal; printed for people it would be that again. */

@@ -15,6 +15,8 @@ export interface Place {
   isBackground?: boolean
   /** A replica asks, which would have been the one to ask otherwise: no other replica is asked for it. */
   isOfReplica?: boolean | undefined
+  /** Another worker of this gateway asks: none of them is asked for it. */
+  isOfWorker?: boolean | undefined
   /** The gateways that it was asked through, as `gatewaysIn` has them. */
   via?: readonly string[] | undefined
 }
@@ -25,11 +27,12 @@ export function requestAt({
   repository,
   client,
   isOfReplica,
+  isOfWorker,
   via,
   requestId,
   span,
 }: Place): Omit<Place, 'isBackground'> {
-  return { upstream, repository, client, isOfReplica, via, requestId, span }
+  return { upstream, repository, client, isOfReplica, isOfWorker, via, requestId, span }
 }
 
 /** Attributes by the semantic conventions of OpenTelemetry, or of our own below `portcullis.`. */

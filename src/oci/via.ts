@@ -12,6 +12,9 @@ const most = 8
 export const replicaHeader = 'portcullis-replica'
 export const replicaVersion = '1'
 
+/** On whose behalf a worker of this gateway asks another one: percent-encoded, as `Place` has it. */
+export const clientHeader = 'portcullis-client'
+
 /** What a gateway calls itself: says nothing of where it is, and is another one at each start. */
 export function newPseudonym(): string {
   return `portcullis-${randomBytes(6).toString('hex')}`

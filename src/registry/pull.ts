@@ -24,7 +24,7 @@ import { createRequestIds } from './record/request-id.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
 import { answerCatalog, answerReferrers, answerTags } from './lists/answer-lists.ts'
 import type { TakeShare } from './shares.ts'
-import { placeOf, readTarget, type Chooser, type Target } from './target.ts'
+import { markAsOfWorker, placeOf, readTarget, type Chooser, type Target } from './target.ts'
 
 export interface PullOptions {
   cache: Cache
@@ -37,19 +37,21 @@ export interface PullOptions {
   takeShare: TakeShare
   /** Absent where nothing is traced. */
   beginSpan?: BeginSpan | undefined
+  /** Only other workers of this gateway ask, each having decided for its own client. */
+  isForWorkers?: boolean
 }
 
 const blobType = 'application/octet-stream'
 
 export function createPull(options: PullOptions): RequestListener {
-  const { live, pseudonym, answers, takeShare, beginSpan } = options
+  const { live, answers, takeShare, beginSpan, isForWorkers = false } = options
   const serve = createServing(options)
   const idOf = createRequestIds()
 
   function admitted(exchange: Exchange, target: Target | GatewayError, identity: Identity): void {
     if (target instanceof GatewayError) throw target
-    // A replica asks for all its clients, and has given each its share.
-    if (target.place?.isOfReplica !== true) {
+    // A replica asks for all its clients, and has given each its share; so does a worker.
+    if (target.place?.isOfReplica !== true && !isForWorkers) {
       const client = takeShare(exchange, identity)
       if (target.place !== undefined) target.place.client = client
     }
@@ -63,10 +65,9 @@ export function createPull(options: PullOptions): RequestListener {
     if (beginSpan !== undefined) trace(exchange, beginSpan)
     try {
       const isReplica = comesFromReplica(req)
-      const target = targetOf(exchange, choose, pseudonym, isReplica)
-      const identity = isReplica
-        ? access.admitReplica(exchange, wantedBy(target))
-        : access.admit(exchange, wantedBy(target))
+      const target = targetOf(exchange, choose, options, isReplica)
+      const admit = admission(access, isReplica, isForWorkers)
+      const identity = admit(exchange, wantedBy(target))
       if (identity instanceof Promise) {
         identity
           .then((later) => admitted(exchange, target, later))
@@ -76,6 +77,11 @@ export function createPull(options: PullOptions): RequestListener {
       answers.error(exchange, error)
     }
   }
+}
+
+function admission(access: Access, isReplica: boolean, isForWorkers: boolean): Access['admit'] {
+  if (isForWorkers) return () => ({ kind: 'anonymous' })
+  return isReplica ? access.admitReplica : access.admit
 }
 
 function trace(exchange: Exchange, beginSpan: BeginSpan): void {
@@ -89,16 +95,17 @@ function trace(exchange: Exchange, beginSpan: BeginSpan): void {
 function targetOf(
   exchange: Exchange,
   choose: Chooser,
-  pseudonym: string,
+  { pseudonym, isForWorkers = false }: PullOptions,
   isReplica: boolean,
 ): Target | GatewayError {
   const { url = '', headers } = exchange.req
   const registry = headers['x-registry']
   try {
     const name = Array.isArray(registry) ? registry.join(',') : registry
-    const target = readTarget(url, name, choose, isReplica)
+    const target = readTarget(url, name, choose, isReplica || isForWorkers)
     exchange.resource = target.resource
     exchange.place = target.place
+    if (isForWorkers) markAsOfWorker(target, headers, isReplica)
     if (target.place !== undefined) {
       target.place.requestId = exchange.id
       target.place.span = exchange.spans?.cache

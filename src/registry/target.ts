@@ -1,7 +1,9 @@
 // What a request asks for: a resource of one repository of one upstream.
+import type { IncomingHttpHeaders } from 'node:http'
 import type { UpstreamHints } from '../config/upstream-names.ts'
 import { GatewayError } from '../errors.ts'
 import type { Place } from '../oci/place.ts'
+import { clientHeader } from '../oci/via.ts'
 import { invalidName, isRepositoryName, parseResource, type Resource } from '../oci/resource.ts'
 
 /** A look-up among the configured upstreams; throws GatewayError NAME_UNKNOWN. */
@@ -89,6 +91,18 @@ export function placeNamed(choose: Chooser, name: string): Place | undefined {
   } catch {
     return undefined
   }
+}
+
+/** Another worker asks, which says for whom; `isReplica`: for another replica. */
+export function markAsOfWorker(
+  { place }: Target,
+  { [clientHeader]: client }: IncomingHttpHeaders,
+  isReplica: boolean,
+): void {
+  if (place === undefined) return
+  place.isOfWorker = true
+  place.isOfReplica = isReplica
+  if (typeof client === 'string') place.client = decodeURIComponent(client)
 }
 
 /** Throws GatewayError NOT_FOUND where the resource is of no repository. */

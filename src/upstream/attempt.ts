@@ -3,7 +3,7 @@
 import type { Dispatcher } from 'undici'
 import { collectBody } from '../oci/body-collector.ts'
 import type { OriginRequest, Receiver } from '../oci/origin.ts'
-import { replicaHeader, replicaVersion, viaHeader } from '../oci/via.ts'
+import { clientHeader, replicaHeader, replicaVersion, viaHeader } from '../oci/via.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
 
@@ -32,8 +32,9 @@ export function requestOptions(
     userAgent,
     pseudonym,
     isReplica = false,
-  }: { userAgent: string; pseudonym: string; isReplica?: boolean },
-  { method, accept, from, to, unless, via = [], requestId }: OriginRequest,
+    isWorker = false,
+  }: { userAgent: string; pseudonym: string; isReplica?: boolean; isWorker?: boolean },
+  { method, accept, from, to, unless, via = [], requestId, client }: OriginRequest,
   { url, authorization, hasLeft }: Asked,
   traceparent?: string,
 ): Dispatcher.DispatchOptions {
@@ -49,6 +50,7 @@ export function requestOptions(
       ...(requestId === undefined || hasLeft ? {} : { 'x-request-id': requestId }),
       ...(traceparent === undefined || hasLeft ? {} : { traceparent }),
       ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersion } : {}),
+      ...(isWorker && client !== undefined ? { [clientHeader]: encodeURIComponent(client) } : {}),
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),
       ...(unless === undefined ? {} : { 'if-none-match': `"${unless}"` }),

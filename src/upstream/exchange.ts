@@ -33,8 +33,9 @@ export interface Upstream {
   /** What another gateway is asked for there; undefined: a registry is asked. */
   namespace: string | undefined
   userAgent: string
-  /** It is a replica, and asked as one. */
+  /** It is a replica, or another worker of this gateway, and asked as one. */
   isReplica?: boolean
+  isWorker?: boolean
   /** What this gateway calls itself to others (`Via`, RFC 9110 section 7.6.3). */
   pseudonym: string
   agents: Agents

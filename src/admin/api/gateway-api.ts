@@ -45,6 +45,8 @@ export interface GatewayApiOptions {
   inForce: () => unknown
   /** Resolves to whether everything was taken into use. */
   reload: () => Promise<boolean>
+  /** The log has another level from now on. */
+  onLevel?: ((level: string) => Promise<void>) | undefined
   log: Logger
 }
 
@@ -73,6 +75,7 @@ export async function gatewayApi(api: FastifyInstance, options: GatewayApiOption
     { schema: { body: LogBody } },
     async ({ body: { level } }) => {
       log.level = level
+      await options.onLevel?.(level)
       log.info({ level }, 'the log level is another until it changes in the config')
       return { level }
     },

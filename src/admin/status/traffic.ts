@@ -22,10 +22,10 @@ export interface Traffic {
 const every = 10_000
 const most = 360
 
-export function createTraffic(registry: Registry): Traffic {
+export function createTraffic(counted: () => Promise<Registry>): Traffic {
   const kept: TrafficSample[] = []
 
-  async function total(name: string, result?: string): Promise<number> {
+  async function total(registry: Registry, name: string, result?: string): Promise<number> {
     const { values = [] } = (await registry.getSingleMetric(name)?.get()) ?? {}
     return values
       .filter(({ labels }) => result === undefined || labels['result'] === result)
@@ -33,12 +33,13 @@ export function createTraffic(registry: Registry): Traffic {
   }
 
   async function read(): Promise<TrafficSample> {
+    const registry = await counted()
     return {
       at: Date.now(),
-      served: await total('portcullis_response_bytes_total'),
-      fetched: await total('portcullis_upstream_received_bytes_total'),
-      hits: await total('portcullis_cache_lookups_total', 'hit'),
-      misses: await total('portcullis_cache_lookups_total', 'miss'),
+      served: await total(registry, 'portcullis_response_bytes_total'),
+      fetched: await total(registry, 'portcullis_upstream_received_bytes_total'),
+      hits: await total(registry, 'portcullis_cache_lookups_total', 'hit'),
+      misses: await total(registry, 'portcullis_cache_lookups_total', 'miss'),
     }
   }
 

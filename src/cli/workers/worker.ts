@@ -1,0 +1,58 @@
+// One worker: what it hears from the supervisor that has started it, and tells it.
+import { ownPrefix } from '../../cache/disk/folder.ts'
+import { forOneOf } from '../../config/workers/parts.ts'
+import type { Config } from '../../config/schema.ts'
+import { workerVariable, type FromWorker, type ToWorker, type WorkerFacts } from './messages.ts'
+
+export interface Worker {
+  facts: WorkerFacts
+  /** What of the config is this one's. */
+  own: (config: Config) => Config
+  /** Resolves to why it is to end: because it is told to, or because nobody is there any more. */
+  ended: Promise<NodeJS.Signals>
+  onReload: (reload: () => void) => void
+  isReady: (ports: { port: number; adminPort: number }) => void
+}
+
+/** How often it says that it is not stuck, ms. */
+const aliveEvery = 2000
+
+/** Which worker this process is; undefined: none, but a gateway of its own. */
+export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undefined {
+  const text = env[workerVariable]
+  if (text === undefined || process.send === undefined) return undefined
+  // Programs that are started from here are none.
+  delete env[workerVariable]
+  const facts = JSON.parse(text) as WorkerFacts
+  const { port, adminPort, sockets } = facts
+  let onReload = (): void => undefined
+  const ended = new Promise<NodeJS.Signals>((resolve) => {
+    process.on('message', (message: ToWorker) => {
+      if (message.kind === 'reload') onReload()
+      else resolve(message.signal)
+    })
+    process.once('disconnect', () => resolve('SIGTERM'))
+    // A terminal and a service manager tell all processes at once: once is enough.
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, resolve)
+    process.on('SIGHUP', () => undefined)
+  })
+  // It is not what keeps this process.
+  process.channel?.unref()
+  const tell = (message: FromWorker) => {
+    if (process.connected) process.send?.(message)
+  }
+  return {
+    facts,
+    own(config) {
+      const one = forOneOf(sockets.length, config)
+      const admin = adminPort === undefined ? one.admin : { ...one.admin, port: adminPort }
+      return { ...one, admin, listen: { ...one.listen, port } }
+    },
+    ended,
+    onReload: (reload) => void (onReload = reload),
+    isReady(ports) {
+      tell({ kind: 'ready', ...ports, prefix: ownPrefix })
+      setInterval(() => tell({ kind: 'alive' }), aliveEvery).unref()
+    },
+  }
+}

@@ -1,0 +1,133 @@
+// Asks the worker of this gateway that owns something before this one asks the upstream itself.
+import type { OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
+import { createSocketAgents } from '../agents.ts'
+import { createUpstream, userAgent } from '../endpoints/client.ts'
+import { openFirst, type EndpointCandidate } from '../endpoints/failover.ts'
+import { openExchange, type Upstream } from '../exchange.ts'
+import { ownedKey, rank } from '../replicas/ranking.ts'
+
+export interface Siblings {
+  /** As the upstream is; the worker that owns what is wanted is asked first. */
+  before: (openUpstream: OpenUpstream) => OpenUpstream
+  close: () => Promise<void>
+}
+
+export interface SiblingsOptions {
+  /** Of each worker, in the order of their numbers, which begin at 1. */
+  sockets: readonly string[]
+  /** The number of this one. */
+  self: number
+  /** What this worker calls itself to others. */
+  pseudonym: string
+  now?: () => number
+}
+
+/** How long one that cannot be asked is passed over, ms: about what another needs to take its place. */
+const restFor = 1000
+
+/** One that is gone says so at once. One that hangs is ended, and what it was asked ends with it, ms. */
+const patience = { connectTimeout: 1000, headersTimeout: 60_000, stallTimeout: 120_000 }
+
+export function createSiblings(options: SiblingsOptions): Siblings {
+  const { sockets, self, pseudonym, now = Date.now } = options
+  const names = sockets.map((_socket, index) => nameOf(index + 1))
+  const clients = new Map<string, Upstream>()
+  const restsUntil = new Map<string, number>()
+  for (const [index, socket] of sockets.entries()) {
+    if (index + 1 !== self) clients.set(nameOf(index + 1), createClient(index + 1, socket))
+  }
+
+  function createClient(number: number, socket: string): Upstream {
+    const config = {
+      url: `http://${nameOf(number)}`,
+      gateway: true,
+      auth: { fallback: 'none' as const, realms: [] },
+      redirects: [],
+      foreignLayers: 'refuse' as const,
+      ...patience,
+    }
+    const quiet = () => undefined
+    const client = createUpstream(
+      {
+        name: 'workers',
+        at: 'workers',
+        config,
+        credentials: undefined,
+        tls: { hasClientCertificate: false },
+        agents: createSocketAgents(patience, socket),
+      },
+      {
+        metrics: { attempt: quiet, badAnswer: quiet },
+        logFailure: quiet,
+        userAgent: userAgent(),
+        pseudonym,
+        now,
+      },
+    )
+    return { ...client, isWorker: true }
+  }
+
+  function isResting(name: string): boolean {
+    const left = (restsUntil.get(name) ?? 0) - now()
+    return left > 0 && left <= restFor
+  }
+
+  function rest(name: string): void {
+    restsUntil.set(name, now() + restFor)
+  }
+
+  /** Those that come before this one in the order of owners. */
+  function candidates(request: OriginRequest): EndpointCandidate[] {
+    const { upstream, repository, resource, url, isOfWorker, isOfReplica } = request
+    if (isOfWorker === true || url !== undefined || repository === '') return []
+    const order = rank(names, ownedKey(upstream, repository, resource))
+    return order.slice(0, order.indexOf(nameOf(self))).flatMap((name) => {
+      const client = clients.get(name)
+      if (client === undefined || isResting(name)) return []
+      const asked = { ...client, namespace: upstream, isReplica: isOfReplica === true }
+      return {
+        isReplica: true,
+        open: (receiver) => openExchange(asked, request, receiver, false),
+        onAnswer: () => restsUntil.delete(name),
+        distrust: () => rest(name),
+        onFailure({ blame: { status } }) {
+          // What it says of the upstream is nothing of its own.
+          if (status === undefined) rest(name)
+        },
+      } satisfies EndpointCandidate
+    })
+  }
+
+  return {
+    before: (openUpstream) => (request, receiver) => {
+      const others = candidates(request)
+      if (others.length === 0) return openUpstream(request, receiver)
+      return openFirst([...others, ownWay(openUpstream, request)], receiver).flow
+    },
+    async close() {
+      await Promise.all([...clients.values()].map(async ({ agents }) => agents.close()))
+    },
+  }
+}
+
+/** By itself, where no other worker can be asked. */
+function ownWay(openUpstream: OpenUpstream, request: OriginRequest): EndpointCandidate {
+  let sender: OriginResponse | undefined
+  return {
+    open(receiver) {
+      const start = (response: OriginResponse) => {
+        sender = response
+        receiver.start(response)
+      }
+      const flow = openUpstream(request, { ...receiver, start })
+      return { flow, ended: Promise.resolve() }
+    },
+    onAnswer: () => undefined,
+    onFailure: () => undefined,
+    distrust: () => sender?.distrust?.(),
+  }
+}
+
+function nameOf(number: number): string {
+  return `worker-${number}`
+}
