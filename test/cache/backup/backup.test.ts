@@ -16,7 +16,7 @@ import { backUpCache } from '../../../src/cache/backup/backup.ts'
 import { openIndex } from '../../../src/cache/index/content-index.ts'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { inspectCache } from '../../helpers/cache-folder.ts'
-import { app, hashAll, startSite, storedIn } from '../../helpers/cache.ts'
+import { app, hashAll, startSite, storedIn, until } from '../../helpers/cache.ts'
 import { runCommand } from '../../helpers/command.ts'
 import { problemsOf } from '../../helpers/problems.ts'
 
@@ -28,16 +28,30 @@ function folder(t: Test): string {
   return dir
 }
 
+type Site = Awaited<ReturnType<typeof startSite>>
+
+/** A machine that is busy may hold an answer up for longer than an upstream is waited for otherwise, ms. */
+const stallTimeout = 30_000
+
 /** Everything that a client pulls of the image. */
-async function pullAll(cache: Awaited<ReturnType<typeof startSite>>['cache'], digests: Digest[]) {
+async function pullAll(cache: Site['cache'], digests: Digest[]) {
   await cache.tag(app, 'latest')
   for (const digest of digests) await hashAll(await cache.blob(app, digest))
 }
 
+/** Nobody waits for what is stored; what comes after a copy is not in it. */
+async function allStored({ dir, image }: Site): Promise<void> {
+  const count = image.blobs.size + 1
+  const index = openIndex(dir)
+  await until(() => index.contents().length === count, 'storing')
+  index.close()
+}
+
 t.test('a running cache: the copy serves all of it without an upstream', async (t) => {
-  const site = await startSite(t)
+  const site = await startSite(t, { stallTimeout })
   const digests = [...site.image.blobs.keys()]
   await pullAll(site.cache, digests)
+  await allStored(site)
   const target = join(folder(t), 'copy')
   const summary = await backUpCache({ dir: site.dir, target })
   t.equal(summary.blobs, storedIn(target).length)
@@ -58,7 +72,7 @@ t.test('a running cache: the copy serves all of it without an upstream', async (
 })
 
 t.test('while images are pulled and taken out', async (t) => {
-  const site = await startSite(t)
+  const site = await startSite(t, { stallTimeout })
   const digests = [...site.image.blobs.keys()]
   const busy = new AbortController()
   const work = (async () => {
@@ -91,7 +105,7 @@ t.test(
   'to another file system: copies with their times',
   { skip: !existsSync('/dev/shm') },
   async (t) => {
-    const site = await startSite(t)
+    const site = await startSite(t, { stallTimeout })
     await pullAll(site.cache, [...site.image.blobs.keys()])
     await site.cache.close()
     const target = mkdtempSync('/dev/shm/portcullis-backup-')
@@ -112,7 +126,7 @@ t.test('what cannot be: exit code 2, and nothing is made', async (t) => {
       ({ path, message }) => `${path}: ${message}`,
     )
   t.match(await told(join(dir, 'none'), join(dir, 'copy')), [/^cache\.dir: .*holds no cache/])
-  const site = await startSite(t)
+  const site = await startSite(t, { stallTimeout })
   t.match(await told(site.dir, full), [/is not empty/])
   t.match(await told(site.dir, join(site.dir, 'copy')), [/lies in the cache folder itself/])
   t.match(await told(site.dir, join(full, 'file')), [/cannot be used \(ENOTDIR\)/])
@@ -133,7 +147,7 @@ t.test('a folder of an older version is brought forward, a newer one refused', a
   const dir = join(folder(t), 'cache')
   cpSync(kept, dir, { recursive: true })
   const before = storedIn(dir)
-  const site = await startSite(t)
+  const site = await startSite(t, { stallTimeout })
   site.site.offline = true
   const cache = site.open({ dir })
   const place = { upstream: 'registry.test', repository: 'app' }
