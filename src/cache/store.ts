@@ -22,7 +22,7 @@ import {
 } from './disk/folder.ts'
 import { modes } from './disk/private.ts'
 import { moveAside, trimQuarantine } from './verification/quarantine.ts'
-import { digestsBelow, prefixes, type Prefix } from './verification/stored-digests.ts'
+import { digestsBelow, prefixesIn, type Prefix } from './verification/stored-digests.ts'
 
 const closeFile = promisify(closeCallback)
 const fsync = promisify(fsyncCallback)
@@ -210,7 +210,7 @@ async function* digestsIn(
   { blobs }: Folder,
   onUnreadable: (prefix: Prefix, error: unknown) => void,
 ): AsyncIterable<Digest> {
-  for (const prefix of prefixes) {
+  for (const prefix of await prefixesIn(blobs)) {
     try {
       yield* await digestsBelow(blobs, prefix)
     } catch (error) {

@@ -12,6 +12,27 @@ export const prefixes: readonly Prefix[] = Array.from({ length: 256 }, (_, byte)
   byte.toString(16).padStart(2, '0'),
 ).flatMap((start): Prefix[] => [`sha256:${start}`, `sha512:${start}`])
 
+/** Of these there are folders; those of which nobody can tell are among them. */
+export async function prefixesIn(blobs: string): Promise<Prefix[]> {
+  const folders = {
+    sha256: await namesIn(join(blobs, 'sha256')),
+    sha512: await namesIn(join(blobs, 'sha512')),
+  }
+  return prefixes.filter((prefix) => {
+    const [algorithm, start = ''] = prefix.split(':') as [DigestAlgorithm, string]
+    return folders[algorithm]?.includes(start) !== false
+  })
+}
+
+/** None where there is no such folder, undefined where it cannot be read. */
+async function namesIn(folder: string): Promise<string[] | undefined> {
+  try {
+    return await readdir(folder)
+  } catch (error) {
+    return systemCode(error) === 'ENOENT' ? [] : undefined
+  }
+}
+
 /** Sorted; none where there is no such folder. Rejects where it cannot be read. */
 export async function digestsBelow(blobs: string, start: Prefix): Promise<Digest[]> {
   const [algorithm = '', prefix = ''] = start.split(':')

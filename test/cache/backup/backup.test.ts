@@ -83,7 +83,7 @@ t.test('while images are pulled and taken out', async (t) => {
     }
   })()
   try {
-    for (let round = 0; round < 5; round += 1) {
+    for (let round = 0; round < 3; round += 1) {
       const target = join(folder(t), 'copy')
       await backUpCache({ dir: site.dir, target })
       const stored = storedIn(target)
