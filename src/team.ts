@@ -67,7 +67,12 @@ export function joinTeam(member: TeamMember | undefined, dir: string, pseudonym:
       return (...request) => (asked ??= siblingsNow().before(openUpstream))(...request)
     },
     async listen(pull, acts) {
-      own = await listenInFolder(dir, answerWorkers(pull, acts), sockets[number - 1])
+      try {
+        own = await listenInFolder(dir, answerWorkers(pull, acts), sockets[number - 1])
+      } catch (error) {
+        // In a folder that cannot be written: then each asks upstreams by itself.
+        acts.log.warn({ err: error }, 'the other workers cannot ask this one: see cache.dir')
+      }
     },
     async close() {
       await own?.close()

@@ -9,7 +9,7 @@ import type { Counted } from './sum.ts'
 export interface WorkerActs {
   registry: Registry
   reload: () => Promise<boolean>
-  log: Pick<Logger, 'level'>
+  log: Logger
 }
 
 export interface Others {

@@ -23,6 +23,10 @@ function weightOf(member: string, key: string): number {
  */
 export function ownedKey(upstream: string, repository: string, resource: string): string {
   const path = resource.split('?', 1)[0] ?? ''
-  const digest = /^(?:blobs|manifests)\/([^/:]+:[^/:]+)$/.exec(path)?.[1]
-  return digest ?? `${upstream}/${repository}/${path}`
+  return digestAsked(path) ?? `${upstream}/${repository}/${path}`
+}
+
+/** The digest, where it is content that is asked for by one. */
+export function digestAsked(resource: string): string | undefined {
+  return /^(?:blobs|manifests)\/([^/:]+:[^/:]+)$/.exec(resource)?.[1]
 }

@@ -4,7 +4,7 @@ import { createSocketAgents } from '../agents.ts'
 import { createUpstream, userAgent } from '../endpoints/client.ts'
 import { openFirst, type EndpointCandidate } from '../endpoints/failover.ts'
 import { openExchange, type Upstream } from '../exchange.ts'
-import { ownedKey, rank } from '../replicas/ranking.ts'
+import { digestAsked, rank } from '../replicas/ranking.ts'
 
 export interface Siblings {
   /** As the upstream is; the worker that owns what is wanted is asked first. */
@@ -76,11 +76,15 @@ export function createSiblings(options: SiblingsOptions): Siblings {
     restsUntil.set(name, now() + restFor)
   }
 
-  /** Those that come before this one in the order of owners. */
+  /**
+   * Those that come before this one in the order of owners. What tags mean is in the index of all, with its
+   * age: an answer of another worker would have none, and be taken for a new one.
+   */
   function candidates(request: OriginRequest): EndpointCandidate[] {
-    const { upstream, repository, resource, url, isOfWorker, isOfReplica } = request
-    if (isOfWorker === true || url !== undefined || repository === '') return []
-    const order = rank(names, ownedKey(upstream, repository, resource))
+    const { upstream, resource, url, isOfWorker, isOfReplica } = request
+    const digest = digestAsked(resource)
+    if (isOfWorker === true || url !== undefined || digest === undefined) return []
+    const order = rank(names, digest)
     return order.slice(0, order.indexOf(nameOf(self))).flatMap((name) => {
       const client = clients.get(name)
       if (client === undefined || isResting(name)) return []

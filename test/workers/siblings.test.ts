@@ -1,0 +1,84 @@
+// Two workers in one process, each asked by itself: who asks whom, and what is said on the way.
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { pino } from 'pino'
+import t, { type Test } from 'tap'
+import { startGateway, type Gateway } from '../../src/app.ts'
+import { loadConfig } from '../../src/config/load.ts'
+import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import { digestOf } from '../../src/oci/digest.ts'
+import { writeConfig } from '../e2e/lab/gateway.ts'
+import { on, startUpstream, status } from '../helpers/upstream.ts'
+
+const image = await buildSampleImage({ layerBytes: 300_000 })
+const contents = [
+  ...[...image.manifests.keys()].map((digest) => `manifests/${digest}`),
+  ...[...image.blobs.keys()].map((digest) => `blobs/${digest}`),
+]
+
+async function startTwo(t: Test, upstreamKeys: Record<string, unknown> = {}) {
+  const upstream = await startUpstream(t, { repositories: { app: image } })
+  const file = writeConfig(t, {
+    listen: { host: '127.0.0.1', port: 0, insecureHttp: true },
+    admin: { port: 0 },
+    upstreams: { 'registry.test': { url: upstream.url, ...upstreamKeys } },
+  })
+  mkdirSync(join(file, '../cache/tmp'), { recursive: true })
+  const sockets = ['tmp/one', 'tmp/two']
+  const workers: Gateway[] = []
+  for (const number of [1, 2]) {
+    const log = pino({ level: 'silent' })
+    const worker = await startGateway(await loadConfig(file), { log, member: { number, sockets } })
+    workers.push(worker)
+    t.teardown(async () => worker.close(0))
+  }
+  const ask = async (index: number, resource: string) => {
+    const address = `http://127.0.0.1:${workers[index]?.port}/v2/app/${resource}?ns=registry.test`
+    const response = await fetch(address)
+    return { status: response.status, digest: digestOf(Buffer.from(await response.arrayBuffer())) }
+  }
+  return { upstream, workers, ask }
+}
+
+t.test('what both are asked for at once is fetched once', async (t) => {
+  const { upstream, ask } = await startTwo(t)
+  for (const resource of contents) {
+    const both = await Promise.all([ask(0, resource), ask(1, resource)])
+    for (const answer of both) t.same(answer, { status: 200, digest: resource.split('/')[1] })
+    t.equal(upstream.count(new RegExp(`^GET .*${resource}`)), 1, resource)
+  }
+})
+
+t.test('the owner is asked, which asks the upstream; then both have it', async (t) => {
+  const { upstream, ask } = await startTwo(t)
+  for (const resource of contents) t.equal((await ask(0, resource)).status, 200)
+  const ways = upstream.requests.map(({ headers }) => String(headers.via).split(',').length)
+  t.equal(ways.length, contents.length)
+  t.same([...new Set(ways)].sort(), [1, 2], 'by itself, and by way of the owner')
+  for (const resource of contents) t.equal((await ask(1, resource)).status, 200)
+  t.equal(upstream.requests.length, contents.length)
+})
+
+t.test('what a tag means is as old for all as when the upstream said so', async (t) => {
+  const { upstream, ask } = await startTwo(t, { tagTtl: '2s', staleIfError: '4s' })
+  t.equal((await ask(0, 'manifests/latest')).status, 200)
+  await setTimeout(1500)
+  t.equal((await ask(1, 'manifests/latest')).status, 200)
+  t.equal(upstream.count(/manifests\/latest/), 1, 'the other one knows it, too')
+  upstream.fail(on(/latest/, status(503)))
+  const end = performance.now() + 12_000
+  let last = 200
+  while (last === 200 && performance.now() < end) {
+    await setTimeout(200)
+    const answers = [await ask(0, 'manifests/latest'), await ask(1, 'manifests/latest')]
+    last = Math.max(...answers.map(({ status: code }) => code))
+  }
+  t.not(last, 200, 'neither keeps it alive for the other')
+})
+
+t.test('where the owner is gone, the other one asks by itself', async (t) => {
+  const { workers, ask } = await startTwo(t)
+  await workers[0]?.close(0)
+  for (const resource of contents) t.equal((await ask(1, resource)).status, 200)
+})
