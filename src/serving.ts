@@ -50,7 +50,11 @@ export function wireRegistry(
     takeShare,
   })
   const registry = createRegistryServer({
-    pull: createPull({ ...pulling(record), beginSpan: traces?.begin }),
+    pull: createPull({
+      ...pulling(record),
+      onLeft: metrics.inFlight,
+      beginSpan: traces?.begin,
+    }),
     takeShare,
     tokens: () => current.live.tokens,
     record,

@@ -30,6 +30,8 @@ export interface CountedRequest {
 export interface Metrics extends CachePart, SharedPart, ShelfPart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
+  /** So many more or fewer bytes of blobs are left to be sent to clients. */
+  inFlight: (change: number) => void
   attempt: (sample: AttemptSample) => void
   /** Bytes of content arrived from an upstream. */
   received: (upstream: string, bytes: number) => void
@@ -66,6 +68,7 @@ export function createMetrics(): Metrics {
   return {
     registry,
     request: requestMetrics(registry),
+    inFlight: inFlightMetric(registry),
     ...attemptMetrics(registry),
     ...cacheMetrics(registry),
     ...upstreamMetrics(registry),
@@ -119,6 +122,17 @@ function requestMetrics(registry: Registry): Metrics['request'] {
     series.duration.observe(sample.seconds)
     if (sample.firstByteSeconds !== undefined) series.firstByte.observe(sample.firstByteSeconds)
   }
+}
+
+function inFlightMetric(registry: Registry): Metrics['inFlight'] {
+  let left = 0
+  const gauge: Gauge = new Gauge({
+    name: 'portcullis_response_bytes_in_flight',
+    help: 'Bytes of blobs that clients have asked for and that are not sent yet: what to scale replicas by.',
+    registers: [registry],
+    collect: () => gauge.set(left),
+  })
+  return (change) => void (left += change)
 }
 
 function attemptMetrics(registry: Registry): Pick<Metrics, 'attempt' | 'received' | 'badAnswer'> {

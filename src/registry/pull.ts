@@ -35,6 +35,8 @@ export interface PullOptions {
   answers: Answers
   record: Recorder
   takeShare: TakeShare
+  /** So many more or fewer bytes of blobs are left to be sent. */
+  onLeft?: (change: number) => void
   /** Absent where nothing is traced. */
   beginSpan?: BeginSpan | undefined
   /** Only other workers of this gateway ask, each having decided for its own client. */
@@ -184,8 +186,8 @@ function createServing(options: PullOptions): Serve {
 /** What is sent of a content. */
 type Part = Pick<Transfer, 'from' | 'to'> & { status: number; headers: string[] }
 
-function createBlobServing({ cache, answers, record }: PullOptions) {
-  const send = createSender()
+function createBlobServing({ cache, answers, record, onLeft }: PullOptions) {
+  const send = createSender(onLeft)
 
   function large(
     exchange: Exchange,

@@ -27,17 +27,36 @@ export interface Transfer {
   done: (bytes: number, error?: unknown) => void
 }
 
-/** Returns what starts a transfer. Buffers go from one to the next. */
-export function createSender(): (transfer: Transfer) => void {
+type Give = (buffer: Buffer) => void
+type CountBytes = (bytes: number) => void
+
+/**
+ * Returns what starts a transfer. Buffers go from one to the next.
+ * @param onLeft told how many more or fewer bytes are left to be sent, where their number is known
+ */
+export function createSender(onLeft: CountBytes = () => undefined): (transfer: Transfer) => void {
   const free: Buffer[] = []
   const take = () => free.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
-  const give = (buffer: Buffer) => {
+  const give: Give = (buffer) => {
     if (free.length < kept) free.push(buffer)
   }
-  return (transfer) => send(transfer, take(), give)
+  return (transfer) => {
+    const { from, to, done } = transfer
+    const whole = to === undefined ? undefined : to - from
+    if (whole === undefined) {
+      send(transfer, take(), give, () => undefined)
+      return
+    }
+    onLeft(whole)
+    const counted: Transfer['done'] = (bytes, error) => {
+      onLeft(bytes - whole)
+      done(bytes, error)
+    }
+    send({ ...transfer, done: counted }, take(), give, (bytes) => onLeft(-bytes))
+  }
 }
 
-function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void): void {
+function send(transfer: Transfer, buffer: Buffer, give: Give, onSent: CountBytes): void {
   const { res, content, from, to, done } = transfer
   const head = createHead(transfer)
   let position = from
@@ -96,6 +115,7 @@ function send(transfer: Transfer, buffer: Buffer, give: (buffer: Buffer) => void
       return
     }
     position += bytes
+    onSent(bytes)
     busy = true
     res.write(bytes === bufferSize ? buffer : buffer.subarray(0, bytes), wrote)
   }

@@ -35,6 +35,10 @@ t.test('requests', async (t) => {
   }
   t.notOk(lines.some((line) => line.includes('first_byte_seconds_count{kind="manifest"')))
   t.same(await series(metrics), lines, 'asking again changes nothing')
+  t.ok(lines.includes('portcullis_response_bytes_in_flight 0'))
+  metrics.inFlight(700)
+  metrics.inFlight(-200)
+  t.ok((await series(metrics)).includes('portcullis_response_bytes_in_flight 500'))
 })
 
 t.test('upstreams, cache and security', async (t) => {

@@ -25,7 +25,11 @@ interface Outcome {
 
 /** Sends what `read` gives to everybody; `to` is behind the last byte. */
 async function serve(t: Test, read: (req: IncomingMessage) => Read, range: [number, number?]) {
-  const send = createSender()
+  const inFlight = { now: 0, most: 0 }
+  const send = createSender((change) => {
+    inFlight.now += change
+    inFlight.most = Math.max(inFlight.most, inFlight.now)
+  })
   const outcome: Outcome = { closed: 0, done: [], begun: 0 }
   const [from, to] = range
   const server = createServer((req, res) => {
@@ -60,7 +64,7 @@ async function serve(t: Test, read: (req: IncomingMessage) => Read, range: [numb
     server.closeAllConnections()
     server.close()
   })
-  return { outcome, port: (server.address() as AddressInfo).port }
+  return { outcome, inFlight, port: (server.address() as AddressInfo).port }
 }
 
 /** All bytes of one connection, until it closes or `enough` is there; asks as often as told. */
@@ -96,6 +100,29 @@ t.test('content that ends early does not end as if it were whole', async (t) => 
   t.match(text, /0{100}$/)
   t.match(outcome, { closed: 1, done: [{ bytes: 100, error: { code: 'INTERNAL' } }] })
 })
+
+t.test(
+  'what is left to be sent is counted until it is sent, has failed, or nobody wants it',
+  async (t) => {
+    const slowly: Read = async (buffer) => {
+      await wait(5)
+      return buffer.fill('0', 0, 10).length && 10
+    }
+    const whole = await serve(t, () => slowly, [50, 100])
+    await talk(whole.port, 1, /0{50}/)
+    t.same(whole.inFlight, { now: 0, most: 50 })
+    const left = await serve(t, () => slowly, [0, 100_000])
+    const socket = connect(left.port, '127.0.0.1')
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n')
+    await until(() => left.inFlight.now > 0 && left.inFlight.now < 99_900)
+    socket.destroy()
+    await until(() => left.outcome.closed === 1)
+    t.same(left.inFlight, { now: 0, most: 100_000 })
+    const broken = await serve(t, () => (_buffer, at) => (at < 10 ? 10 : 0), [0, 1000])
+    await talk(broken.port, 1, /never/, 500)
+    t.same(broken.inFlight, { now: 0, most: 1000 })
+  },
+)
 
 t.test('of no size, content ends where it ends, and breaks where it fails', async (t) => {
   const fails = new GatewayError('UPSTREAM_FAILED', 'no')
