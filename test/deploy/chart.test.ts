@@ -5,6 +5,7 @@ import { basename, join } from 'node:path'
 import t, { type Test } from 'tap'
 import Schema from 'typebox/schema'
 import { parse, parseAllDocuments } from 'yaml'
+import { createMetrics } from '../../src/admin/metrics.ts'
 import { loadConfig } from '../../src/config/load.ts'
 import { optionsFor } from '../requirements.ts'
 
@@ -42,6 +43,7 @@ t.test('the schema takes the default values and every example, and nothing else'
   }
   for (const wrong of [
     { replicas: 0 },
+    { autoscaling: { bytesInFlight: 'much' } },
     { sevice: {} },
     { tls: { secretName: 'x', clientAuth: 'maybe' } },
     { nodes: { gateway: 'http://plain' } },
@@ -127,11 +129,35 @@ t.test('helm: replicas find each other', optionsFor('chart'), async (t) => {
   t.match(find(manifests, 'Service', 'site-portcullis-replicas').spec, { clusterIP: 'None' })
 })
 
+t.test('helm: as many replicas as there is to send', optionsFor('chart'), async (t) => {
+  const manifests = render('--values', join(root, 'deploy/helm/examples/autoscaling.yaml'))
+  const { spec } = find(manifests, 'HorizontalPodAutoscaler', 'site-portcullis')
+  const metric = { name: 'portcullis_response_bytes_in_flight' }
+  const target = { type: 'AverageValue', averageValue: '64Gi' }
+  t.match(spec, {
+    scaleTargetRef: { kind: 'StatefulSet', name: 'site-portcullis' },
+    minReplicas: 3,
+    maxReplicas: 9,
+    metrics: [{ type: 'Pods', pods: { metric, target } }],
+  })
+  const metrics = await createMetrics().registry.getMetricsAsJSON()
+  t.ok(
+    metrics.some(({ name }) => name === metric.name),
+    'the gateway has it',
+  )
+  const { spec: pods = {} } = find(manifests, 'StatefulSet', 'site-portcullis')
+  t.notOk('replicas' in pods, 'nothing sets it back')
+  t.match(pods.template?.spec, { topologySpreadConstraints: [{ maxSkew: 1 }] })
+})
+
 t.test('helm: what cannot be is told', optionsFor('chart'), async (t) => {
   const told = (...set: string[]) => helm('template', 'site', chart, ...kubernetes, ...set).stderr
   t.match(told('--set', 'replicas=0'), /replicas/)
   t.match(told('--set', 'tls.certManager.enabled=true'), /issuerRef\.name is missing/)
   t.match(told('--set', 'metrics.serviceMonitor.enabled=true'), /needs metrics\.enabled/)
+  const scaled = ['--set', 'autoscaling.enabled=true']
+  t.match(told(...scaled), /autoscaling needs sharing/)
+  t.match(told(...scaled, '--set', 'sharing.enabled=true'), /autoscaling needs metrics/)
   const claim = ['--set', 'cache.persistence.existingClaim=x', '--set', 'replicas=2']
   t.match(told(...claim), /each needs its own/)
 })
