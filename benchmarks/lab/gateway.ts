@@ -22,12 +22,16 @@ export function startGateway(
     checkout?: string
     /** Told apart by it where several run. */
     name?: string
+    /** Any free one unless told. */
+    port?: number
+    /** Further sections of the config, and in the place of those here. */
+    sections?: Record<string, unknown>
     /** Of Node. */
     flags?: readonly string[]
     workers?: number
   },
 ): Promise<Server> {
-  const { identities, originPort, checkout = here, flags = [], workers = 1 } = options
+  const { identities, originPort, checkout = here, port = 0, flags = [], workers = 1 } = options
   const { name = checkout === here ? 'portcullis' : 'other' } = options
   const folder = subfolder(options.folder, name)
   const { ca, server, client } = identities
@@ -38,7 +42,7 @@ export function startGateway(
       ...(workers > 1 && { workers }),
       listen: {
         host: '127.0.0.1',
-        port: 0,
+        port,
         tls: { ...server, clientAuth: 'required', clientCa: [ca] },
       },
       admin: { port: 0 },
@@ -55,6 +59,7 @@ export function startGateway(
         },
       },
       defaultUpstream: 'origin.local',
+      ...options.sections,
     }),
   )
   return startServer(scope, {
@@ -65,8 +70,8 @@ export function startGateway(
     ready: async (output) => {
       const ready =
         workers > 1 ? /"port":(\d+).*"msg":"all workers serve"/ : /"port":(\d+).*"msg":"listening"/
-      const port = ready.exec(output)?.[1]
-      return port === undefined ? undefined : Number(port)
+      const listening = ready.exec(output)?.[1]
+      return listening === undefined ? undefined : Number(listening)
     },
   })
 }

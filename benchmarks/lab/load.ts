@@ -6,7 +6,7 @@ import type { Call, ClientFiles, Reply, Result } from './client.ts'
 import type { Scope } from './scope.ts'
 
 /** Resolves with what came of the call. One call at a time. */
-export type Load = (call: Call) => Promise<Result>
+export type Load = ((call: Call) => Promise<Result>) & { pid: number }
 
 /** Starts a client, ended with the scope. */
 export function startLoad(scope: Scope, { ca, cert, key }: ClientFiles): Load {
@@ -16,11 +16,12 @@ export function startLoad(scope: Scope, { ca, cert, key }: ClientFiles): Load {
   })
   gone.catch(() => undefined)
   scope.teardown(() => client.kill())
-  return async (call) => {
+  const load = async (call: Call) => {
     const replied = once(client, 'message') as Promise<[Reply]>
     client.send(call)
     const [reply] = await Promise.race([replied, gone])
     if ('error' in reply) throw new Error(reply.error)
     return reply.result
   }
+  return Object.assign(load, { pid: client.pid ?? 0 })
 }
