@@ -1,7 +1,8 @@
 // The gateway as a whole: what a reload replaces while it runs, and how it ends.
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
@@ -121,12 +122,26 @@ t.test('a download goes on over a reload', async (t) => {
 })
 
 /** `portcullis serve` without TLS, as a process of its own. */
-async function serve(t: Test, { url, grace = '25s' }: { url: string; grace?: string }) {
+interface ServeOptions {
+  url: string
+  grace?: string
+  /** Keys of the upstream. */
+  more?: string
+}
+
+async function serve(t: Test, { url, grace = '25s', more = '' }: ServeOptions) {
+  const started = startServing(t, { url, grace, more })
+  const { told, output } = started
+  await told('"listening"')
+  return { ...started, port: Number(/"port":(\d+)/.exec(output())?.[1]) }
+}
+
+function startServing(t: Test, { url, grace, more }: Required<ServeOptions>) {
   const folder = t.testdir({
     'gateway.yaml': `listen: { insecureHttp: true, host: 127.0.0.1, port: 0, grace: ${grace} }
 admin: { port: 0 }
 cache: { dir: cache }
-upstreams: { registry.test: { url: '${url}' } }
+upstreams: { registry.test: { url: '${url}', ${more} } }
 defaultUpstream: registry.test
 `,
   })
@@ -138,8 +153,7 @@ defaultUpstream: registry.test
   const told = async (text: string) => {
     while (!output.includes(text)) await once(child.stdout, 'data')
   }
-  await told('"listening"')
-  return { child, told, output: () => output, port: Number(/"port":(\d+)/.exec(output)?.[1]) }
+  return { folder, child, told, output: () => output }
 }
 
 t.test('what cannot start lets go of its cache', async (t) => {
@@ -171,6 +185,24 @@ t.test('serve reloads at SIGHUP, and ends in order at SIGTERM', async (t) => {
   child.kill('SIGTERM')
   const [code] = (await once(child, 'exit')) as [number]
   t.equal(code, 0)
+  t.match(output(), '"msg":"ended"')
+})
+
+t.test('a signal while serve starts ends it in order', async (t) => {
+  const more = 'auth: { username: robot, passwordFile: password }'
+  const options = { url: 'http://127.0.0.1:9', grace: '1s', more }
+  const { folder, child, output } = startServing(t, options)
+  const file = join(folder, 'password')
+  execFileSync('mkfifo', [file])
+  // Opened as soon as the start reads it, which waits for what is written.
+  const pipe = await open(file, 'w')
+  child.kill('SIGHUP')
+  child.kill('SIGTERM')
+  rmSync(file)
+  writeFileSync(file, 'secret')
+  await pipe.writeFile('secret')
+  await pipe.close()
+  t.same(await once(child, 'exit'), [0, null])
   t.match(output(), '"msg":"ended"')
 })
 
