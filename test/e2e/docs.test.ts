@@ -1,4 +1,5 @@
 // Swagger UI in Chromium: both documents are shown, and the gateway can be tried out from there.
+import { join } from 'node:path'
 import { hashSync } from 'bcryptjs'
 import type { Browser, Page } from 'puppeteer-core'
 import t, { type Test } from 'tap'
@@ -9,6 +10,8 @@ import { testPki } from '../helpers/tls.ts'
 import { startUpstream } from '../helpers/upstream.ts'
 import { optionsFor } from '../requirements.ts'
 
+/** Where a picture for the documentation is to go; none is made unless it is given. */
+const pictures = process.env['SCREENSHOTS']
 const image = await buildSampleImage({ layerBytes: 1000 })
 const digest = image.tags.get('1.0') ?? ''
 
@@ -95,6 +98,11 @@ t.test('in Chromium', optionsFor('docs'), async (t) => {
     const { status, text } = await execute(page)
     t.equal(status, '200')
     t.match(text, `docker-content-digest: ${digest}`)
+    if (pictures !== undefined) {
+      await page.setViewport({ width: 960, height: 1920 })
+      await page.evaluate('scrollTo(0, 0)')
+      await page.screenshot({ path: join(pictures, 'api-docs.png') })
+    }
     t.match(await lastRequest(), { identity: 'CN=client', repository: 'team/app', status: 200 })
   })
 
