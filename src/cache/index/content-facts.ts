@@ -88,7 +88,7 @@ async function wholeOf(file: FileHandle, size: number): Promise<Buffer> {
 }
 
 /** Of what is a manifest and hashes right. */
-function manifestIn(
+export function manifestIn(
   digest: Digest,
   bytes: Buffer,
 ): Pick<FileFacts, 'mediaType' | 'edges'> | undefined {

@@ -1,5 +1,5 @@
 // What lies where in the bucket: content by digest, and what is known of it as small objects beside it.
-import { algorithmOf, hexOf, type Digest } from '../../oci/digest.ts'
+import { algorithmOf, hexOf, isDigest, type Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import type { LinkKind } from '../index/links.ts'
 
@@ -19,6 +19,8 @@ export interface SharedLink {
 }
 
 export const formatKey = 'format'
+/** Who prunes the bucket, or did so last. */
+export const pruningKey = 'pruning'
 
 export function contentKey(digest: Digest): string {
   const hex = hexOf(digest)
@@ -50,6 +52,41 @@ export function referrersKey(place: Place, digest: Digest): string {
 
 export function quarantineKey(digest: Digest, now: number): string {
   return `quarantine/${algorithmOf(digest)}-${hexOf(digest)}-${now}`
+}
+
+/** Which names a pruning at that time has taken from a repository; `part` counts them, as one object has not all. */
+export function prunedKey(place: Place, at: number, part: number): string {
+  return `${placePrefix(place)}pruned/${at}-${part}`
+}
+
+/** What an object below `repositories/` is about. */
+export interface PlacedKey {
+  place: Place
+  kind: 'manifest' | 'blob' | 'tag' | 'referrer' | 'pruned'
+  /** A digest, a tag, or for `pruned` what `prunedKey` has at its end. */
+  name: string
+}
+
+const placed =
+  /^repositories\/([^/]+)\/(.+?)\/_(manifest|blob|tag|referrer|pruned)s?\/(?:(sha256|sha512)\/)?([^/]+)$/
+
+/** undefined: it is none that this version writes. */
+export function readPlacedKey(key: string): PlacedKey | undefined {
+  const [, upstream, repository, kind, algorithm, name] = placed.exec(key) ?? []
+  if (upstream === undefined || repository === undefined || name === undefined) return undefined
+  const place = { upstream, repository }
+  return {
+    place,
+    kind: kind as PlacedKey['kind'],
+    name: algorithm === undefined ? name : `${algorithm}:${name}`,
+  }
+}
+
+/** The digest of content, or of its list of hashes; undefined: it is no such key. */
+export function digestIn(key: string): Digest | undefined {
+  const [, algorithm, hex] = /^(?:blobs|hashes)\/([^/]+)\/[^/]+\/([^/]+)$/.exec(key) ?? []
+  const digest = `${algorithm}:${hex}`
+  return isDigest(digest) ? digest : undefined
 }
 
 export function pieceCount(size: number): number {

@@ -11,10 +11,13 @@ interface At {
   repository: string
 }
 
+/** `isPulled`: it is there, and somebody has pulled it since it was written: it is written again. */
+export type LinkTask = { do: 'link'; digest: Digest; kind: LinkKind; isPulled?: true } & At
+
 /** One object to write or remove; its content and its facts are looked up when that is done. */
 export type Task =
   | { do: 'content'; digest: Digest }
-  | ({ do: 'link'; digest: Digest; kind: LinkKind } & At)
+  | LinkTask
   | ({ do: 'tag'; name: string; digest: Digest; checkedAt: number } & At)
   | ({ do: 'untag'; name: string; checkedAt: number } & At)
   | ({ do: 'referrers'; digest: Digest } & At)

@@ -28,9 +28,10 @@ import {
   type SharedLink,
 } from './layout.ts'
 import type { ObjectStore } from './object-store.ts'
-import { openQueue, type Queue, type Task } from './queue.ts'
+import { createPause } from './pause.ts'
+import { openQueue, type Task } from './queue.ts'
 import { readBefore, type LinkAnswer } from './read-before.ts'
-import { sweep, type SweepOptions } from './sweep.ts'
+import { startComparing } from './sweep.ts'
 import { createUploads } from './uploads.ts'
 
 export interface SharedTier {
@@ -77,9 +78,6 @@ const damagedFor = 60_000
 const mostDamaged = 1000
 /** Checks of a tag that are closer than this are one, ms. */
 const tagStep = 60_000
-/** How often what is here is compared with what is there, and how soon again where that was not possible, ms. */
-const compareEvery = 24 * 3_600_000
-const compareAfter = 20_000
 
 export function createSharedTier(options: SharedTierOptions): SharedTier {
   const { remote, dir, storageProblems } = options
@@ -89,12 +87,19 @@ export function createSharedTier(options: SharedTierOptions): SharedTier {
     storageProblems.note(error, 'writing the queue of the shared store'),
   )
   const damage = createDamage(options, access, seen)
-  const uploads = createUploads({ ...options, access, queue, seen, whenClear: damage.whenClear })
+  const pause = createPause(remote, {
+    onChange() {
+      seen.clear()
+      comparison.isOutdated()
+    },
+  })
+  const { whenClear } = damage
+  const uploads = createUploads({ ...options, access, queue, seen, whenClear, pause })
   const note = (task: Task): void => {
     if (queue.add(task)) uploads.wake()
     else comparison.isNeeded()
   }
-  const comparison = startComparing({ ...options, access, seen, note }, queue)
+  const comparison = startComparing({ ...options, access, seen, note, pause }, queue.size)
   const { linkOf, tag, referrers } = createKnowledge(options, access, seen)
 
   return {
@@ -148,7 +153,11 @@ function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: 
       const found = await bytesAt(key, { ms: isPatient ? patientMs : briefMs, isPatient })
       if (found === undefined) return 'away'
       const link = found.value === undefined ? undefined : linkIn(found.value)
-      if (link === undefined) return 'absent'
+      if (link === undefined) {
+        // Rules of the bucket may have removed both.
+        for (const gone of [key, contentKey(digest)]) seen.delete(gone)
+        return 'absent'
+      }
       seen.set(key, true)
       return link
     },
@@ -195,43 +204,6 @@ function createDamage(
       onRequest('read', 'damaged')
       seen.delete(contentKey(digest))
       damaged.set(digest, move(digest))
-    },
-  }
-}
-
-/** Sweeps now, once a day, and when it is needed, as soon as the store and the queue allow it. */
-function startComparing(options: Omit<SweepOptions, 'signal'>, queue: Queue) {
-  const end = new AbortController()
-  let hasOverflowed = false
-  let isCompared = false
-
-  async function compare(): Promise<void> {
-    if (isCompared || (hasOverflowed && queue.size() > 0)) return
-    hasOverflowed = false
-    isCompared = true
-    const isDone = await sweep({ ...options, signal: end.signal })
-    isCompared &&= isDone
-  }
-
-  void compare()
-  const timers = [
-    setInterval(() => void compare(), compareAfter),
-    setInterval(() => void (isCompared = false), compareEvery),
-  ]
-  for (const timer of timers) timer.unref()
-  return {
-    /** Something found no room in the queue. */
-    isNeeded(): void {
-      hasOverflowed = true
-      isCompared = false
-    },
-    problems: () =>
-      hasOverflowed
-        ? ['the queue of the shared store is full: what found no room comes later']
-        : [],
-    stop(): void {
-      for (const timer of timers) clearInterval(timer)
-      end.abort()
     },
   }
 }

@@ -4,7 +4,8 @@ import { readFile } from 'node:fs/promises'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent } from 'node:https'
 import { addAbortSignal, type Readable } from 'node:stream'
-import type { S3ClientConfig } from '@aws-sdk/client-s3'
+import type * as S3 from '@aws-sdk/client-s3'
+import type { Upload as S3Upload } from '@aws-sdk/lib-storage'
 import type { S3Config } from '../../config/cache/schema.ts'
 import { insecureWarning, openPkcs12Files, readTlsProfile, type TlsOptions } from '../tls.ts'
 import { explainS3 } from './explain.ts'
@@ -33,18 +34,7 @@ export async function openS3Store(config: S3Config) {
   const section = 'cache.shared.s3.tls'
   const tls = readTlsProfile(config.tls, section, await openPkcs12Files([config.tls]))
   const client = new s3.S3Client(await clientConfig(config, tls.own))
-  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
-
-  async function size(key: string, abortSignal?: AbortSignal): Promise<number | undefined> {
-    const command = new s3.HeadObjectCommand(at(key))
-    const head = await unlessAbsent(client.send(command, abortSignal && { abortSignal }))
-    return head?.ContentLength
-  }
-
-  async function remove(key: string): Promise<void> {
-    await client.send(new s3.DeleteObjectCommand(at(key)))
-  }
-
+  const bucketOf = { client, s3, Upload, bucket, prefix }
   return {
     /** What an operator should not leave so. */
     warnings: [
@@ -52,6 +42,42 @@ export async function openS3Store(config: S3Config) {
       ...tls.warnings.map(({ path, message }) => `${path} ${message}`),
     ],
     name: `${config.endpoint ?? `S3 in ${config.region}`}, bucket ${bucket}`,
+    ahead: watchClock(client),
+    ...reading(bucketOf),
+    ...writing(bucketOf),
+    ...removing(bucketOf),
+    explain: (error: unknown) => explainS3(error, config),
+    close: () => client.destroy(),
+  }
+}
+
+interface Bucket {
+  client: S3.S3Client
+  s3: typeof S3
+  Upload: typeof S3Upload
+  bucket: string
+  prefix: string
+}
+
+/** Returns by how many ms the clock of this machine is ahead of that of the last answer. */
+function watchClock(client: S3.S3Client): () => number {
+  let ahead = 0
+  client.middlewareStack.add(
+    (next) => async (args) => {
+      const result = await next(args)
+      const { headers } = result.response as { headers?: Record<string, string> }
+      const date = Date.parse(headers?.['date'] ?? '')
+      if (!Number.isNaN(date)) ahead = Date.now() - date
+      return result
+    },
+    { step: 'deserialize', name: 'watchClock' },
+  )
+  return () => ahead
+}
+
+function reading({ client, s3, bucket, prefix }: Bucket) {
+  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+  return {
     async get(key: string, { from = 0, signal }: { from?: number; signal: AbortSignal }) {
       const range = from === 0 ? {} : { Range: `bytes=${from}-` }
       const command = new s3.GetObjectCommand({ ...at(key), ...range })
@@ -59,14 +85,50 @@ export async function openS3Store(config: S3Config) {
       if (found?.Body === undefined) return undefined
       const total = /\/(\d+)$/.exec(found.ContentRange ?? '')?.[1] ?? found.ContentLength
       // What is left unread would keep its connection.
-      const body = addAbortSignal(signal, found.Body as Readable)
-      return { size: Number(total), body: body as AsyncIterable<Buffer> }
+      const body = addAbortSignal(signal, found.Body as Readable) as AsyncIterable<Buffer>
+      return { size: Number(total), etag: found.ETag ?? '', body }
     },
-    size,
-    async put(key: string, body: Buffer, { ifAbsent }: { ifAbsent: boolean }): Promise<boolean> {
+    size: async (key: string, abortSignal?: AbortSignal): Promise<number | undefined> => {
+      const command = new s3.HeadObjectCommand(at(key))
+      const head = await unlessAbsent(client.send(command, abortSignal && { abortSignal }))
+      return head?.ContentLength
+    },
+    async *list(start: string, abortSignal: AbortSignal) {
+      const query = { Bucket: bucket, Prefix: `${prefix}/${start}` }
+      let ContinuationToken: string | undefined
+      do {
+        const next = ContinuationToken === undefined ? {} : { ContinuationToken }
+        const command = new s3.ListObjectsV2Command({ ...query, ...next })
+        const page = await client.send(command, { abortSignal })
+        for (const { Key = '', Size = 0, LastModified } of page.Contents ?? []) {
+          const modified = LastModified?.getTime() ?? 0
+          yield { key: Key.slice(prefix.length + 1), size: Size, modified }
+        }
+        ContinuationToken = page.NextContinuationToken
+      } while (ContinuationToken !== undefined)
+    },
+  }
+}
+
+function writing({ client, s3, Upload, bucket, prefix }: Bucket) {
+  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+  return {
+    async put(
+      key: string,
+      body: Buffer,
+      { ifAbsent, signal }: { ifAbsent: boolean; signal?: AbortSignal },
+    ): Promise<boolean> {
       const condition = ifAbsent ? { IfNoneMatch: '*' } : {}
       const command = new s3.PutObjectCommand({ ...at(key), Body: body, ...condition })
-      return unlessThere(client.send(command))
+      const sent = client.send(command, signal && { abortSignal: signal })
+      return (await unlessOther(sent)) !== undefined
+    },
+    async swap(key: string, body: Buffer, etag: string | undefined, abortSignal: AbortSignal) {
+      const condition = etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag }
+      const command = new s3.PutObjectCommand({ ...at(key), Body: body, ...condition })
+      const sent = unlessAbsent(client.send(command, { abortSignal }))
+      // Somebody else writes it at this moment.
+      return (await unlessOther(sent, 'ConditionalRequestConflict'))?.ETag
     },
     async putFile(key: string, file: string, bytes: number, sha256: string | undefined) {
       const target = { ...at(key), Body: createReadStream(file), IfNoneMatch: '*' }
@@ -74,16 +136,36 @@ export async function openS3Store(config: S3Config) {
         if (bytes <= singlePutLimit) {
           const sum = sha256 === undefined ? {} : { ChecksumSHA256: sha256 }
           const command = new s3.PutObjectCommand({ ...target, ContentLength: bytes, ...sum })
-          await unlessThere(client.send(command))
+          await unlessOther(client.send(command))
           return
         }
         const partSize = Math.max(partBytes, Math.ceil(bytes / mostParts))
         const upload = new Upload({ client, params: target, partSize, queueSize: 2 })
-        await unlessThere(upload.done())
+        await unlessOther(upload.done())
       } finally {
         target.Body.destroy()
       }
     },
+  }
+}
+
+function removing(all: Bucket) {
+  const { client, s3, bucket, prefix } = all
+  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+  const { size } = reading(all)
+
+  async function remove(key: string, abortSignal?: AbortSignal): Promise<void> {
+    const command = new s3.DeleteObjectCommand(at(key))
+    await client.send(command, abortSignal && { abortSignal })
+  }
+
+  async function removeSingly(keys: readonly string[], signal: AbortSignal) {
+    for (const key of keys) await remove(key, signal)
+    return []
+  }
+
+  return {
+    remove: async (key: string) => remove(key),
     async move(key: string, target: string) {
       const bytes = await size(key)
       if (bytes === undefined) return
@@ -93,24 +175,32 @@ export async function openS3Store(config: S3Config) {
       }
       await remove(key)
     },
-    remove,
-    async *list(start: string, abortSignal: AbortSignal): AsyncGenerator<string> {
-      const query = { Bucket: bucket, Prefix: `${prefix}/${start}` }
-      let ContinuationToken: string | undefined
-      do {
-        const next = ContinuationToken === undefined ? {} : { ContinuationToken }
-        const command = new s3.ListObjectsV2Command({ ...query, ...next })
-        const page = await client.send(command, { abortSignal })
-        for (const { Key = '' } of page.Contents ?? []) yield Key.slice(prefix.length + 1)
-        ContinuationToken = page.NextContinuationToken
-      } while (ContinuationToken !== undefined)
+    async removeAll(keys: readonly string[], abortSignal: AbortSignal) {
+      const Objects = keys.map((key) => ({ Key: at(key).Key }))
+      const Delete = { Objects, Quiet: true }
+      const command = new s3.DeleteObjectsCommand({ Bucket: bucket, Delete })
+      try {
+        const { Errors = [] } = await client.send(command, { abortSignal })
+        return Errors.map(({ Key = '', Code = '', Message = '' }) => ({
+          key: Key.slice(prefix.length + 1),
+          reason: Message === '' ? Code : Message,
+        }))
+      } catch (error) {
+        if (!knowsNoBatches.has(nameOf(error))) throw error
+        return removeSingly(keys, abortSignal)
+      }
     },
-    explain: (error: unknown) => explainS3(error, config),
-    close: () => client.destroy(),
   }
 }
 
-async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3ClientConfig> {
+/** How stores answer that cannot remove several at once, or want another checksum for it. */
+const knowsNoBatches: ReadonlySet<string> = new Set([
+  'NotImplemented',
+  'MethodNotAllowed',
+  'MissingContentMD5',
+])
+
+async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3.S3ClientConfig> {
   const { endpoint, region, pathStyle } = config
   const { NodeHttpHandler } = await import('@smithy/node-http-handler')
   const pool = { keepAlive: true, maxSockets: mostSockets }
@@ -137,7 +227,7 @@ const nothing = (): void => undefined
 /** What goes wrong is told here; the client would write to the console. */
 const silent = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing }
 
-async function credentialsOf({ credentials, region }: S3Config): Promise<S3ClientConfig> {
+async function credentialsOf({ credentials, region }: S3Config): Promise<S3.S3ClientConfig> {
   const { file, profile, tokenFile, roleArn } = credentials
   if (file !== undefined) return { credentials: async () => readCredentials(file, profile) }
   if (tokenFile === undefined || roleArn === undefined) return {}
@@ -190,13 +280,12 @@ async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** False: there is such an object already (`If-None-Match: *`, RFC 9110 section 13.1.2). */
-async function unlessThere(answer: Promise<unknown>): Promise<boolean> {
+/** undefined: another object is there already (`If-None-Match: *` and `If-Match`, RFC 9110 section 13.1). */
+async function unlessOther<T>(answer: Promise<T>, ...more: string[]): Promise<T | undefined> {
   try {
-    await answer
-    return true
+    return await answer
   } catch (error) {
-    if (nameOf(error) === 'PreconditionFailed') return false
+    if (['PreconditionFailed', ...more].includes(nameOf(error))) return undefined
     throw error
   }
 }

@@ -48,6 +48,7 @@ t.test('a store that stays away costs no memory', async (t) => {
     index,
     seen: new Map(),
     whenClear: async () => undefined,
+    pause: { pruning: async () => '', isOn: () => false },
     log,
     restCheck: 1,
   })

@@ -1,0 +1,182 @@
+// Writes one object to the shared store after the other: content before what names it, and what is below
+// an image before the image, so that nothing that has a name there lacks its content.
+import { createHash } from 'node:crypto'
+import type { FileHandle } from 'node:fs/promises'
+import type { Logger } from 'pino'
+import { algorithmOf, hasherFor, hexOf, type Digest } from '../../oci/digest.ts'
+import type { Place } from '../../oci/place.ts'
+import type { TolerantIndex } from '../index/tolerant-index.ts'
+import type { Store } from '../store.ts'
+import type { Pause } from './pause.ts'
+import type { StoreAccess } from './store-access.ts'
+import { contentKey, hashesKey, pieceBytes, quarantineKey, tagKey } from './layout.ts'
+import { keyOf, type LinkTask, type Task } from './queue.ts'
+
+export interface WritingOptions {
+  access: StoreAccess
+  store: Store
+  index: TolerantIndex
+  /** Objects that are known to be there. */
+  seen: { has: (key: string) => boolean; set: (key: string, value: true) => unknown }
+  /** Nothing wrong lies in the place of this content any more. */
+  whenClear: (digest: Digest) => Promise<void>
+  pause: Pause
+  log: Logger
+}
+
+/** What becomes of a task; `later`: its content is not stored here yet; `paused`: the store is pruned. */
+type Result = 'done' | 'later' | 'paused'
+
+/** How long one small object may take, ms: a pruning waits for longer before it looks at what is there. */
+export const nameMs = 15_000
+
+/** `pruning`: the last one when it began. */
+interface Turn {
+  pruning: string
+  signal: AbortSignal
+}
+
+/** Returns what does a task. */
+export function createWriting(options: WritingOptions) {
+  const { access, index, seen, pause } = options
+  const { store: remote } = access
+  const writeContent = createContentWriting(options)
+
+  /** Writes what names something, unless a pruning has begun meanwhile: then that may be gone. */
+  async function name(key: string, body: object, turn: Turn, ifAbsent = false): Promise<Result> {
+    if ((await pause.pruning()) !== turn.pruning) return 'paused'
+    const signal = AbortSignal.any([turn.signal, AbortSignal.timeout(nameMs)])
+    await remote.put(key, Buffer.from(JSON.stringify(body)), { ifAbsent, signal })
+    return 'done'
+  }
+
+  async function writeLink(task: LinkTask, turn: Turn): Promise<Result> {
+    const key = keyOf(task)
+    const isPulled = task.isPulled === true
+    if (seen.has(key) && !isPulled) return 'done'
+    const [signed] = index.childrenOf(task.digest, 'signed')
+    const content = signed ?? task.digest
+    for (const part of task.kind === 'manifest' ? index.childrenOf(content) : []) {
+      if ((await writePart(task, part, turn)) === 'paused') return 'paused'
+    }
+    if ((await writeContent(content, turn.signal)) === 'later') return 'later'
+    const size = index.content(content)?.size
+    if (size === undefined) return 'later'
+    const link = { size, ...(signed === undefined ? {} : { content }) }
+    const result = await name(key, link, turn, !isPulled)
+    if (result === 'done') seen.set(key, true)
+    return result
+  }
+
+  /** What is not here, or not of this repository, comes when it is. */
+  async function writePart(place: Place, digest: Digest, turn: Turn): Promise<Result> {
+    if (index.content(digest) === undefined) return 'done'
+    const { upstream, repository } = place
+    for (const kind of index.linkKinds(place, digest)) {
+      const result = await writeLink({ do: 'link', upstream, repository, digest, kind }, turn)
+      if (result === 'paused') return result
+    }
+    return 'done'
+  }
+
+  async function writeReferrers(task: Task & { do: 'referrers' }, turn: Turn): Promise<Result> {
+    const known = index.referrers(task, task.digest)
+    return known === undefined ? 'done' : name(keyOf(task), known, turn)
+  }
+
+  /** Whoever asked last knows best. */
+  async function writeTag(task: Task & { do: 'tag' | 'untag' }, turn: Turn): Promise<Result> {
+    const key = tagKey(task, task.name)
+    const bytes = await access.bytes(key, turn.signal)
+    const known = bytes === undefined ? undefined : checkedAtIn(bytes)
+    if (known !== undefined && known > task.checkedAt) return 'done'
+    if (task.do === 'tag') {
+      const { digest, checkedAt } = task
+      if ((await writePart(task, digest, turn)) === 'paused') return 'paused'
+      return name(key, { digest, checkedAt }, turn)
+    }
+    if ((await pause.pruning()) !== turn.pruning) return 'paused'
+    if (bytes !== undefined) await remote.remove(key)
+    return 'done'
+  }
+
+  return async (task: Task, signal: AbortSignal): Promise<Result> => {
+    const pruning = await pause.pruning()
+    if (pruning === undefined) return 'paused'
+    if (task.do === 'content') return writeContent(task.digest, signal)
+    if (task.do === 'link') return writeLink(task, { pruning, signal })
+    if (task.do === 'referrers') return writeReferrers(task, { pruning, signal })
+    return writeTag(task, { pruning, signal })
+  }
+}
+
+/** Returns what writes content, with the hashes of its pieces, where the store lacks it. */
+function createContentWriting({ access, store, index, seen, whenClear, log }: WritingOptions) {
+  const { store: remote } = access
+  return async (digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> => {
+    const key = contentKey(digest)
+    if (seen.has(key)) return 'done'
+    const facts = index.content(digest)
+    if (facts === undefined) return 'later'
+    const { size } = facts
+    await whenClear(digest)
+    const there = await remote.size(key, signal)
+    if (there !== size) {
+      const path = store.pathOf(digest)
+      const local = await hashFile(store, digest).catch(() => undefined)
+      if (local === undefined) return 'later'
+      if (local.digest !== digest || local.size !== size) {
+        log.warn({ digest }, 'not written to the shared store: its file is not what it should be')
+        return 'done'
+      }
+      if (there !== undefined) await remote.move(key, quarantineKey(digest, Date.now()))
+      if (size > pieceBytes) await remote.put(hashesKey(digest), local.hashes, { ifAbsent: false })
+      const isSha256 = algorithmOf(digest) === 'sha256'
+      const sum = isSha256 ? Buffer.from(hexOf(digest), 'hex').toString('base64') : undefined
+      await remote.putFile(key, path, size, sum)
+    }
+    seen.set(key, true)
+    return 'done'
+  }
+}
+
+/** When the upstream was asked for what a tag object has, ms since 1970; undefined: it is no such object. */
+function checkedAtIn(bytes: Buffer): number | undefined {
+  try {
+    return Number((JSON.parse(bytes.toString()) as { checkedAt?: unknown }).checkedAt)
+  } catch {
+    return undefined
+  }
+}
+
+/** Of a stored file: its digest, and the hash of each of its pieces; undefined: it is not there. */
+async function hashFile(store: Store, digest: Digest) {
+  const file = await store.open(digest)
+  if (file === undefined) return undefined
+  try {
+    const whole = hasherFor(digest)
+    const hashes: Buffer[] = []
+    const buffer = Buffer.allocUnsafe(pieceBytes)
+    let size = 0
+    for (;;) {
+      const piece = buffer.subarray(0, await fill(file, buffer, size))
+      if (piece.length === 0) break
+      whole.update(piece)
+      hashes.push(createHash('sha256').update(piece).digest())
+      size += piece.length
+    }
+    const found: Digest = `${algorithmOf(digest)}:${whole.digest('hex')}`
+    return { digest: found, size, hashes: Buffer.concat(hashes) }
+  } finally {
+    await file.close()
+  }
+}
+
+/** Reads until the buffer is full or the file ends: the number of bytes. */
+async function fill(file: FileHandle, buffer: Buffer, position: number): Promise<number> {
+  for (let filled = 0; ;) {
+    const { bytesRead } = await file.read(buffer, filled, buffer.length - filled, position + filled)
+    filled += bytesRead
+    if (bytesRead === 0 || filled === buffer.length) return filled
+  }
+}

@@ -1,0 +1,79 @@
+// What an object store has to do, asked of a real one and of the one that tests use.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import t, { type Test } from 'tap'
+import type { ObjectStore } from '../../../src/cache/shared/object-store.ts'
+import { createMemoryStore } from '../../helpers/memory-store.ts'
+import { startObjectStore, withObjectStore } from '../../helpers/object-store.ts'
+
+const signal = AbortSignal.timeout(60_000)
+const bytes = (text: string) => Buffer.from(text)
+
+const stores = {
+  memory: { options: {}, open: async (): Promise<ObjectStore> => createMemoryStore() },
+  S3: {
+    options: withObjectStore(),
+    open: async (t: Test): Promise<ObjectStore> => {
+      const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
+      t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+      const store = await (await startObjectStore(t, folder)).open()
+      t.teardown(store.close)
+      return store
+    },
+  },
+}
+
+async function textOf(store: ObjectStore, key: string): Promise<string | undefined> {
+  const object = await store.get(key, { signal })
+  return object && (await buffer(object.body)).toString()
+}
+
+async function listed(store: ObjectStore, prefix: string): Promise<string[]> {
+  const keys: string[] = []
+  for await (const { key, size, modified } of store.list(prefix, signal)) {
+    keys.push(`${key} ${size} ${Math.abs(Date.now() - modified) < 60_000}`)
+  }
+  return keys
+}
+
+for (const [name, { options, open }] of Object.entries(stores)) {
+  t.test(`${name}: one writes in the place of what it knows`, options, async (t) => {
+    const store = await open(t)
+    const first = await store.swap('a', bytes('1'), undefined, signal)
+    t.ok(first)
+    t.equal(await store.swap('a', bytes('2'), undefined, signal), undefined, 'something is there')
+    const second = await store.swap('a', bytes('2'), first, signal)
+    t.equal(await store.swap('a', bytes('3'), first, signal), undefined, 'it is another one')
+    t.equal((await store.get('a', { signal }))?.etag, second)
+    await store.remove('a')
+    t.equal(await store.swap('a', bytes('3'), second, signal), undefined, 'nothing is there')
+    t.equal(await textOf(store, 'a'), undefined)
+  })
+
+  t.test(`${name}: lists what begins so, in order`, options, async (t) => {
+    const store = await open(t)
+    for (const key of ['x/b', 'x/a/c', 'y/a']) {
+      t.ok(await store.put(key, bytes(key), { ifAbsent: true }))
+    }
+    t.notOk(await store.put('y/a', bytes('other'), { ifAbsent: true }))
+    t.equal(await textOf(store, 'y/a'), 'y/a')
+    t.same(await listed(store, 'x/'), ['x/a/c 5 true', 'x/b 3 true'])
+    t.ok(Math.abs(store.ahead()) < 5000)
+  })
+
+  t.test(`${name}: removes many at once, also what is not there`, options, async (t) => {
+    const store = await open(t)
+    const file = join(t.testdir(), 'file')
+    writeFileSync(file, 'from a file')
+    await store.putFile('x/file', file, 11, undefined)
+    await store.putFile('x/file', file, 11, undefined)
+    await store.put('x/b', bytes('b'), { ifAbsent: false })
+    await store.move('x/b', 'z/b')
+    t.equal(await store.size('z/b', signal), 1)
+    t.same(await store.removeAll(['x/file', 'x/none'], signal), [])
+    t.same(await listed(store, 'x/'), [])
+    t.equal(await textOf(store, 'z/b'), 'b')
+  })
+}
