@@ -9,7 +9,7 @@ import { askInFolder } from '../../admin/control-socket.ts'
 import { uncounted } from '../../cache/context.ts'
 import { openCache } from '../../cache/open-cache.ts'
 import type { Config } from '../../config/schema.ts'
-import { GatewayError, systemCode, UsageError } from '../../errors.ts'
+import { GatewayError, systemCode, UsageError, type Problem } from '../../errors.ts'
 import { createLog } from '../../log/log.ts'
 import { namingOf, parseReference } from '../../transfer/image-name.ts'
 
@@ -110,9 +110,12 @@ function bodyOf(status: number, text: string): unknown {
   if (status < 400) return body
   const problem = body as ProblemDocument
   if (problem.errors === undefined) throw new RequestFailure(problem)
-  throw new UsageError(
-    problem.errors.map(({ path, message }) => ({ path: optionOf(path), message })),
-  )
+  throw aboutOptions(problem.errors)
+}
+
+/** The same problems, said of options. */
+export function aboutOptions(problems: readonly Problem[]): UsageError {
+  return new UsageError(problems.map(({ path, message }) => ({ path: optionOf(path), message })))
 }
 
 /** `olderThan` of a body is `--older-than` on a command line; what is no key stays. */

@@ -6,16 +6,11 @@ import { defineCommand } from '../command.ts'
 import { configFile, configOption, jsonOption, matchOption } from '../options.ts'
 import { printJson, printLine } from '../output/print.ts'
 import { withCache } from './asking.ts'
-
-interface PruneAnswer {
-  removed: { digest: string; names: string[]; bytes: number; blobs: number }[]
-  bytes: number
-  left: { bytes: number }
-}
+import { pruneShared, type PruneAnswer } from './shared-prune.ts'
 
 export const command = defineCommand({
   usage:
-    'prune [--older-than AGE] [--not-pulled-for AGE] [--match GLOB] [--untagged] [--to SIZE] [--dry-run] [--json] [--config FILE]',
+    'prune [--older-than AGE] [--not-pulled-for AGE] [--match GLOB] [--untagged] [--to SIZE] [--shared] [--dry-run] [--json] [--config FILE]',
   summary:
     'Takes images out of the cache for which all that is given is true; pinned ones stay, and layers that others need.',
 
@@ -28,6 +23,11 @@ export const command = defineCommand({
       type: 'string',
       value: 'SIZE',
       help: 'least recently pulled first, until the cache holds no more than this, such as 40GiB',
+    },
+    shared: {
+      type: 'boolean',
+      default: false,
+      help: 'in the object store that replicas share, in the place of the cache of this one',
     },
     'dry-run': { type: 'boolean', default: false, help: 'change nothing: tell what would go' },
     json: jsonOption,
@@ -51,9 +51,11 @@ export const command = defineCommand({
     }
     const config = await loadConfig(configFile(values.config))
     const dryRun = values['dry-run']
-    const answer = (await withCache(config, async (ask) =>
-      ask('POST', '/prune', { ...given, dryRun }),
-    )) as PruneAnswer
+    const answer = values.shared
+      ? await pruneShared(config, { ...given, dryRun })
+      : ((await withCache(config, async (ask) =>
+          ask('POST', '/prune', { ...given, dryRun }),
+        )) as PruneAnswer)
     if (values.json) printJson(answer)
     else tell(answer, dryRun)
     return 0
