@@ -1,13 +1,15 @@
 // The admin listener: is it alive, is it ready, what has it counted, and the API documents.
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import type { RequestListener } from 'node:http'
+import Fastify, { type FastifyInstance, type FastifyReply, type RouteHandlerMethod } from 'fastify'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import type { Config } from '../config/schema.ts'
 import { GatewayError } from '../errors.ts'
 import { createServer, securedBy, type ServerOptions } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { withoutCompilers } from '../rules/rare/compilers.ts'
 import { adminApi, type AdminApiOptions } from './api/api.ts'
-import { docs } from './docs.ts'
+import type { DocsOptions } from './docs.ts'
 import { createGuard, type GuardOptions } from './guard.ts'
 import type { Metrics } from './metrics.ts'
 import { ownNames, type OwnNames } from './own-names.ts'
@@ -52,6 +54,7 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
   } = options
   const audit = options.audit ?? (() => undefined)
   const admin = Fastify({
+    ...withoutCompilers,
     serverFactory: (handler) =>
       createServer(config, {
         handler,
@@ -80,7 +83,8 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     onRefusal: metrics.refusedCaller,
   })
   admin.addHook('onRequest', async (request, reply) => {
-    reply.headers({ 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' })
+    reply.raw.setHeader('cache-control', 'no-store')
+    reply.raw.setHeader('x-content-type-options', 'nosniff')
     guard(request)
   })
 
@@ -96,7 +100,9 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     return reply.type(registry.contentType).send(await registry.metrics())
   })
 
-  admin.register(docs, { gatewayUrls })
+  const showDocs = docsOnceAsked({ gatewayUrls })
+  admin.get('/docs', showDocs)
+  admin.get('/docs/*', showDocs)
   admin.register(statusPage)
   if (api !== undefined) admin.register(adminApi, { prefix: '/api/v1', ...api, log })
 
@@ -115,6 +121,17 @@ export function createAdmin(options: AdminOptions): FastifyInstance {
     return answer(reply, known)
   })
   return admin
+}
+
+/** They are loaded when somebody opens them. */
+function docsOnceAsked(options: DocsOptions): RouteHandlerMethod {
+  let docs: Promise<RequestListener> | undefined
+  const load = async () => (await import('./docs.ts')).createDocs(options)
+  return async ({ raw }, reply) => {
+    const show = await (docs ??= load())
+    reply.hijack()
+    show(raw, reply.raw)
+  }
 }
 
 function answer(reply: FastifyReply, error: GatewayError): FastifyReply {

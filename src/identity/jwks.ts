@@ -1,8 +1,9 @@
 // The public keys of a token issuer: from a file, or by HTTPS with a memory that outlives the issuer.
 import type { JSONWebKeySet, JWTVerifyGetKey } from 'jose'
-import { jose } from '../rules/rare/packages.ts'
+import { Agent } from '../rules/rare/connections.ts'
+import { jose, undici } from '../rules/rare/packages.ts'
 import type { Logger } from 'pino'
-import { Agent, request } from 'undici'
+import type { Dispatcher } from 'undici'
 import type { IssuerConfig } from '../config/access-schema.ts'
 import { UsageError, type Problem } from '../errors.ts'
 import { authorityDoubts, readAuthorities } from '../rules/authority-files.ts'
@@ -99,8 +100,8 @@ function createRemote(url: string, { ca, now, log }: RemoteOptions): KeySource {
   }
 }
 
-async function fetchKeys(url: string, dispatcher: Agent): Promise<JSONWebKeySet> {
-  const { statusCode, body } = await request(url, {
+async function fetchKeys(url: string, dispatcher: Dispatcher): Promise<JSONWebKeySet> {
+  const { statusCode, body } = await undici().request(url, {
     dispatcher,
     headers: { accept: 'application/jwk-set+json, application/json' },
     signal: AbortSignal.timeout(timeout),

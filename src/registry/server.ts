@@ -11,6 +11,7 @@ import { GatewayError } from '../errors.ts'
 import { callerOf } from '../identity/certificate.ts'
 import type { ListenerServer } from '../listener/server.ts'
 import { asGatewayError, errorBody } from '../oci/error-body.ts'
+import { withoutCompilers } from '../rules/rare/compilers.ts'
 import { contentPolicy } from './answer.ts'
 import { allowOrigins } from './cors.ts'
 import { createRequestIds } from './record/request-id.ts'
@@ -40,6 +41,7 @@ export function createRegistryServer(options: RegistryServerOptions): FastifyIns
   const exchanges = new WeakMap<IncomingMessage, Exchange>()
   const idOf = createRequestIds()
   const app = Fastify({
+    ...withoutCompilers,
     bodyLimit,
     serverFactory: (handler) =>
       listener(

@@ -1,7 +1,9 @@
 // The connections to one upstream: those to itself, which may show its client certificate, and those
 // to its token service and download hosts, which must not.
-import { Agent, type buildConnector, Pool, ProxyAgent, type Dispatcher } from 'undici'
+import type { buildConnector, Dispatcher, Pool as PoolType } from 'undici'
 import type { UpstreamConfig } from '../config/schema.ts'
+import { Agent, Pool } from '../rules/rare/connections.ts'
+import { undici } from '../rules/rare/packages.ts'
 import type { TlsOptions, TlsProfile } from './tls.ts'
 import { createConnector } from './transport/connector.ts'
 
@@ -41,6 +43,7 @@ function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {
   if (proxy === undefined) {
     return new Agent({ ...options, connect: keepingAlert(createConnector(connect)) })
   }
+  const { ProxyAgent } = undici()
   return new ProxyAgent({
     ...options,
     uri: proxy,
@@ -66,7 +69,7 @@ function optionsFor({ connectTimeout, headersTimeout, stallTimeout }: Omit<Limit
   }
 }
 
-type TunnelOptions = Pool.Options & { connect: buildConnector.connector }
+type TunnelOptions = PoolType.Options & { connect: buildConnector.connector }
 
 /**
  * Ends a connection with its first error. After a TLS alert the connection ends once more, in the

@@ -1,7 +1,7 @@
 // From whatever goes wrong on the way to an upstream to the error that a client sees, the reason
 // that metrics count by, and whether it is worth another try.
-import { errors } from 'undici'
 import { GatewayError, verificationReason } from '../errors.ts'
+import { HTTPParserError } from '../rules/rare/connections.ts'
 import { printable } from '../rules/printable.ts'
 import { redacted } from '../rules/redaction.ts'
 import { codeOf, isReason, messageFor, type Reason } from './reason.ts'
@@ -132,7 +132,7 @@ function reasonOfError(subject: FailureSubject, error: unknown, hasBegun: boolea
   const code = codeIn(error)
   const known = reasonsByCode[code]
   if (known !== undefined) return subject.hasProxy && belowTunnel.has(known) ? 'proxy' : known
-  if (error instanceof errors.HTTPParserError) return reasonOfGarbage(error, hasBegun)
+  if (error instanceof HTTPParserError) return reasonOfGarbage(error, hasBegun)
   if (code.startsWith('ERR_SSL_')) return reasonOfAlert(code, subject.hasClientCertificate)
   if (code === 'UND_ERR_SOCKET') return hasBegun ? 'truncated' : 'reset'
   if (isProxyRefusal(error)) return 'proxy'

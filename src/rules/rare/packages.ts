@@ -4,6 +4,7 @@ import type * as X509 from '@peculiar/x509'
 import type * as Bcryptjs from 'bcryptjs'
 import type * as Jose from 'jose'
 import type * as Tldts from 'tldts'
+import type * as Undici from 'undici'
 
 const require = createRequire(import.meta.url)
 
@@ -26,4 +27,9 @@ export function bcryptjs(): typeof Bcryptjs {
 /** For token services at other hosts than their registries: the list of public suffixes. */
 export function tldts(): typeof Tldts {
   return require('tldts') as typeof Tldts
+}
+
+/** For proxies, and for tokens and keys, which are asked for by its `request`. */
+export function undici(): typeof Undici {
+  return require('undici') as typeof Undici
 }

@@ -1,7 +1,8 @@
 // One request for a token, by the distribution token specification: GET, with a password where there
 // is one, or POST with an identity token (its OAuth 2 form).
 import { text } from 'node:stream/consumers'
-import { request, type Dispatcher } from 'undici'
+import type { Dispatcher } from 'undici'
+import { undici } from '../../rules/rare/packages.ts'
 import type { Credentials } from './credentials.ts'
 import {
   failureFor,
@@ -46,7 +47,7 @@ export async function requestToken(
   const { dispatcher, userAgent, timeout, subject, now } = context
   try {
     const { url, ...options } = requestFor(question)
-    const { statusCode, headers, body } = await request(url, {
+    const { statusCode, headers, body } = await undici().request(url, {
       ...options,
       headers: {
         'user-agent': userAgent,

@@ -2,7 +2,8 @@
 // for every TLS record, and their sum starts full collections: they cost more than all the rest of a
 // download.
 import { Socket } from 'node:net'
-import { buildConnector } from 'undici'
+import type { buildConnector as BuildConnector } from 'undici'
+import { buildConnector } from '../../rules/rare/connections.ts'
 
 /** Bytes of one read at most: that of a plain connection; TLS gives 16 KiB. */
 const readSize = 64 * 1024
@@ -15,7 +16,7 @@ const copiedSize = 64 * 1024
  * What arrives while nobody reads is copied and waits in the stream. Through a tunnel connections
  * read as Node does, because it takes no buffer for them.
  */
-export function createConnector(options: buildConnector.BuildOptions): buildConnector.connector {
+export function createConnector(options: BuildConnector.BuildOptions): BuildConnector.connector {
   return (target, callback) => {
     const reading = createReading()
     const connect = buildConnector({ ...options, onread: reading.onread })
