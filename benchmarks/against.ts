@@ -1,5 +1,5 @@
-// Is this version cheaper than another one? `node benchmarks/against.ts [CHECKOUT|last] [warm|miss]`: the last
-// tag unless told. Exit code 1 where something costs over a tenth more; 2 where nobody can tell, because
+// Is this version cheaper than another one? `node benchmarks/against.ts [CHECKOUT|last] [warm|miss|tiny]`: the
+// last tag unless told. Exit code 1 where something costs over a tenth more; 2 where nobody can tell, because
 // the machine is busy.
 import { execFileSync } from 'node:child_process'
 import { symlinkSync } from 'node:fs'
@@ -21,7 +21,24 @@ const root = join(import.meta.dirname, '..')
 /** What a work may cost, of what it costs there. */
 const mostRatio = 1.1
 
-const cold = { count: 4, size: 64 * MiB }
+const colds = [
+  {
+    name: 'miss',
+    work: 'miss, 4 blobs of 64 MiB at once',
+    count: 4,
+    size: 64 * MiB,
+    unit: 'CPU s/GiB',
+    scale: GiB / (4 * 64 * MiB),
+  },
+  {
+    name: 'tiny',
+    work: 'miss, 8 blobs of 2 KiB',
+    count: 400,
+    size: 2 * KiB,
+    unit: 'CPU us',
+    scale: (8 / 400) * 1e6,
+  },
+]
 
 await benchmark(async (scope) => {
   const other = checkout === 'last' ? lastTag(scope) : resolve(checkout)
@@ -44,25 +61,24 @@ await benchmark(async (scope) => {
       per === 'bytes' ? { unit: 'CPU s/GiB', scale: GiB } : { unit: 'CPU us/request', scale: 1e6 }
     rows.push(...compare(series, { work, ...unit, targets: [undefined] }))
   }
-  if (only !== 'miss') {
+  if (only === undefined || only === 'warm') {
     await warm('warm manifest, 1.5 KiB', manifest, 'requests')
     await warm('warm blob, 40 KiB', small, 'requests')
     await warm('warm blob, 64 MiB, 8 at once', large, 'bytes')
   }
-  if (only !== 'warm') {
-    const blobs = createFreshBlobs(origin, cold.count, cold.size)
+  for (const { name, work, count, size, unit, scale } of colds) {
+    if (only !== undefined && only !== name) continue
+    const blobs = createFreshBlobs(origin, count, size)
     const series = await inTurn(
       servers,
       async ({ port, pid }, round) => {
         const lines = blobs(round)
-        await site.load({ kind: 'open', port, connections: cold.count })
-        const cpu = await cpuOf({ pid }, async () => site.load({ kind: 'once', lines }))
-        return cpu / (cold.count * cold.size)
+        await site.load({ kind: 'open', port, connections: 4 })
+        return cpuOf({ pid }, async () => site.load({ kind: 'once', lines }))
       },
       { rounds: 7, seconds: 40 },
     )
-    const work = `miss, ${cold.count} blobs of 64 MiB at once`
-    rows.push(...compare(series, { work, unit: 'CPU s/GiB', scale: GiB, targets: [undefined] }))
+    rows.push(...compare(series, { work, unit, scale, targets: [undefined] }))
   }
   process.exitCode = verdict(rows, Math.min(before, disturbance()))
   return rows
