@@ -99,7 +99,7 @@ t.test('in Chromium', optionsFor('docs'), async (t) => {
     t.equal(status, '200')
     t.match(text, `docker-content-digest: ${digest}`)
     if (pictures !== undefined) {
-      await page.setViewport({ width: 960, height: 1920 })
+      await page.setViewport({ width: 1200, height: 2400, deviceScaleFactor: 0.8 })
       await page.evaluate('scrollTo(0, 0)')
       await page.screenshot({ path: join(pictures, 'api-docs.png') })
     }
