@@ -124,7 +124,8 @@ async function metricsReference(): Promise<string> {
 
 \`/metrics\` of the admin listener, in the text format of Prometheus. Beside these there are
 \`process_*\` and \`nodejs_*\` of the process. Label values come from small sets: a client cannot make
-new series.
+new series. With \`workers\` there is one answer for all of them: counters, histograms and what is under way are sums,
+also of workers that have died, the lag of event loops is their mean, and what is one thing, such as the cache, counts once.
 
 <!-- Generated from src/admin by \`node test/reference.ts\`. -->
 

@@ -17,24 +17,27 @@ export function createSum(
   others: () => Promise<ReadonlyMap<number, Counted | undefined>>,
 ): () => Promise<Registry> {
   const last = new Map<number, Counted>()
-  let gone: Counted['metrics'] = []
+  /** Sums of those that are no more: one after the other, whoever asks meanwhile. */
+  let gone: Promise<Counted['metrics']> = Promise.resolve([])
 
-  async function note(number: number, now: Counted): Promise<void> {
+  function note(number: number, now: Counted): void {
     const before = last.get(number)
     last.set(number, now)
     if (before === undefined || before.pid === now.pid) return
-    gone = await AggregatorRegistry.aggregate([gone, totalsOf(before)]).getMetricsAsJSON()
+    gone = gone.then(async (sum) =>
+      AggregatorRegistry.aggregate([sum, totalsOf(before)]).getMetricsAsJSON(),
+    )
   }
 
   return async () => {
     const [mine, answers] = await Promise.all([own.getMetricsAsJSON(), others()])
     for (const [number, counted] of answers) {
-      if (counted !== undefined) await note(number, counted)
+      if (counted !== undefined) note(number, counted)
     }
     return AggregatorRegistry.aggregate([
       mine.map(kept),
       ...[...last.values()].map(({ metrics }) => metrics),
-      gone,
+      await gone,
     ])
   }
 }
