@@ -38,6 +38,10 @@ t.test('one GET for a cold blob, however many ask and of whom', limit, async (t)
   t.match(text, /^portcullis_request_duration_seconds_count\{kind="blob"\} 20$/m)
   t.match(text, /^portcullis_cache_entries 1$/m, 'what is one thing is no sum')
   t.match(text, new RegExp(`received_bytes_total\\{upstream="${upstreamName}"\\} 3\\d{6}$`, 'm'))
+
+  const left = pids()
+  process.kill(gateway.program.pid, 'SIGKILL')
+  await until('nobody is left where the supervisor is gone', () => !left.some(isAlive))
 })
 
 t.test('one that is killed while it fetches is replaced, and no pull fails', limit, async (t) => {

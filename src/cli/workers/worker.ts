@@ -39,7 +39,8 @@ export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undef
   // It is not what keeps this process.
   process.channel?.unref()
   const tell = (message: FromWorker) => {
-    if (process.connected) process.send?.(message)
+    // Where the supervisor is gone, that it is gone says all.
+    if (process.connected) process.send?.(message, undefined, {}, () => undefined)
   }
   return {
     facts,
