@@ -76,7 +76,7 @@ export async function startGateway(
   const { registry, forWorkers } = wireRegistry(config, { ...wiring, origins: () => urls.admin })
   let renewal: Reloader | undefined
   const reload = async () => (await renewal?.reload()) ?? false
-  const { admin, expiries } = wireAdmin(config, {
+  const { admin, expiries, telling } = wireAdmin(config, {
     ...wiring,
     registry,
     urls,
@@ -99,7 +99,7 @@ export async function startGateway(
     await Promise.all([registry.ready(), admin.ready()])
     current.live.begin()
     if (team.leads) imports = startImport(config, log)
-    await team.listen(forWorkers, { registry: metrics.registry, reload, log })
+    await team.listen(forWorkers, { registry: metrics.registry, reload, log, telling })
     const { host } = config.listen
     const port = await listen(registry.server, host, config.listen.port, 'listen', !team.isAlone)
     listening = { host, port }

@@ -6,6 +6,7 @@ import type { Others } from './admin/workers/between.ts'
 import { createSum } from './admin/workers/sum.ts'
 import { createAdmin } from './admin/server.ts'
 import { createRecent } from './admin/status/recent.ts'
+import { tellingOf } from './admin/status/told.ts'
 import { createTraffic } from './admin/status/traffic.ts'
 import type { Eviction, ReloadFacts } from './admin/status/views.ts'
 import type { KeptCache } from './cache/open-cache.ts'
@@ -129,6 +130,7 @@ export function wireAdmin(
         inForce: () => current.live,
         reload: async () =>
           (await Promise.all([reload(), others?.reload() ?? true])).every(Boolean),
+        toldElsewhere: others?.told,
         onLevel: others?.setLevel,
       },
     },
@@ -138,5 +140,5 @@ export function wireAdmin(
     readiness: health,
   })
   admin.addHook('onClose', async () => traffic.close())
-  return { admin, expiries }
+  return { admin, expiries, telling: tellingOf({ ...recent, cache, servers }) }
 }

@@ -82,3 +82,18 @@ t.test('where the owner is gone, the other one asks by itself', async (t) => {
   await workers[0]?.close(0)
   for (const resource of contents) t.equal((await ask(1, resource)).status, 200)
 })
+
+t.test('the first one tells operators what all have to tell', async (t) => {
+  const { workers, ask } = await startTwo(t)
+  t.equal((await ask(1, 'manifests/latest')).status, 200)
+  const told = async (path: string) => {
+    const response = await fetch(`http://127.0.0.1:${workers[0]?.adminPort}${path}`)
+    return response.text()
+  }
+  const { sessions } = JSON.parse(await told('/api/v1/sessions')) as {
+    sessions: { how: string; connections: number }[]
+  }
+  t.match(sessions, [{ how: 'anonymous', connections: 2 }], 'its own, and that of the other one')
+  t.match(await told('/metrics'), /^portcullis_requests_total\{kind="manifest".*\} 1$/m)
+  t.same(JSON.parse(await told('/api/v1/refusals')), { refusals: [] })
+})

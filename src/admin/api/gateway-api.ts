@@ -2,23 +2,20 @@
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
 import type { StaticDecode } from 'typebox'
-import type { ListenerServer } from '../../listener/server.ts'
 import type { Expiry } from '../../rules/expiry.ts'
 import { programVersion } from '../../rules/version.ts'
 import type { KeptCache } from '../../cache/open-cache.ts'
 import type { Readiness } from '../readiness.ts'
 import type { Recent } from '../status/recent.ts'
-import { sessionsOf } from '../status/sessions.ts'
+import { tellingOf, together, type Told, type ToldOptions } from '../status/told.ts'
 import type { Traffic } from '../status/traffic.ts'
 import {
   certificateView,
-  downloadView,
   happeningView,
   holdingView,
   shelfView,
   isoTime,
   upstreamView,
-  type Eviction,
   type ReloadFacts,
   type ShelvedImage,
 } from '../status/views.ts'
@@ -27,17 +24,12 @@ import { createEventStream, type Topics } from './event-stream.ts'
 import { sendProblem } from './problem.ts'
 import { LogBody } from './requests.ts'
 
-export interface GatewayApiOptions {
+export interface GatewayApiOptions extends ToldOptions {
   upstreams: () => readonly UpstreamReport[]
   shelf: () => readonly ShelvedImage[]
   /** When what is in use ends. */
   expiries: () => readonly Expiry[]
-  /** Whose connections are told. */
-  servers: () => readonly ListenerServer[]
   reloads: Recent<ReloadFacts>
-  /** Lines of the audit. */
-  refusals: Recent<Readonly<Record<string, unknown>>>
-  evictions: Recent<Eviction>
   cache: Pick<KeptCache, 'downloads' | 'condition'>
   health: () => Promise<Readiness>
   traffic: Traffic
@@ -45,6 +37,8 @@ export interface GatewayApiOptions {
   inForce: () => unknown
   /** Resolves to whether everything was taken into use. */
   reload: () => Promise<boolean>
+  /** What the other processes of the gateway tell by a name; there are none, when absent. */
+  toldElsewhere?: (<Name extends keyof Told>(name: Name) => Promise<Told[Name][]>) | undefined
   /** The log has another level from now on. */
   onLevel?: ((level: string) => Promise<void>) | undefined
   log: Logger
@@ -57,7 +51,7 @@ export async function gatewayApi(api: FastifyInstance, options: GatewayApiOption
   api.addHook('onClose', async () => stream.close())
   api.get('/events', async (_request, reply) => stream.open(reply))
   for (const [name, view] of Object.entries(gatewayViews(options))) {
-    api.get(`/${name}`, async () => ({ [name]: view() }))
+    api.get(`/${name}`, async () => ({ [name]: await view() }))
   }
 
   api.post('/reload', async (_request, reply) => {
@@ -84,7 +78,8 @@ export async function gatewayApi(api: FastifyInstance, options: GatewayApiOption
 
 /** What there is to see, by the name of its endpoint, of its key there, and of its event. */
 function gatewayViews(options: GatewayApiOptions) {
-  const { upstreams, expiries, servers, reloads, refusals, evictions } = options
+  const { upstreams, expiries, reloads } = options
+  const told = tellAll(options)
   return {
     upstreams: () => {
       const inUse = expiries()
@@ -94,22 +89,32 @@ function gatewayViews(options: GatewayApiOptions) {
       expiries()
         .toSorted((a, b) => a.expiresAt - b.expiresAt)
         .map((expiry) => certificateView(expiry)),
-    sessions: () => sessionsOf(servers()).slice(0, 1000),
+    sessions: async () => (await told('sessions')).slice(0, 1000),
     reloads: () => reloads.all().map(happeningView),
-    refusals: () => refusals.all().map(happeningView),
-    evictions: () => evictions.all().map(happeningView),
+    refusals: async () => told('refusals'),
+    evictions: async () => told('evictions'),
+  }
+}
+
+/** What all processes of the gateway tell. */
+function tellAll(options: GatewayApiOptions) {
+  const own = tellingOf(options)
+  return async <Name extends keyof Told>(name: Name): Promise<Told[Name]> => {
+    const elsewhere = (await options.toldElsewhere?.(name)) ?? []
+    return together[name]([own[name](), ...elsewhere])
   }
 }
 
 /** All that the status page shows, but for what may be long. */
 function topicsOf(options: GatewayApiOptions): Topics {
   const { cache, health, shelf, traffic } = options
+  const told = tellAll(options)
   const started = isoTime(Date.now())
   const version = programVersion()
   return {
     gateway: () => ({ version, started }),
     health,
-    downloads: () => cache.downloads().map(downloadView),
+    downloads: async () => told('downloads'),
     holding: async () => holdingView(await cache.condition()),
     shelf: () => shelfView(shelf()),
     ...gatewayViews(options),

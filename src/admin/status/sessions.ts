@@ -37,3 +37,20 @@ export function sessionsOf(servers: readonly ListenerServer[]): Session[] {
   }
   return [...sessions.values()].toSorted((a, b) => b.connections - a.connections)
 }
+
+/** Of several processes: those of one identity are one. */
+export function sessionsOfAll(all: readonly (readonly Session[])[]): readonly Session[] {
+  const [only = [], ...others] = all
+  if (others.length === 0) return only
+  const sessions = new Map<string, Session>()
+  for (const session of all.flat()) {
+    const key = `${session.how} ${session.identity}`
+    const { connections = 0, addresses = [] } = sessions.get(key) ?? {}
+    sessions.set(key, {
+      ...session,
+      connections: connections + session.connections,
+      addresses: [...new Set([...addresses, ...session.addresses])],
+    })
+  }
+  return [...sessions.values()].toSorted((a, b) => b.connections - a.connections)
+}

@@ -3,6 +3,7 @@ import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { askInFolder } from '../control-socket.ts'
+import type { Told, Telling } from '../status/told.ts'
 import type { Counted } from './sum.ts'
 
 /** What one does when another asks for it. */
@@ -10,6 +11,7 @@ export interface WorkerActs {
   registry: Registry
   reload: () => Promise<boolean>
   log: Logger
+  telling: Telling
 }
 
 export interface Others {
@@ -18,6 +20,8 @@ export interface Others {
   /** Resolves to whether all of them have taken everything into use. */
   reload: () => Promise<boolean>
   setLevel: (level: string) => Promise<void>
+  /** Of each that answers. */
+  told: <Name extends keyof Told>(name: Name) => Promise<Told[Name][]>
 }
 
 /** How long they may take to answer, and to reload, ms. */
@@ -29,6 +33,7 @@ export function answerWorkers(pull: RequestListener, acts: WorkerActs): RequestL
     metrics: async () => ({ pid: process.pid, metrics: await acts.registry.getMetricsAsJSON() }),
     reload: async () => ({ isTaken: await acts.reload() }),
     log: async (level) => void (acts.log.level = level),
+    told: async (name) => acts.telling[name as keyof Told](),
   }
   return (req, res) => {
     const [, first = '', act = '', rest = ''] = (req.url ?? '').split('/')
@@ -67,6 +72,10 @@ export function createOthers(dir: string, sockets: ReadonlyMap<number, string>):
       return answers.every(
         (answer) => (answer as { isTaken?: boolean } | undefined)?.isTaken === true,
       )
+    },
+    async told<Name extends keyof Told>(name: Name) {
+      const answers = [...(await askAll(`told/${name}`, patience.brief)).values()]
+      return answers.filter((answer) => answer !== undefined) as Told[Name][]
     },
     async setLevel(level) {
       await askAll(`log/${level}`, patience.brief)
