@@ -1,4 +1,4 @@
-// `node test/soak.ts --minutes 30 [--svg FILE]`: a gateway under mixed pulls, upstream faults, reloads,
+// `node test/soak.ts --minutes 30 [--svg FILE] [--env NAME=VALUE]`: a gateway under mixed pulls, upstream faults, reloads,
 // slow and leaving clients, and damage to its files. Draws memory, descriptors, event-loop lag and
 // latency over the time into one picture (docs/images/soak.svg unless told), and judges their slopes
 // and every body that a client got. Exit code 1 where something is not as it should.
@@ -16,6 +16,8 @@ import { judge, pointsOf } from './soak/verdict.ts'
 const { values } = parseArgs({
   options: {
     minutes: { type: 'string', default: '30' },
+    /** Of the gateway, such as another allocator in LD_PRELOAD. */
+    env: { type: 'string', multiple: true, default: [] },
     svg: { type: 'string', default: join(import.meta.dirname, '../docs/images/soak.svg') },
   },
 })
@@ -25,7 +27,7 @@ if (!(minutes > 0)) throw new Error('--minutes is a number above 0')
 const cleanups: (() => unknown)[] = []
 const scope = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }
 try {
-  const site = await startSoakSite(scope)
+  const site = await startSoakSite(scope, { by: ['env', ...values.env] })
   const over = new AbortController()
   const measuring = measure(site, over.signal)
   const clients = startClients(site, over.signal)
