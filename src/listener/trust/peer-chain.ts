@@ -1,6 +1,6 @@
 // Keeps the chain that a client has sent: Node lets go of it before a server hears of the connection.
-import type { X509Certificate } from 'node:crypto'
-import type { Server, TLSSocket } from 'node:tls'
+import { X509Certificate } from 'node:crypto'
+import type { DetailedPeerCertificate, Server, TLSSocket } from 'node:tls'
 
 const chain = Symbol('chain')
 
@@ -28,12 +28,13 @@ export function peerChainOf(socket: ChainSocket): readonly X509Certificate[] {
   return (socket[chain] ??= readChain(socket))
 }
 
+/** `getPeerX509Certificate` would take the chain out of OpenSSL, and free none of it. */
 function readChain(socket: TLSSocket): X509Certificate[] {
   const read: X509Certificate[] = []
-  let next = socket.getPeerX509Certificate()
-  while (next !== undefined && read.length < longest) {
-    read.push(next)
-    next = next.issuerCertificate
+  let next: Partial<DetailedPeerCertificate> | undefined = socket.getPeerCertificate(true)
+  while (next?.raw !== undefined && read.length < longest) {
+    read.push(new X509Certificate(next.raw))
+    next = next.issuerCertificate === next ? undefined : next.issuerCertificate
   }
   return read
 }
