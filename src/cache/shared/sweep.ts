@@ -56,7 +56,7 @@ export function startComparing(options: SweepOptions, waiting: () => number) {
     if (isCompared || (hasOverflowed && waiting() > 0)) return
     const { access, pause } = options
     const asked = await access.use('read', { ms: askMs }, async () => pause.pruning())
-    if (asked?.value === undefined || isCompared) return
+    if (asked?.value === undefined || isCompared || end.signal.aborted) return
     hasOverflowed = false
     isCompared = true
     const isDone = await sweep({ ...options, pruning: asked.value, signal: end.signal })
