@@ -39,7 +39,10 @@ export function withObjectStore(): { skip?: string } {
 }
 
 /** Starts it with an empty bucket; stopped with the test. Sets the credentials in the environment. */
-export async function startObjectStore(t: Test, folder: string): Promise<TestObjectStore> {
+export async function startObjectStore(
+  t: Pick<Test, 'teardown'>,
+  folder: string,
+): Promise<TestObjectStore> {
   const program = findGoProgram('versitygw') ?? ''
   mkdirSync(join(folder, bucket), { recursive: true })
   const port = await freePort()
@@ -102,7 +105,7 @@ async function isOpen(port: number): Promise<boolean> {
   }
 }
 
-async function startShim(t: Test, target: number) {
+async function startShim(t: Pick<Test, 'teardown'>, target: number) {
   const sockets = new Set<Socket>()
   let way: Way = 'open'
   const server = createServer((client) => {

@@ -1,0 +1,122 @@
+// What came of the pulls: looked up in nginx's log, in the store and at a replica that has nothing else.
+import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { digestOf, hexOf, type Digest } from '../../../src/oci/digest.ts'
+import type { TestObjectStore } from '../../helpers/object-store.ts'
+import { createPuller, createTally, type Tally } from './puller.ts'
+import { startNewcomer, type Bench, type Image, type Region } from './region.ts'
+import type { Kill } from './troubles.ts'
+
+/** GETs of content that nginx has answered. */
+export interface Fetches {
+  digests: number
+  /** Fetched more than once, and not only because a replica was killed that fetched it, or owned it. */
+  repeated: Digest[]
+  /** Fetched again because of that. */
+  excused: number
+}
+
+export interface StoreOutcome {
+  /** Not there, or not right. */
+  missing: Digest[]
+  /** One object was damaged: a replica with an emptied disk set it aside, and it is right again. */
+  isMended: boolean
+  /** Of a replica with an empty disk and without an upstream. */
+  newcomer: Tally
+}
+
+/** How long replicas may take to write what is left, ms. */
+const patience = 120_000
+
+export async function countFetches(
+  { lab, before }: Region,
+  kills: readonly Kill[],
+): Promise<Fetches> {
+  const requests = await lab.nginx.requests()
+  const fetches = new Map<Digest, number[]>()
+  requests.forEach(({ method, target }, at) => {
+    const digest = /(?:blobs|manifests)\/(sha256:[0-9a-f]{64})/.exec(target)?.[1] as Digest
+    if (at < before || method !== 'GET' || digest === undefined) return
+    fetches.set(digest, [...(fetches.get(digest) ?? []), at])
+  })
+  const isExcused = (at: number) => kills.some(({ from, to }) => from <= at && at <= to)
+  const again = [...fetches].filter(([, times]) => times.length > 1)
+  const repeated = again.filter(([, times]) => !times.slice(0, -1).every(isExcused))
+  return {
+    digests: fetches.size,
+    repeated: repeated.map(([digest]) => digest),
+    excused: again.length - repeated.length,
+  }
+}
+
+/** At the end: when all is there, one object is damaged, and asked for by a replica with an emptied disk. */
+export async function lookAtStore(
+  t: Bench,
+  region: Region,
+  tally: Tally,
+): Promise<StoreOutcome | undefined> {
+  const { store, digests, images, lab } = region
+  if (store === undefined) return undefined
+  const missingNow = () => digests.filter((digest) => !isRight(store, digest))
+  await within(() => missingNow().length === 0)
+  const missing = missingNow()
+  const isMended = await mendsDamage(region, store, tally)
+  const newcomer = createTally()
+  const { port } = await startNewcomer(t, region)
+  const puller = createPuller(lab, port, newcomer)
+  for (const { repository } of images) await puller.pull(repository)
+  puller.close()
+  return { missing, isMended, newcomer }
+}
+
+async function mendsDamage(
+  { lab, images, replicas }: Region,
+  store: TestObjectStore,
+  tally: Tally,
+): Promise<boolean> {
+  const [[image], [replica]] = [images, replicas]
+  if (image === undefined || replica === undefined) return false
+  const digest = largestOf(image)
+  const bytes = readFileSync(fileOf(store, digest))
+  const at = bytes.length >> 1
+  bytes[at] = (bytes[at] ?? 0) ^ 1
+  writeFileSync(fileOf(store, digest), bytes)
+  await replica.gateway.program.stop('SIGKILL')
+  rmSync(replica.dir, { recursive: true })
+  await replica.start()
+  const puller = createPuller(lab, replica.gateway.port, tally)
+  await puller.pull(image.repository)
+  puller.close()
+  return within(() => isSetAside(store, digest) && isRight(store, digest))
+}
+
+/** Whether it comes true while replicas may still be writing. */
+async function within(condition: () => boolean): Promise<boolean> {
+  const end = Date.now() + patience
+  while (!condition()) {
+    if (Date.now() > end) return false
+    await delay(500)
+  }
+  return true
+}
+
+function largestOf({ content }: Image): Digest {
+  const [largest] = [...content.blobs].sort(([, one], [, other]) => other.length - one.length)
+  if (largest === undefined) throw new Error('the image has no blobs')
+  return largest[0]
+}
+
+function fileOf({ folder }: TestObjectStore, digest: Digest): string {
+  const hex = hexOf(digest)
+  return join(folder, 'blobs/sha256', hex.slice(0, 2), hex)
+}
+
+function isRight(store: TestObjectStore, digest: Digest): boolean {
+  const file = fileOf(store, digest)
+  return existsSync(file) && digestOf(readFileSync(file)) === digest
+}
+
+function isSetAside({ folder }: TestObjectStore, digest: Digest): boolean {
+  return globSync(join(folder, `quarantine/sha256-${hexOf(digest)}-*`)).length > 0
+}
