@@ -16,7 +16,7 @@ import { GatewayError, UsageError } from '../errors.ts'
 import { readTlsFiles, type TlsCredentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
 import { closeSpentConnections } from './trust/farewell.ts'
-import { keepPeerChains } from './trust/peer-chain.ts'
+import { keepPeerCertificates } from './trust/peer-chain.ts'
 import { createConnectionReporter, type ConnectionReporter } from './handshake-log.ts'
 import {
   frameProblem,
@@ -209,7 +209,7 @@ function createSecure(
       reporter,
     ),
   )
-  if (tls.clientAuth !== 'none') keepPeerChains(server)
+  if (tls.clientAuth !== 'none') keepPeerCertificates(server)
   const connections = connectionsOf(server).ready
   server.on('close', closeSpentConnections({ connections, guard, responseOn }))
   server[secured] = { server, guard, credentials, options }

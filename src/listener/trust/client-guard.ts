@@ -1,5 +1,6 @@
 // Keeps each connection of a listener to what its client certificate is worth now, not only to
 // what it was worth at the handshake.
+import type { X509Certificate } from 'node:crypto'
 import type { TLSSocket } from 'node:tls'
 import type { ClientTrust } from './authorities.ts'
 import { createSignatureCheck, judgeChain, type ChainVerdict } from './client-chain.ts'
@@ -56,14 +57,27 @@ export function createClientGuard(initial: ClientTrust): ClientGuard {
   }
 
   function judgeAgain(socket: GuardedSocket, now: number): Known {
-    const chain = peerChainOf(socket)
-    const client = socket[known]?.client ?? clientOf(socket, chain.length)
+    const certificate = socket.getPeerX509Certificate()
+    const client = socket[known]?.client ?? clientOf(socket, certificate)
     if (client === 'refused') explain(socket)
     const verdict =
       client === 'accepted'
-        ? judgeChain(trust, chain, isIssuedBy, now)
+        ? judge(socket, certificate, now)
         : { until: Infinity, certificatesEnd: Infinity }
     return { ...verdict, client, generation }
+  }
+
+  /** By the certificate alone where that is enough: most are issued by an authority that is known here. */
+  function judge(
+    socket: TLSSocket,
+    certificate: X509Certificate | undefined,
+    now: number,
+  ): ChainVerdict {
+    const alone = certificate === undefined ? [] : [certificate]
+    const verdict = judgeChain(trust, alone, isIssuedBy, now)
+    return verdict.error === undefined
+      ? verdict
+      : judgeChain(trust, peerChainOf(socket), isIssuedBy, now)
   }
 
   return {
@@ -103,7 +117,10 @@ function asError(code: string | null): Error {
   return code as unknown as Error
 }
 
-function clientOf({ authorized }: TLSSocket, certificates: number): Known['client'] {
-  if (certificates === 0) return 'none'
+function clientOf(
+  { authorized }: TLSSocket,
+  certificate: X509Certificate | undefined,
+): Known['client'] {
+  if (certificate === undefined) return 'none'
   return authorized ? 'accepted' : 'refused'
 }
