@@ -10,6 +10,7 @@ import { openExchange, type Upstream } from '../exchange.ts'
 import { readTlsProfile, type TlsProfile } from '../tls.ts'
 import { createMembers, type OwnAddress } from './members.ts'
 import { ownedKey, rank } from './ranking.ts'
+import { createRests } from './rests.ts'
 
 export interface Replicas {
   /**
@@ -26,8 +27,11 @@ export interface Replicas {
 /** More are not tried before the upstream itself, which is there for all of them. */
 const mostAsked = 2
 
-/** How long one that cannot be asked is passed over, ms. */
-const restFor = 5000
+/**
+ * How long one that cannot be asked is passed over, at first and at most, ms. One that is back soon has nearly all
+ * that it has fetched; until it is asked again, others fetch that once more.
+ */
+const [firstRest, longestRest] = [250, 5000]
 
 /** They are near, and somebody waits: one that hangs costs no more than this, ms. */
 const patience = { connectTimeout: 1000, headersTimeout: 10_000, stallTimeout: 10_000 }
@@ -69,7 +73,7 @@ export function createReplicas(
   const tls = readTlsProfile(tlsConfig, 'replicas.tls', new Map())
   const members = createMembers(config, { own, log })
   const clients = new Map<string, Upstream>()
-  const restsUntil = new Map<string, number>()
+  const rests = createRests(firstRest, longestRest, context.now)
 
   function clientOf(member: string): Upstream {
     const client = clients.get(member) ?? createReplicaClient(member, tls, context)
@@ -82,18 +86,9 @@ export function createReplicas(
     for (const [member, { agents }] of clients) {
       if (all.includes(member)) continue
       clients.delete(member)
-      restsUntil.delete(member)
+      rests.forget(member)
       void agents.close()
     }
-  }
-
-  function isResting(member: string): boolean {
-    const left = (restsUntil.get(member) ?? 0) - context.now()
-    return left > 0 && left <= restFor
-  }
-
-  function rest(member: string): void {
-    restsUntil.set(member, context.now() + restFor)
   }
 
   function candidate(member: string, request: OriginRequest): EndpointCandidate {
@@ -107,15 +102,15 @@ export function createReplicas(
           receiver,
           false,
         ),
-      onAnswer() {
-        // What is asked afterwards only says how it is.
-        if (askedAt > (restsUntil.get(member) ?? 0) - restFor) restsUntil.delete(member)
-      },
-      distrust: () => rest(member),
+      onAnswer: () => rests.answered(member, askedAt),
+      distrust: () => rests.distrusted(member),
       onFailure({ reason, blame: { status } }) {
         // What it says of its upstream is nothing of its own, and what is lacking here neither.
         const isItsOwn = status === undefined || status === 401 || status === 403
-        if (isItsOwn && reason !== 'no_descriptors') rest(member)
+        if (!isItsOwn || reason === 'no_descriptors') return
+        // These cost next to nothing, and are how one looks that is started anew.
+        if (reason === 'refused' || reason === 'reset') rests.failed(member)
+        else rests.distrusted(member)
       },
     }
   }
@@ -131,7 +126,7 @@ export function createReplicas(
       const place = self === undefined ? -1 : order.indexOf(self)
       const others = place < 0 ? order : order.slice(0, place)
       return others
-        .filter((member) => !isResting(member))
+        .filter((member) => !rests.isResting(member))
         .slice(0, mostAsked)
         .map((member) => candidate(member, request))
     },
