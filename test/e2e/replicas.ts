@@ -1,6 +1,7 @@
 // Three replicas behind haproxy, nginx and docker-registry behind them, a store that they share, and many
 // clients that pull with certificates and check every digest, while replicas are killed and the store ails.
-// `node test/e2e/replicas.ts --images 200 --pullers 30 --seconds 120` prints what came of it, line by line.
+// `node test/e2e/replicas.ts --images 200 --pullers 30 --seconds 120` prints what came of it, line by line;
+// `--kill-every 0` without kills, `--steady-store` with a store that does not ail.
 import { parseArgs } from 'node:util'
 import { withObjectStore } from '../helpers/object-store.ts'
 import { pullByEngines, type EngineTally } from './replicas/engines.ts'
@@ -18,6 +19,8 @@ export interface ReplicaOptions {
   /** How long is pulled at least; at least every image once. */
   seconds: number
   hasStore?: boolean
+  /** Whether the store ails meanwhile. */
+  storeAils?: boolean
   hasEngines?: boolean
 }
 
@@ -32,8 +35,10 @@ export interface ReplicaOutcome extends Tally {
 
 export async function pullThroughReplicas(
   t: Bench,
-  { images, pullers, killEvery, seconds, hasStore = false, hasEngines = false }: ReplicaOptions,
+  options: ReplicaOptions,
 ): Promise<ReplicaOutcome> {
+  const { images, pullers, killEvery, seconds } = options
+  const { hasStore = false, storeAils: ails = hasStore, hasEngines = false } = options
   const region = await startRegion(t, { images, hasStore })
   const tally = createTally()
   const over = new AbortController()
@@ -54,7 +59,7 @@ export async function pullThroughReplicas(
     return engines
   }
   const [kills, pulledByEngines] = await Promise.all([
-    makeTrouble({ region, killEvery, seconds, over: over.signal }),
+    makeTrouble({ region, killEvery, ails, seconds, over: over.signal }),
     pullAll(),
   ])
   const fetches = await countFetches(region, kills)
@@ -76,6 +81,7 @@ if (import.meta.main) {
       pullers: { type: 'string', default: '30' },
       seconds: { type: 'string', default: '120' },
       'kill-every': { type: 'string', default: '5' },
+      'steady-store': { type: 'boolean', default: false },
       'without-store': { type: 'boolean', default: false },
       'without-engines': { type: 'boolean', default: false },
     },
@@ -91,6 +97,7 @@ if (import.meta.main) {
       seconds: Number(values.seconds),
       killEvery: Number(values['kill-every']) * 1000,
       hasStore,
+      storeAils: hasStore && !values['steady-store'],
       hasEngines: !values['without-engines'],
     }
     const bench = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }

@@ -1,5 +1,6 @@
 // Container engines that pull through the replicas, each time with nothing from before.
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Digest } from '../../../src/oci/digest.ts'
 import { certificateFolder } from '../lab/certificates.ts'
 import { startContainerd } from '../lab/containerd.ts'
@@ -12,8 +13,13 @@ import type { Bench, Image, Region } from './region.ts'
 export interface EngineTally {
   /** Pulls by the name of the engine. */
   pulls: Map<string, number>
+  /** Pulls that were begun again: a kubelet does so where an engine gives up. */
+  again: number
   failures: string[]
 }
+
+/** How often a pull is begun. */
+const attempts = 3
 
 /** How many images an engine pulls before it is emptied. */
 const atOnce = 2
@@ -29,7 +35,7 @@ const engines: Record<string, StartEngine> = {
 
 /** Each pulls images until `until`, at least a few. */
 export async function pullByEngines(region: Region, until: number): Promise<EngineTally> {
-  const tally: EngineTally = { pulls: new Map(), failures: [] }
+  const tally: EngineTally = { pulls: new Map(), again: 0, failures: [] }
   await Promise.all(
     Object.entries(engines).map(async ([name, start], at) => {
       let next = at * 13
@@ -39,18 +45,34 @@ export async function pullByEngines(region: Region, until: number): Promise<Engi
           for (let count = 0; count < atOnce; count += 1, next += 1) {
             const image = region.images[next % region.images.length]
             if (image === undefined) return
-            try {
-              await pull(image)
-              tally.pulls.set(name, (tally.pulls.get(name) ?? 0) + 1)
-            } catch (error) {
-              tally.failures.push(`${name}, ${image.repository}: ${String(error)}`)
-            }
+            await pullWithPatience(tally, name, async () => pull(image))
           }
         })
       } while (Date.now() < until)
     }),
   )
   return tally
+}
+
+async function pullWithPatience(
+  tally: EngineTally,
+  name: string,
+  pull: () => Promise<void>,
+): Promise<void> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await pull()
+      tally.pulls.set(name, (tally.pulls.get(name) ?? 0) + 1)
+      return
+    } catch (error) {
+      if (attempt === attempts) {
+        tally.failures.push(`${name}: ${String(error)}`)
+        return
+      }
+      tally.again += 1
+      await delay(1000)
+    }
+  }
 }
 
 async function withBench(work: (t: Bench) => Promise<void>): Promise<void> {

@@ -44,10 +44,11 @@ function pullLines({ pulls, kills, again, failures, wrong }: ReplicaOutcome): Li
 
 function engineLines({ engines }: ReplicaOutcome): Line[] {
   if (engines === undefined) return []
-  const { pulls, failures } = engines
+  const { pulls, again, failures } = engines
   const figure = [...pulls].map(([name, count]) => `${name} ${count}`).join(', ')
   const isSo = pulls.size === 3 && failures.length === 0
-  return [{ what: 'pulls of engines, all right', figure, isSo, wrong: failures }]
+  const what = `pulls of engines, all right (${again} begun again)`
+  return [{ what, figure, isSo, wrong: failures }]
 }
 
 function fetchLines({ fetches, digests }: ReplicaOutcome): Line[] {

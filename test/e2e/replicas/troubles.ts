@@ -14,6 +14,8 @@ interface TroubleOptions {
   region: Region
   /** How often a replica is killed, ms; 0: none is. */
   killEvery: number
+  /** Whether the store is stopped, slowed, and answers 503. */
+  ails: boolean
   seconds: number
   /** The pulls are over. */
   over: AbortSignal
@@ -25,7 +27,7 @@ export async function makeTrouble(options: TroubleOptions): Promise<Kill[]> {
   const { store } = options.region
   const [kills] = await Promise.all([
     killAround(options),
-    store === undefined ? undefined : ailStore(store, options),
+    store === undefined || !options.ails ? undefined : ailStore(store, options),
   ])
   return kills
 }
