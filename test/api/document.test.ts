@@ -160,20 +160,24 @@ function undocumented(routes: readonly string[], { operations }: Document): stri
   return routes.filter((route) => !documented.has(route))
 }
 
-/** The routes that an app declares, but for the files of Swagger UI and the HEAD beside a GET. */
+/**
+ * The routes that an app declares, but for the files of Swagger UI and the HEAD beside a GET. Those below `/docs` are
+ * there once somebody opens it.
+ */
 async function routesOf(create: () => FastifyInstance): Promise<string[]> {
   const routes: string[] = []
   const watch = (message: unknown): void => {
     const { fastify } = message as { fastify: FastifyInstance }
     fastify.addHook('onRoute', ({ method, path, schema }) => {
-      if (schema?.hide === true || method === 'HEAD' || path.startsWith('/docs/static')) return
+      const isOther = path.startsWith('/docs/static') || path === '/docs/*'
+      if (schema?.hide === true || method === 'HEAD' || isOther) return
       routes.push(`${String(method)} ${path}`)
     })
   }
   subscribe('fastify.initialization', watch)
   const app = create()
+  await app.inject('/docs/json')
   unsubscribe('fastify.initialization', watch)
-  await app.ready()
   await app.close()
   return routes
 }
