@@ -37,17 +37,17 @@ export interface OriginResponse {
 
 /** Control over one exchange. All methods may be called at any time, and more than once. */
 export interface Flow {
-  pause(): void
-  resume(): void
+  pause: () => void
+  resume: () => void
   /** Ends the exchange and its connection; the receiver hears nothing more. */
-  abort(): void
+  abort: () => void
 }
 
 /** The one hand on exchanges that begin later, or follow each other. */
 export interface SuccessiveFlow extends Flow {
   readonly isAborted: boolean
   /** From now on `next` is meant: it is paused, or aborted, if the one before was. */
-  use(next: Flow): void
+  use: (next: Flow) => void
 }
 
 export function createSuccessiveFlow(): SuccessiveFlow {

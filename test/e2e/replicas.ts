@@ -101,9 +101,7 @@ if (import.meta.main) {
       hasEngines: !values['without-engines'],
     }
     const bench = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }
-    process.exitCode = printShow(await pullThroughReplicas(bench as Bench, options), options)
-      ? 0
-      : 1
+    process.exitCode = printShow(await pullThroughReplicas(bench, options), options) ? 0 : 1
   } finally {
     for (const cleanup of cleanups) await cleanup()
   }

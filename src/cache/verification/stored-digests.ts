@@ -19,7 +19,7 @@ export async function prefixesIn(blobs: string): Promise<Prefix[]> {
     sha512: await namesIn(join(blobs, 'sha512')),
   }
   return prefixes.filter((prefix) => {
-    const [algorithm, start = ''] = prefix.split(':') as [DigestAlgorithm, string]
+    const [algorithm, start] = prefix.split(':') as [DigestAlgorithm, string]
     return folders[algorithm]?.includes(start) !== false
   })
 }

@@ -13,7 +13,7 @@ const WorkerCount = Type.Unsafe<number | 'auto'>({
 export const workers = Type.Codec(
   Type.Refine(
     WorkerCount,
-    (given) => given === 'auto' || (Number.isSafeInteger(given) && Number(given) >= 1),
+    (given) => given === 'auto' || (Number.isSafeInteger(given) && given >= 1),
   ),
 )
   .Decode((given) => (given === 'auto' ? availableParallelism() : given))

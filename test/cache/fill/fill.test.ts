@@ -30,7 +30,9 @@ t.test('a download that has ended cannot be joined', async (t) => {
     }),
     onVerified: () => undefined,
     // In the order of things this comes after the file is closed, and before anybody hears of the end.
-    onStored: () => void queueMicrotask(() => void (isJoinable = fill.isJoinable())),
+    onStored() {
+      queueMicrotask(() => void (isJoinable = fill.isJoinable()))
+    },
     onStoringFailed: (error) => t.error(error),
     mayGoOnUnread: () => true,
     onFarRead: () => undefined,

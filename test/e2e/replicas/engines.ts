@@ -78,7 +78,7 @@ async function pullWithPatience(
 async function withBench(work: (t: Bench) => Promise<void>): Promise<void> {
   const cleanups: (() => unknown)[] = []
   try {
-    await work({ teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) } as Bench)
+    await work({ teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) })
   } finally {
     for (const cleanup of cleanups) await cleanup()
   }

@@ -231,7 +231,10 @@ t.test(
     const first = await faults.startUpstream(t, { repositories: { app: content } })
     const second = await faults.startUpstream(t, { repositories: { app: content } })
     const client = startUpstreams(t, { url: first.url, endpoints: [endpoint(second.url)] })
-    const { cache } = await startSite(t, { openUpstream: client.open, report: client.report })
+    const { cache } = await startSite(t, {
+      openUpstream: client.open,
+      report: (...told) => client.report(...told),
+    })
     const place = { upstream: 'up', repository: 'app' }
     const gate = faults.gate()
     let held = 0
