@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { digestOf, hexOf, type Digest } from '../../../src/oci/digest.ts'
 import type { TestObjectStore } from '../../helpers/object-store.ts'
 import { createPuller, createTally, type Tally } from './puller.ts'
-import { startNewcomer, type Bench, type Image, type Region } from './region.ts'
+import { startNewcomer, type Bench, type Image, type Region, type Replica } from './region.ts'
 import type { Kill } from './troubles.ts'
 
 /** GETs of content that nginx has answered. */
@@ -56,10 +56,14 @@ export async function lookAtStore(
   region: Region,
   tally: Tally,
 ): Promise<StoreOutcome | undefined> {
-  const { store, digests, images, lab } = region
+  const { store, digests, images, lab, replicas } = region
   if (store === undefined) return undefined
   const missingNow = () => digests.filter((digest) => !isRight(store, digest))
-  await within(() => missingNow().length === 0)
+  // Content is written before what names it.
+  await within(async () => {
+    const left = await Promise.all(replicas.map(waitingFor))
+    return left.every((count) => count === 0)
+  })
   const missing = missingNow()
   const isMended = await mendsDamage(region, store, tally)
   const newcomer = createTally()
@@ -91,10 +95,17 @@ async function mendsDamage(
   return within(() => isSetAside(store, digest) && isRight(store, digest))
 }
 
+/** How many objects a replica has still to write. */
+async function waitingFor({ gateway }: Replica): Promise<number> {
+  const { adminPort } = await gateway.logged('it serves', ({ msg }) => msg === 'listening')
+  const metrics = await (await fetch(`http://127.0.0.1:${String(adminPort)}/metrics`)).text()
+  return Number(/^portcullis_shared_waiting_objects (\d+)$/m.exec(metrics)?.[1])
+}
+
 /** Whether it comes true while replicas may still be writing. */
-async function within(condition: () => boolean): Promise<boolean> {
+async function within(condition: () => boolean | Promise<boolean>): Promise<boolean> {
   const end = Date.now() + patience
-  while (!condition()) {
+  while (!(await condition())) {
     if (Date.now() > end) return false
     await delay(500)
   }
