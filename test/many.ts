@@ -3,6 +3,7 @@
 // limit; exit code 1 where one is beyond it. A smaller scale has fewer of them, for a try.
 import { spawnSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
+import { withScope } from './e2e/lab/scope.ts'
 import { coldBlobs } from './many/cold-blobs.ts'
 import { idleConnections } from './many/idle-connections.ts'
 import { oneBlob } from './many/one-blob.ts'
@@ -27,13 +28,9 @@ spawnSync('prlimit', [`--pid=${process.pid}`, '--nofile=65536:65536'])
 let isGood = true
 for (const [name, run] of Object.entries(scenarios)) {
   if (values.only !== undefined && values.only !== name) continue
-  const cleanups: (() => unknown)[] = []
-  try {
-    const scope = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }
+  await withScope(async (scope) => {
     for (const figure of await run(scope, scale)) print(name, figure)
-  } finally {
-    for (const cleanup of cleanups) await cleanup()
-  }
+  })
 }
 process.exitCode = isGood ? 0 : 1
 

@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
+import { createScope } from './e2e/lab/scope.ts'
 import { drawSoak } from './soak/chart.ts'
 import { startClients } from './soak/clients.ts'
 import { startTroubles } from './soak/troubles.ts'
@@ -24,8 +25,7 @@ const { values } = parseArgs({
 const minutes = Number(values.minutes)
 if (!(minutes > 0)) throw new Error('--minutes is a number above 0')
 
-const cleanups: (() => unknown)[] = []
-const scope = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }
+const scope = createScope()
 try {
   const site = await startSoakSite(scope, { by: ['env', ...values.env] })
   const over = new AbortController()
@@ -52,7 +52,7 @@ try {
   print(`${holds ? 'HOLDS' : 'DOES NOT HOLD'}; drawn in ${values.svg}`)
   process.exitCode = holds ? 0 : 1
 } finally {
-  for (const cleanup of cleanups) await cleanup()
+  await scope.end()
 }
 
 function print(line: string): void {

@@ -3,7 +3,7 @@ import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { startGateway } from './gateway.ts'
 import { addBlob, addColdImage, emptyContent } from './content.ts'
 import { addFiles, removeFiles, startNginxCache, startOrigin, type Origin } from './nginx.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from './server.ts'
 import type { Site } from './site.ts'
 

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { repository } from './content.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import { startServer, type Identities, type Server } from './server.ts'
 
 const here = join(import.meta.dirname, '../..')

@@ -3,7 +3,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import type { Call, ClientFiles, Reply, Result } from './client.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 
 /** Resolves with what came of the call. One call at a time. */
 export type Load = ((call: Call) => Promise<Result>) & { pid: number }

@@ -6,7 +6,7 @@ import { mediaTypes } from '../../src/oci/media-type.ts'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { repository } from './content.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import { isListening, startServer, type Identities, type Server } from './server.ts'
 
 export interface Origin extends Server {

@@ -6,7 +6,7 @@ import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { startDockerRegistry } from '../../test/e2e/lab/registry.ts'
 import { repository } from './content.ts'
-import { createScope, type Scope } from './scope.ts'
+import { createScope, type Scope } from '../../test/e2e/lab/scope.ts'
 import { isListening, startServer, type Identities, type Server } from './server.ts'
 
 interface RegistryOptions {

@@ -1,7 +1,7 @@
 // From figures to a table: ours, the peer's, the ratio, and what it should be.
 import { formatTable } from '../../src/cli/output/table.ts'
 import { median, type Series } from './rounds.ts'
-import { createScope, type Scope } from './scope.ts'
+import { runInScope, type Scope } from '../../test/e2e/lab/scope.ts'
 
 export interface Row {
   work: string
@@ -88,16 +88,11 @@ export function formatRows(rows: readonly Row[]): string {
  * as a table.
  */
 export async function benchmark(run: (scope: Scope) => Promise<Row[]>): Promise<void> {
-  const scope = createScope()
-  const interrupted = () => void scope.end().finally(() => process.exit(1))
-  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
-  try {
+  await runInScope(async (scope) => {
     const rows = await run(scope)
     if (process.send === undefined) process.stdout.write(formatRows(rows))
     else process.send(rows)
-  } finally {
-    await scope.end()
-  }
+  })
   process.disconnect?.()
 }
 

@@ -4,7 +4,7 @@ import { connect } from 'node:net'
 import { isAbsolute, join } from 'node:path'
 import { startProgram } from '../../test/e2e/lab/program.ts'
 import { findProgram } from '../../test/requirements.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 
 export interface Server {
   /** As it is printed. */

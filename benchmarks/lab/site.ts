@@ -2,7 +2,7 @@
 import { makeCertificates, type Certificates } from '../../test/e2e/lab/certificates.ts'
 import { makeFolder } from '../../test/e2e/lab/folder.ts'
 import { startLoad, type Load } from './load.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import type { Identities } from './server.ts'
 
 export interface Site {

@@ -4,7 +4,7 @@ import { startGateway } from './gateway.ts'
 import { startOrigin } from './nginx.ts'
 import { startRegistry } from './registry.ts'
 import { cpuOf, inTurn, type Series } from './rounds.ts'
-import type { Scope } from './scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from './server.ts'
 import type { Site } from './site.ts'
 

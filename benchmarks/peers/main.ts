@@ -7,7 +7,7 @@ import { memoryBytes } from '../lab/cpu.ts'
 import { startOrigin } from '../lab/nginx.ts'
 import { disturbance, mostDisturbance } from '../lab/quiet.ts'
 import { median } from '../lab/rounds.ts'
-import { createScope, type Scope } from '../lab/scope.ts'
+import { runInScope, type Scope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from '../lab/server.ts'
 import { makeSite } from '../lab/site.ts'
 import { startPeers } from './servers.ts'
@@ -107,11 +107,4 @@ function withSpread(figures: readonly number[]): string {
   return `${middle.toFixed(digits)} (${range.join('-')})`
 }
 
-const scope = createScope()
-const interrupted = () => void scope.end().finally(() => process.exit(1))
-process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
-try {
-  await run(scope)
-} finally {
-  await scope.end()
-}
+await runInScope(run)

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { stringify } from 'yaml'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
-import type { Scope } from '../lab/scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import { isListening, startServer, type Identities, type Server } from '../lab/server.ts'
 
 interface CacheOptions {

@@ -7,7 +7,7 @@ import { formatTable } from '../../src/cli/output/table.ts'
 import { addImage, emptyContent, MiB } from '../lab/content.ts'
 import { cpuSeconds } from '../lab/cpu.ts'
 import { cpuOf, median } from '../lab/rounds.ts'
-import { createScope } from '../lab/scope.ts'
+import { runInScope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from '../lab/server.ts'
 import { makeSite } from '../lab/site.ts'
 import { readFigures } from './figures.ts'
@@ -28,8 +28,7 @@ const warmUp = 4
 
 /** One run with empty caches, and what others took of the machine meanwhile, in cores. */
 async function run(): Promise<{ spent: Spent; others: number }> {
-  const scope = createScope()
-  try {
+  return runInScope(async (scope) => {
     const site = await makeSite(scope)
     const content = emptyContent()
     const image = (_: unknown, n: number) => addImage(content, `${n}`, layers)
@@ -56,9 +55,7 @@ async function run(): Promise<{ spent: Spent; others: number }> {
     const own = spent.gateways + spent.client + spent.balancer + spent.origin
     const others = Math.max(0, machineAfter - machineBefore - own) / spent.seconds
     return { spent, others }
-  } finally {
-    await scope.end()
-  }
+  })
 }
 
 /** Until nothing is left of what came before. */

@@ -12,7 +12,7 @@ import type { Line } from '../lab/client.ts'
 import { startOrigin } from '../lab/nginx.ts'
 import { disturbance } from '../lab/quiet.ts'
 import { cpuOf, median } from '../lab/rounds.ts'
-import { createScope, type Scope } from '../lab/scope.ts'
+import { runInScope, type Scope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from '../lab/server.ts'
 import { makeSite, type Site } from '../lab/site.ts'
 import { writeFigures, type Figure, type Figures } from './figures.ts'
@@ -188,15 +188,7 @@ function taken(figures: Record<string, Figure>, name: string): Figure {
 /** Runs `work` with a scope of its own, ended after it. */
 async function apart<Value>(name: string, work: (scope: Scope) => Promise<Value>): Promise<Value> {
   process.stderr.write(`${name} ...\n`)
-  const scope = createScope()
-  const interrupted = () => void scope.end().finally(() => process.exit(1))
-  process.once('SIGINT', interrupted).once('SIGTERM', interrupted)
-  try {
-    return await work(scope)
-  } finally {
-    process.off('SIGINT', interrupted).off('SIGTERM', interrupted)
-    await scope.end()
-  }
+  return runInScope(work)
 }
 
 const before = disturbance()

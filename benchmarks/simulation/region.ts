@@ -7,7 +7,7 @@ import { findGoProgram } from '../../test/e2e/lab/go-program.ts'
 import { freePort } from '../../test/e2e/lab/program.ts'
 import { startGateway } from '../lab/gateway.ts'
 import { startOrigin, type Origin } from '../lab/nginx.ts'
-import type { Scope } from '../lab/scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import { isListening, startServer, type Server } from '../lab/server.ts'
 import type { Site } from '../lab/site.ts'
 

@@ -2,7 +2,7 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { addImage, emptyContent, MiB } from '../lab/content.ts'
 import type { Line } from '../lab/client.ts'
-import type { Scope } from '../lab/scope.ts'
+import type { Scope } from '../../test/e2e/lab/scope.ts'
 import { makeSite, type Site } from '../lab/site.ts'
 import type { StoreRequests } from './figures.ts'
 import { startRegion, startReplicas, startStore, type RealStore, type Region } from './region.ts'

@@ -14,6 +14,7 @@ import { craneFiles, sample, tarWith } from '../helpers/archives.ts'
 import { storedIn } from '../helpers/cache.ts'
 import { serveCommand, startConfigured, writeConfig, type Gateway } from './lab/gateway.ts'
 import { startProgram, type Program } from './lab/program.ts'
+import { withScope } from './lab/scope.ts'
 
 export interface KillOutcome {
   kills: number
@@ -212,16 +213,12 @@ function pull(
 
 if (import.meta.main) {
   const rounds = Number(process.argv[2] ?? 200)
-  const cleanups: (() => unknown)[] = []
-  const teardown = (cleanup: () => unknown) => void cleanups.unshift(cleanup)
-  try {
-    const { kills, interrupted, violations } = await killLoop({ teardown }, rounds)
-    process.stdout.write(
-      `${kills} kills, ${interrupted} in the middle of a download; ` +
-        `${violations.length} violations\n${violations.map((text) => `${text}\n`).join('')}`,
-    )
-    process.exitCode = violations.length > 0 ? 1 : 0
-  } finally {
-    for (const cleanup of cleanups) await cleanup()
-  }
+  const { kills, interrupted, violations } = await withScope(async (scope) =>
+    killLoop(scope, rounds),
+  )
+  process.stdout.write(
+    `${kills} kills, ${interrupted} in the middle of a download; ` +
+      `${violations.length} violations\n${violations.map((text) => `${text}\n`).join('')}`,
+  )
+  process.exitCode = violations.length > 0 ? 1 : 0
 }

@@ -4,6 +4,7 @@
 // `--kill-every 0` without kills, `--steady-store` with a store that does not ail.
 import { parseArgs } from 'node:util'
 import { withObjectStore } from '../helpers/object-store.ts'
+import { withScope } from './lab/scope.ts'
 import { pullByEngines, type EngineTally } from './replicas/engines.ts'
 import { countFetches, lookAtStore, type Fetches, type StoreOutcome } from './replicas/outcome.ts'
 import { createPuller, createTally, type Tally } from './replicas/puller.ts'
@@ -89,20 +90,15 @@ if (import.meta.main) {
   const hasStore = !values['without-store']
   const { skip } = withObjectStore()
   if (hasStore && skip !== undefined) throw new Error(`${skip}, or say --without-store`)
-  const cleanups: (() => unknown)[] = []
-  try {
-    const options = {
-      images: Number(values.images),
-      pullers: Number(values.pullers),
-      seconds: Number(values.seconds),
-      killEvery: Number(values['kill-every']) * 1000,
-      hasStore,
-      storeAils: hasStore && !values['steady-store'],
-      hasEngines: !values['without-engines'],
-    }
-    const bench = { teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) }
-    process.exitCode = printShow(await pullThroughReplicas(bench, options), options) ? 0 : 1
-  } finally {
-    for (const cleanup of cleanups) await cleanup()
+  const options = {
+    images: Number(values.images),
+    pullers: Number(values.pullers),
+    seconds: Number(values.seconds),
+    killEvery: Number(values['kill-every']) * 1000,
+    hasStore,
+    storeAils: hasStore && !values['steady-store'],
+    hasEngines: !values['without-engines'],
   }
+  const outcome = await withScope(async (scope) => pullThroughReplicas(scope, options))
+  process.exitCode = printShow(outcome, options) ? 0 : 1
 }

@@ -16,6 +16,7 @@ import { startContainerd } from './lab/containerd.ts'
 import { makeFolder } from './lab/folder.ts'
 import { startGateway, upstreamName, type Gateway } from './lab/gateway.ts'
 import type { Outcome } from './lab/program.ts'
+import { withScope } from './lab/scope.ts'
 import { makeSkopeo } from './lab/skopeo.ts'
 
 export interface ShortLived {
@@ -217,17 +218,10 @@ async function main(): Promise<void> {
       lifetime: { type: 'string', default: '300' },
     },
   })
-  const ends: (() => unknown)[] = []
-  try {
-    const outcome = await pullWithShortLived(
-      { teardown: (end: () => unknown) => void ends.unshift(end) },
-      { seconds: Number(values.minutes) * 60, lifetime: Number(values.lifetime) },
-    )
-    process.stdout.write(`${JSON.stringify(outcome, null, 2)}\n`)
-    process.exitCode = outcome.failures.length === 0 ? 0 : 1
-  } finally {
-    for (const end of ends) await end()
-  }
+  const options = { seconds: Number(values.minutes) * 60, lifetime: Number(values.lifetime) }
+  const outcome = await withScope(async (scope) => pullWithShortLived(scope, options))
+  process.stdout.write(`${JSON.stringify(outcome, null, 2)}\n`)
+  process.exitCode = outcome.failures.length === 0 ? 0 : 1
 }
 
 if (import.meta.main) await main()

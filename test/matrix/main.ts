@@ -1,6 +1,7 @@
 // The command line of the matrix; scripts/matrix starts it.
 import { parseArgs } from 'node:util'
 import { UsageError } from '../../src/errors.ts'
+import { createScope } from '../e2e/lab/scope.ts'
 import { walkInContainers } from './compose.ts'
 import { walkNatively } from './native.ts'
 import { situationNamed, situationNames } from './plan.ts'
@@ -21,11 +22,10 @@ are not, or it cannot be run; 2: wrong usage.
   --first-port N      with --native: use port N and those that follow; else any free ones
 `
 
-const ends: (() => unknown)[] = []
-const scope = { teardown: (end: () => unknown) => void ends.unshift(end) }
+const scope = createScope()
 
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.once(signal, () => void endAll().finally(() => process.exit(130)))
+  process.once(signal, () => void scope.end().finally(() => process.exit(130)))
 }
 try {
   process.exitCode = await main(process.argv.slice(2))
@@ -33,7 +33,7 @@ try {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`)
   process.exitCode = isUsage(error) ? 2 : 1
 } finally {
-  await endAll()
+  await scope.end()
 }
 
 async function main(args: string[]): Promise<number> {
@@ -69,10 +69,6 @@ function portOf(text: string | undefined): number | undefined {
   const port = Number(text)
   if (Number.isInteger(port) && port > 0 && port < 65_500) return port
   throw new UsageError([{ path: '--first-port', message: 'must be a number from 1 to 65499' }])
-}
-
-async function endAll(): Promise<void> {
-  for (const end of ends.splice(0)) await end()
 }
 
 function isUsage(error: unknown): boolean {

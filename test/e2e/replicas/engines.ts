@@ -8,6 +8,7 @@ import { dockerHost, startDocker } from '../lab/docker.ts'
 import { upstreamName } from '../lab/gateway.ts'
 import { makePodman } from '../lab/podman.ts'
 import type { Outcome } from '../lab/program.ts'
+import { withScope } from '../lab/scope.ts'
 import type { Bench, Image, Region } from './region.ts'
 
 export interface EngineTally {
@@ -40,7 +41,7 @@ export async function pullByEngines(region: Region, until: number): Promise<Engi
     Object.entries(engines).map(async ([name, start], at) => {
       let next = at * 13
       do {
-        await withBench(async (t) => {
+        await withScope(async (t) => {
           const pull = await start(t, region)
           for (let count = 0; count < atOnce; count += 1, next += 1) {
             const image = region.images[next % region.images.length]
@@ -72,15 +73,6 @@ async function pullWithPatience(
       tally.again += 1
       await delay(1000)
     }
-  }
-}
-
-async function withBench(work: (t: Bench) => Promise<void>): Promise<void> {
-  const cleanups: (() => unknown)[] = []
-  try {
-    await work({ teardown: (cleanup: () => unknown) => void cleanups.unshift(cleanup) })
-  } finally {
-    for (const cleanup of cleanups) await cleanup()
   }
 }
 

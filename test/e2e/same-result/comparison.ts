@@ -3,6 +3,7 @@
 import type { Test } from 'tap'
 import { digestOf } from '../../../src/oci/digest.ts'
 import { run } from '../lab/program.ts'
+import { withScope } from '../lab/scope.ts'
 import { clients, type Client } from './clients.ts'
 import { siteKinds, type Site } from './sites.ts'
 
@@ -39,7 +40,7 @@ async function printTable(): Promise<void> {
       printRow(name, 'any', `skipped: ${missing}`)
       continue
     }
-    await bench(async (t) => {
+    await withScope(async (t) => {
       const site = await start(t)
       for (const client of clients) await printClient(t, name, site, client)
     })
@@ -62,16 +63,6 @@ async function printClient(t: Bench, registry: string, site: Site, client: Clien
 
 function printRow(...cells: string[]): void {
   process.stdout.write(`| ${cells.join(' | ')} |\n`)
-}
-
-/** What `work` starts ends with it. */
-async function bench(work: (t: Bench) => Promise<void>): Promise<void> {
-  const ends: (() => unknown)[] = []
-  try {
-    await work({ teardown: (end: () => unknown) => void ends.unshift(end) })
-  } finally {
-    for (const end of ends) await end()
-  }
 }
 
 if (import.meta.main) await printTable()

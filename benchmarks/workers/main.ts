@@ -1,13 +1,13 @@
 // What do two workers cost, and what do they give? Beside one process that does the same work.
-import { createFreshBlobs } from './lab/cold.ts'
-import { addBlob, addImage, emptyContent, GiB, KiB, MiB } from './lab/content.ts'
-import { memoryBytes } from './lab/cpu.ts'
-import { startGateway } from './lab/gateway.ts'
-import { startOrigin } from './lab/nginx.ts'
-import { benchmark, beside, compare, type Row } from './lab/report.ts'
-import { cpuOf, inTurn, type Series } from './lab/rounds.ts'
-import type { Server } from './lab/server.ts'
-import { makeSite } from './lab/site.ts'
+import { createFreshBlobs } from '../lab/cold.ts'
+import { addBlob, addImage, emptyContent, GiB, KiB, MiB } from '../lab/content.ts'
+import { memoryBytes } from '../lab/cpu.ts'
+import { startGateway } from '../lab/gateway.ts'
+import { startOrigin } from '../lab/nginx.ts'
+import { benchmark, beside, compare, type Row } from '../lab/report.ts'
+import { cpuOf, inTurn, type Series } from '../lab/rounds.ts'
+import type { Server } from '../lab/server.ts'
+import { makeSite } from '../lab/site.ts'
 
 const cold = { count: 4, size: 64 * MiB }
 const [only] = process.argv.slice(2)
