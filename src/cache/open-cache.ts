@@ -117,6 +117,7 @@ export function openCache(options: CacheOptions): KeptCache {
   const stopTimers = startTimers(context, options.isKeeper !== false)
   const blobs = createBlobs(context, fills, createConfirmation(context, foreignLayers))
   const lists = listsOf(context, manifests)
+  const [tags, referrers] = [onceMade(kept, lists.tags), onceMade(kept, lists.referrers)]
 
   return {
     manifest: onceMade(kept, manifests.manifest),
@@ -126,8 +127,8 @@ export function openCache(options: CacheOptions): KeptCache {
     blob: onceMade(kept, blobs.blob),
     blobSize: onceMade(kept, blobs.blobSize),
     ...lists,
-    tags: async (place) => onceMade(kept, lists.tags)(place),
-    referrers: async (...of) => onceMade(kept, lists.referrers)(...of),
+    tags: async (place) => tags(place),
+    referrers: async (...of) => referrers(...of),
     circuit: outages.circuit,
     inventory,
     problems: async () => cacheProblems(context),

@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { contentKey, sharedLinkKey, tagKey } from '../../../src/cache/shared/layout.ts'
+import { openIndex } from '../../../src/cache/index/content-index.ts'
+import { createRemover } from '../../../src/cache/shared/pruning/remover.ts'
+import { readPruned } from '../../../src/cache/shared/pruning/records.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { compileImageGlob } from '../../../src/rules/glob.ts'
 import { day, holding, lacking, prune } from '../../helpers/bucket.ts'
@@ -14,10 +17,15 @@ import { createMemoryStore } from '../../helpers/memory-store.ts'
 
 const MiB = 2 ** 20
 
-/** Images `0`, `1` and `2` of one base, `list` of 1 and one without a tag, and `0` and `other` of another repository. */
-async function startBucket(t: Test) {
+function mkdtempFor(t: Test): string {
   const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
   t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
+}
+
+/** Images `0`, `1` and `2` of one base, `list` of 1 and one without a tag, and `0` and `other` of another repository. */
+async function startBucket(t: Test) {
+  const folder = mkdtempFor(t)
   const [content, second] = [emptyContent(), emptyContent()]
   const base = layerOf('base', 2 * MiB + 5)
   for (const name of ['0', '1', '2']) addImage(content, name, [base, layerOf(name, 300_000)])
@@ -261,4 +269,36 @@ t.test('replicas wait while it is pruned, and lack nothing afterwards', async (t
   await written(first)
   t.same(lacking(store), [])
   t.ok(await serves(app, 'new'))
+})
+
+t.test('what one repository loses in several steps is all recorded', async (t) => {
+  const store = createMemoryStore()
+  const index = openIndex(mkdtempFor(t))
+  t.teardown(() => index.close())
+  const { signal } = new AbortController()
+  const remover = createRemover({
+    store,
+    bucket: { index, records: [], close: () => undefined },
+    lease: { assertHeld: () => undefined, release: async () => undefined },
+    now: 1_000_000,
+    grace: 0,
+    tell: (sentence) => t.fail(sentence),
+    signal,
+  })
+  const digests = ['one', 'two'].map((text) => digestOf(Buffer.from(text)))
+  for (const digest of digests) {
+    await remover.remove({ tags: [], links: [{ ...app, digest, kind: 'blob' }], digests: [] })
+  }
+  const read = async (key: string) => store.objects.get(key)?.body
+  t.same(new Set((await readPruned(store.objects.keys(), read)).keys()), new Set(digests))
+})
+
+t.test('a tag that lacks its time is no reason to prune nothing', async (t) => {
+  const { store, content, dir } = await startBucket(t)
+  const body = Buffer.from(JSON.stringify({ digest: content.tags.get('1') }))
+  const { signal } = new AbortController()
+  await store.put(tagKey(app, 'timeless'), body, { ifAbsent: false, signal })
+  store.age(2 * day)
+  const { gone } = await prune(store, dir(), named('registry.test/app:timeless'))
+  t.same(gone, ['timeless'])
 })

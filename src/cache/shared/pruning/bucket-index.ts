@@ -40,8 +40,11 @@ export async function readBucket(
     index,
     records: [],
     close() {
-      index.close()
-      folder.close()
+      try {
+        index.close()
+      } finally {
+        folder.close()
+      }
     },
   }
   try {
@@ -107,7 +110,7 @@ export async function readTag(
 ): Promise<TagFacts | undefined> {
   const { digest, checkedAt } = objectIn(await readAll(store, tagKey(place, name), signal))
   if (typeof digest !== 'string' || !isDigest(digest)) return undefined
-  return { digest, checkedAt: Number(checkedAt) }
+  return { digest, checkedAt: Number(checkedAt) || 0 }
 }
 
 interface ManifestLink {
@@ -167,12 +170,16 @@ function objectIn(bytes: Buffer | undefined): Record<string, unknown> {
 
 /** Rejects with the first failure. */
 export async function inParallel(work: readonly (() => Promise<void>)[]): Promise<void> {
-  const left = work.values()
-  await Promise.all(
-    Array.from({ length: atOnce }, async () => {
-      for (const one of left) await one()
-    }),
-  )
+  const left = [...work].reverse()
+  const run = async () => {
+    for (let one = left.pop(); one !== undefined; one = left.pop()) await one()
+  }
+  try {
+    await Promise.all(Array.from({ length: atOnce }, run))
+  } finally {
+    // After a failure nobody begins anything more.
+    left.length = 0
+  }
 }
 
 async function* inSteps(objects: AsyncIterable<ListedObject>): AsyncGenerator<ListedObject[]> {

@@ -1,22 +1,16 @@
 // What a pruning has taken from a repository is written beside it: replicas that have it on their disks
 // would bring it back at their next comparison.
-import type { Place } from '../../../oci/place.ts'
-import { prunedKey, readPlacedKey } from '../layout.ts'
+import { readPlacedKey } from '../layout.ts'
 
 /** For how long, ms: then it comes back where a replica has it still, for the next pruning to find. */
 export const recordsKept = 90 * 24 * 3_600_000
 /** Lines of one object: some 3 MiB. */
 const mostLines = 40_000
 
-/** Objects to write for the names, digests and tags, that a repository loses. */
-export function* prunedRecords(
-  place: Place,
-  at: number,
-  names: readonly string[],
-): Generator<{ key: string; body: Buffer }> {
+/** What objects hold of the names, digests and tags, that a repository loses. */
+export function* prunedBodies(names: readonly string[]): Generator<Buffer> {
   for (let from = 0; from < names.length; from += mostLines) {
-    const body = Buffer.from(`${names.slice(from, from + mostLines).join('\n')}\n`)
-    yield { key: prunedKey(place, at, from / mostLines), body }
+    yield Buffer.from(`${names.slice(from, from + mostLines).join('\n')}\n`)
   }
 }
 

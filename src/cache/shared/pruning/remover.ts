@@ -4,11 +4,11 @@ import type { Digest } from '../../../oci/digest.ts'
 import type { Place } from '../../../oci/place.ts'
 import type { TagFacts } from '../../index/content-index.ts'
 import type { Link } from '../../index/links.ts'
-import { contentKey, digestIn, referrersKey, sharedLinkKey, tagKey } from '../layout.ts'
+import { contentKey, digestIn, prunedKey, referrersKey, sharedLinkKey, tagKey } from '../layout.ts'
 import { mostAtOnce, type ObjectStore } from '../object-store.ts'
 import { inParallel, readTag, type BucketIndex } from './bucket-index.ts'
 import type { Lease } from './lease.ts'
-import { prunedRecords, recordsKept, recordTime } from './records.ts'
+import { prunedBodies, recordsKept, recordTime } from './records.ts'
 
 /** What is to go; each list begins with what stands above the rest. */
 export interface Condemned {
@@ -41,6 +41,8 @@ const removalMs = 10_000
 
 export function createRemover(options: RemoverOptions): Remover {
   const { store, bucket, lease, now, grace, tell, signal } = options
+  /** Of the records of this pruning: a repository may be in several removals. */
+  let parts = 0
 
   /** Whether all of them are gone. */
   async function removeKeys(keys: readonly string[]): Promise<boolean> {
@@ -73,8 +75,10 @@ export function createRemover(options: RemoverOptions): Remover {
 
   async function record(condemned: Condemned): Promise<void> {
     for (const { place, names } of namesByPlace(condemned)) {
-      for (const { key, body } of prunedRecords(place, now, names)) {
+      for (const body of prunedBodies(names)) {
         lease.assertHeld()
+        const key = prunedKey(place, now, parts)
+        parts += 1
         await store.put(key, body, { ifAbsent: false, signal })
       }
     }
