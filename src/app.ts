@@ -100,8 +100,8 @@ export async function startGateway(
     current.live.begin()
     if (team.leads) imports = startImport(config, log)
     await team.listen(forWorkers, { registry: metrics.registry, reload, log, telling })
-    const { host } = config.listen
-    const port = await listen(registry.server, host, config.listen.port, 'listen', !team.isAlone)
+    const { host, port: wanted } = config.listen
+    const port = await listen(registry.server, host, wanted, 'listen', member !== undefined)
     listening = { host, port }
     const led = team.leads ? await lead(config, { admin, cache, log }) : undefined
     control = led?.control

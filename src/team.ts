@@ -22,7 +22,6 @@ export interface TeamMember {
 export interface Team {
   /** It does what one does for all: admin listener, shelf, imports, verification, order in the cache. */
   leads: boolean
-  isAlone: boolean
   /** Absent where it is alone. */
   others: Others | undefined
   /** As the upstream is; the process that owns what is wanted is asked first. */
@@ -34,7 +33,6 @@ export interface Team {
 
 const alone: Team = {
   leads: true,
-  isAlone: true,
   others: undefined,
   before: (openUpstream) => openUpstream,
   listen: async () => undefined,
@@ -60,7 +58,6 @@ export function joinTeam(member: TeamMember | undefined, dir: string, pseudonym:
 
   return {
     leads: number === 1,
-    isAlone: false,
     others: createOthers(dir, others),
     before: (openUpstream) => {
       let asked: OpenUpstream | undefined

@@ -41,16 +41,10 @@ export function concernsOf(state, now = Date.now()) {
  */
 function ofUpstream({ name, offline, circuit, endpoints, inUse, isQuotaShort }, now) {
   if (offline) return []
-  const used = endpoints.find(({ url }) => url === inUse)
-  const failure = used?.lastFailure
   // In the order in which they are asked.
-  const before = endpoints.slice(
-    0,
-    Math.max(
-      0,
-      endpoints.findIndex(({ url }) => url === inUse),
-    ),
-  )
+  const place = endpoints.findIndex(({ url }) => url === inUse)
+  const failure = endpoints[place]?.lastFailure
+  const before = endpoints.slice(0, Math.max(0, place))
   const passedOver = before.find(({ restsUntil }) => restsUntil !== undefined)
   const found = []
   if (circuit.state === 'open') {

@@ -49,7 +49,7 @@ export function sessionsOfAll(all: readonly (readonly Session[])[]): readonly Se
     sessions.set(key, {
       ...session,
       connections: connections + session.connections,
-      addresses: [...new Set([...addresses, ...session.addresses])],
+      addresses: [...new Set([...addresses, ...session.addresses])].slice(0, mostAddresses),
     })
   }
   return [...sessions.values()].toSorted((a, b) => b.connections - a.connections)

@@ -45,5 +45,5 @@ export const together: { [Name in keyof Told]: (all: readonly Told[Name][]) => T
 }
 
 function newestFirst(all: readonly (readonly Happened[])[]): Happened[] {
-  return all.flat().toSorted((one, other) => (one.at < other.at ? 1 : -1))
+  return all.flat().toSorted((one, other) => Date.parse(other.at) - Date.parse(one.at))
 }

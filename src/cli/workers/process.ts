@@ -30,19 +30,20 @@ export function startWorker(
     env: environment(facts),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
+  const ended = endOf(child)
   let heardAt: number | undefined
   const ready = new Promise<ReadyWorker | undefined>((resolve) => {
     child.on('message', (message: FromWorker) => {
       heardAt = performance.now()
       if (message.kind === 'ready') resolve(message)
     })
-    child.once('exit', () => resolve(undefined))
+    void ended.then(() => resolve(undefined))
   })
   if (child.stdout !== null) passOnLines(child.stdout, onLines)
   return {
     pid: child.pid,
     ready,
-    ended: endOf(child),
+    ended,
     silentFor: () => (heardAt === undefined ? 0 : performance.now() - heardAt),
     // It may be gone already: then its end says all.
     tell: (message) => void (child.connected && child.send(message, () => undefined)),

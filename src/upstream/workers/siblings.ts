@@ -5,6 +5,7 @@ import { createUpstream, userAgent } from '../endpoints/client.ts'
 import { openFirst, type EndpointCandidate } from '../endpoints/failover.ts'
 import { openExchange, type Upstream } from '../exchange.ts'
 import { digestAsked, rank } from '../replicas/ranking.ts'
+import { createRests } from '../replicas/rests.ts'
 
 export interface Siblings {
   /** As the upstream is; the worker that owns what is wanted is asked first. */
@@ -32,7 +33,7 @@ export function createSiblings(options: SiblingsOptions): Siblings {
   const { sockets, self, pseudonym, now = Date.now } = options
   const names = sockets.map((_socket, index) => nameOf(index + 1))
   const clients = new Map<string, Upstream>()
-  const restsUntil = new Map<string, number>()
+  const rests = createRests(restFor, restFor, now)
   for (const [index, socket] of sockets.entries()) {
     if (index + 1 !== self) clients.set(nameOf(index + 1), createClient(index + 1, socket))
   }
@@ -67,15 +68,6 @@ export function createSiblings(options: SiblingsOptions): Siblings {
     return { ...client, isWorker: true }
   }
 
-  function isResting(name: string): boolean {
-    const left = (restsUntil.get(name) ?? 0) - now()
-    return left > 0 && left <= restFor
-  }
-
-  function rest(name: string): void {
-    restsUntil.set(name, now() + restFor)
-  }
-
   /**
    * Those that come before this one in the order of owners. What tags mean is in the index of all, with its
    * age: an answer of another worker would have none, and be taken for a new one.
@@ -84,19 +76,20 @@ export function createSiblings(options: SiblingsOptions): Siblings {
     const { upstream, resource, url, isOfWorker, isOfReplica } = request
     const digest = digestAsked(resource)
     if (isOfWorker === true || url !== undefined || digest === undefined) return []
+    const askedAt = now()
     const order = rank(names, digest)
     return order.slice(0, order.indexOf(nameOf(self))).flatMap((name) => {
       const client = clients.get(name)
-      if (client === undefined || isResting(name)) return []
+      if (client === undefined || rests.isResting(name)) return []
       const asked = { ...client, namespace: upstream, isReplica: isOfReplica === true }
       return {
         isReplica: true,
         open: (receiver) => openExchange(asked, request, receiver, false),
-        onAnswer: () => restsUntil.delete(name),
-        distrust: () => rest(name),
+        onAnswer: () => rests.answered(name, askedAt),
+        distrust: () => rests.distrusted(name),
         onFailure({ blame: { status } }) {
           // What it says of the upstream is nothing of its own.
-          if (status === undefined) rest(name)
+          if (status === undefined) rests.distrusted(name)
         },
       } satisfies EndpointCandidate
     })
