@@ -17,6 +17,26 @@ export interface Worker {
 /** How often it says that it is not stuck, ms. */
 const aliveEvery = 2000
 
+/**
+ * What each config that is read means for one worker. It keeps to the ports that all have, however they were
+ * written; another port than was written at first is a change like any other, which needs a restart.
+ */
+export function ownOf({ port, adminPort, sockets }: WorkerFacts): (config: Config) => Config {
+  let first: { port: number; adminPort: number } | undefined
+  return (config) => {
+    const { listen, admin, ...rest } = forOneOf(sockets.length, config)
+    first ??= { port: listen.port, adminPort: admin.port }
+    return {
+      ...rest,
+      listen: listen.port === first.port ? { ...listen, port } : listen,
+      admin:
+        admin.port === first.adminPort && adminPort !== undefined
+          ? { ...admin, port: adminPort }
+          : admin,
+    }
+  }
+}
+
 /** Which worker this process is; undefined: none, but a gateway of its own. */
 export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undefined {
   const text = env[workerVariable]
@@ -24,7 +44,6 @@ export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undef
   // Programs that are started from here are none.
   delete env[workerVariable]
   const facts = JSON.parse(text) as WorkerFacts
-  const { port, adminPort, sockets } = facts
   let onReload = (): void => undefined
   const ended = new Promise<NodeJS.Signals>((resolve) => {
     process.on('message', (message: ToWorker) => {
@@ -44,11 +63,7 @@ export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undef
   }
   return {
     facts,
-    own(config) {
-      const one = forOneOf(sockets.length, config)
-      const admin = adminPort === undefined ? one.admin : { ...one.admin, port: adminPort }
-      return { ...one, admin, listen: { ...one.listen, port } }
-    },
+    own: ownOf(facts),
     ended,
     onReload: (reload) => void (onReload = reload),
     isReady(ports) {

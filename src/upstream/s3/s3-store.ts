@@ -34,7 +34,8 @@ export async function openS3Store(config: S3Config) {
   const section = 'cache.shared.s3.tls'
   const tls = readTlsProfile(config.tls, section, await openPkcs12Files([config.tls]))
   const client = new s3.S3Client(await clientConfig(config, tls.own))
-  const bucketOf = { client, s3, Upload, bucket, prefix }
+  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+  const bucketOf = { client, s3, Upload, bucket, prefix, at }
   return {
     /** What an operator should not leave so. */
     warnings: [
@@ -57,6 +58,8 @@ interface Bucket {
   Upload: typeof S3Upload
   bucket: string
   prefix: string
+  /** Where an object lies. */
+  at: (key: string) => { Bucket: string; Key: string }
 }
 
 /** Returns by how many ms the clock of this machine is ahead of that of the last answer. */
@@ -75,8 +78,7 @@ function watchClock(client: S3.S3Client): () => number {
   return () => ahead
 }
 
-function reading({ client, s3, bucket, prefix }: Bucket) {
-  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+function reading({ client, s3, bucket, prefix, at }: Bucket) {
   return {
     async get(key: string, { from = 0, signal }: { from?: number; signal: AbortSignal }) {
       const range = from === 0 ? {} : { Range: `bytes=${from}-` }
@@ -110,8 +112,7 @@ function reading({ client, s3, bucket, prefix }: Bucket) {
   }
 }
 
-function writing({ client, s3, Upload, bucket, prefix }: Bucket) {
-  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+function writing({ client, s3, Upload, at }: Bucket) {
   return {
     async put(
       key: string,
@@ -150,8 +151,7 @@ function writing({ client, s3, Upload, bucket, prefix }: Bucket) {
 }
 
 function removing(all: Bucket) {
-  const { client, s3, bucket, prefix } = all
-  const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
+  const { client, s3, bucket, prefix, at } = all
   const { size } = reading(all)
 
   async function remove(key: string, abortSignal?: AbortSignal): Promise<void> {
