@@ -7,9 +7,8 @@ import type { Fill } from './fill/fill.ts'
 import type { Fills } from './fill/fills.ts'
 import { placeKey } from './memory.ts'
 import type { Context } from './context.ts'
+import { blobType } from './disk/trusted-file.ts'
 import { withRefill } from './disk/refill.ts'
-
-const blobType = 'application/octet-stream'
 
 type Blobs = Pick<Cache, 'blob' | 'blobSize' | 'isStored'>
 

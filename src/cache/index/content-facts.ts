@@ -1,15 +1,15 @@
 // Reads from the files themselves what an index that was made anew has to know of them: sizes, media
 // types of manifests, and what those refer to.
 import { constants } from 'node:fs'
-import { open, type FileHandle } from 'node:fs/promises'
+import { open } from 'node:fs/promises'
 import { algorithmOf, digestOf, type Digest } from '../../oci/digest.ts'
 import { manifestLimit, readManifest, type ManifestFacts } from '../../oci/manifest.ts'
 import { manifestDigestOf } from '../../oci/schema1.ts'
+import { blobType } from '../disk/trusted-file.ts'
 import type { Store } from '../store.ts'
 import type { Index } from './content-index.ts'
 import type { TolerantIndex } from './tolerant-index.ts'
 
-const blobType = 'application/octet-stream'
 /** No time that a file has: it will be hashed before it is trusted. */
 const unhashed = 0
 const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
@@ -69,22 +69,11 @@ async function factsOf(store: Store, digest: Digest): Promise<FileFacts | undefi
     const start = Buffer.allocUnsafe(Math.min(size, firstRead))
     const { bytesRead } = await file.read(start, 0, start.length, 0)
     if (!/[\s{]/.test(start.toString('latin1', 0, 1))) return known
-    const bytes = bytesRead === size ? start : await wholeOf(file, size)
+    const bytes = bytesRead === size ? start : await file.readFile()
     return { ...known, ...manifestIn(digest, bytes) }
   } finally {
     await file.close()
   }
-}
-
-async function wholeOf(file: FileHandle, size: number): Promise<Buffer> {
-  const bytes = Buffer.allocUnsafe(size)
-  let length = 0
-  while (length < size) {
-    const { bytesRead } = await file.read(bytes, length, size - length, length)
-    if (bytesRead === 0) break
-    length += bytesRead
-  }
-  return bytes.subarray(0, length)
 }
 
 /** Of what is a manifest and hashes right. */

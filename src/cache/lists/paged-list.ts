@@ -6,6 +6,7 @@ import { ask, badResponse, type CollectedAnswer, type BadAnswer } from '../ask.t
 import type { Context } from '../context.ts'
 import { nextQuery } from '../../oci/link.ts'
 import { createTurns } from './turns.ts'
+import { objectIn } from './json-object.ts'
 
 const maxPages = 1000
 /** For all pages together, ms: none is begun after that. */
@@ -93,16 +94,5 @@ function nextOf(answer: CollectedAnswer): string | undefined {
     return nextQuery(answer.headers['link'])
   } catch (cause) {
     throw badResponse('a link to a next page that cannot be followed', answer, cause)
-  }
-}
-
-/** undefined: it is no JSON object. */
-export function objectIn(body: Buffer): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(body.toString('utf8'))
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value)
-    return isObject ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
   }
 }

@@ -11,7 +11,8 @@ import { ask, badResponse, type CollectedAnswer } from '../ask.ts'
 import type { Context } from '../context.ts'
 import type { Manifests } from '../manifests.ts'
 import { descriptorOf } from './descriptors.ts'
-import { objectIn, type AskPages } from './paged-list.ts'
+import { objectIn } from './json-object.ts'
+import type { AskPages } from './paged-list.ts'
 
 /** Bytes of one list, at most. */
 const limit = 4 * 2 ** 20

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import { isDigest, type Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
+import { objectIn } from '../lists/json-object.ts'
 import type { TagFacts } from '../index/content-index.ts'
 import type { LinkKind } from '../index/links.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
@@ -253,11 +254,6 @@ function linkIn(bytes: Buffer): SharedLink | undefined {
   if (!Number.isSafeInteger(size) || size === undefined || size < 0) return undefined
   if (content === undefined) return { size }
   return isDigest(content) ? { size, content } : undefined
-}
-
-function objectIn(bytes: Buffer): object | undefined {
-  const value = valueIn(bytes.toString())
-  return typeof value === 'object' && value !== null ? value : undefined
 }
 
 function valueIn(text: string): unknown {

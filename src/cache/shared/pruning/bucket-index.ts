@@ -6,6 +6,7 @@ import { manifestLimit } from '../../../oci/manifest.ts'
 import type { Place } from '../../../oci/place.ts'
 import { openStore } from '../../store.ts'
 import { blobType } from '../../disk/trusted-file.ts'
+import { objectIn } from '../../lists/json-object.ts'
 import { manifestIn } from '../../index/content-facts.ts'
 import { openIndex, type Index, type TagFacts } from '../../index/content-index.ts'
 import { contentKey, digestIn, readPlacedKey, tagKey } from '../layout.ts'
@@ -108,7 +109,7 @@ export async function readTag(
   name: string,
   signal: AbortSignal,
 ): Promise<TagFacts | undefined> {
-  const { digest, checkedAt } = objectIn(await readAll(store, tagKey(place, name), signal))
+  const { digest, checkedAt } = await objectAt(store, tagKey(place, name), signal)
   if (typeof digest !== 'string' || !isDigest(digest)) return undefined
   return { digest, checkedAt: Number(checkedAt) || 0 }
 }
@@ -146,7 +147,7 @@ async function aliasIn(
   key: string,
   signal: AbortSignal,
 ): Promise<Digest | undefined> {
-  const { content } = objectIn(await readAll(store, key, signal))
+  const { content } = await objectAt(store, key, signal)
   return typeof content === 'string' && isDigest(content) ? content : undefined
 }
 
@@ -160,12 +161,14 @@ async function readAll(
   return object && buffer(object.body)
 }
 
-function objectIn(bytes: Buffer | undefined): Record<string, unknown> {
-  try {
-    return (JSON.parse(bytes?.toString() ?? '{}') ?? {}) as Record<string, unknown>
-  } catch {
-    return {}
-  }
+/** Without keys where there is none. */
+async function objectAt(
+  store: ObjectStore,
+  key: string,
+  signal: AbortSignal,
+): Promise<Record<string, unknown>> {
+  const bytes = await readAll(store, key, signal)
+  return (bytes && objectIn(bytes)) ?? {}
 }
 
 /** Rejects with the first failure. */
