@@ -126,8 +126,8 @@ export function pathIn({ blobs }: Folder, digest: Digest): string {
 }
 
 function createDraft(temporary: string, target: string): BlobDraft {
-  const fd = openSync(temporary, 'wx+', modes.file)
   const before = statSync(target, { throwIfNoEntry: false })?.ino
+  const fd = openSync(temporary, 'wx+', modes.file)
   let isPublished = false
   return {
     fd,

@@ -2,7 +2,7 @@
 // gone, and reads from the files what a new one lacks.
 import { readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { access, constants, rm } from 'node:fs/promises'
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as delay } from 'node:timers/promises'
 import type { Logger } from 'pino'
 import { systemCode } from '../../errors.ts'
 import { newTemporary } from '../disk/folder.ts'
@@ -30,7 +30,7 @@ export interface KeptIndexOptions {
 
 export interface KeptIndex {
   index: TolerantIndex
-  /** Resolves once none is being made any more; it may have failed. */
+  /** Resolves once none is being made any more, here or by the keeper; it may have failed. */
   whole: () => Promise<void>
   /** Ends what it does in the background; the index itself stays open. */
   stop: () => Promise<void>
@@ -41,6 +41,8 @@ const patience = 100
 /** Bytes of a journal that everybody waits for: some 30,000 entries, 200 ms. */
 const mostAtOnce = 4 * 2 ** 20
 const checkEvery = 86_400_000
+/** How often it is looked whether another process has made the index, ms. */
+const lookEvery = 250
 
 /** Throws UsageError `cache.dir`. */
 export function keepIndex(options: KeptIndexOptions): KeptIndex {
@@ -117,6 +119,9 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
     async whole() {
       // Making one begins a moment after another was lost.
       await setImmediate()
+      if (!isKeeper) {
+        building ??= madeElsewhere(index, end.signal).finally(() => (building = undefined))
+      }
       await building
     },
     async stop() {
@@ -125,6 +130,13 @@ export function keepIndex(options: KeptIndexOptions): KeptIndex {
       await building
       await reading
     },
+  }
+}
+
+/** The keeper's is taken up by whoever settles the index. */
+async function madeElsewhere(index: TolerantIndex, signal: AbortSignal): Promise<void> {
+  while (index.isProvisional() && !signal.aborted) {
+    await delay(lookEvery, undefined, { signal }).catch(() => undefined)
   }
 }
 

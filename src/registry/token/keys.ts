@@ -59,9 +59,9 @@ export function openTokenKeys({
   log,
   now = Date.now,
 }: TokenKeysOptions): TokenKeys {
+  let seen = stateOf(file)
   let keys = openFile(file, now(), log)
   let find = jose().createLocalJWKSet(jwks())
-  let seen = stateOf(file)
 
   function jwks(): JSONWebKeySet {
     return { keys: keys.map(({ publicJwk }) => publicJwk) }
@@ -70,18 +70,19 @@ export function openTokenKeys({
   function use(next: SigningKey[]): void {
     keys = next
     find = jose().createLocalJWKSet(jwks())
-    seen = stateOf(file)
   }
 
   /** Another process may have replaced the keys; whether it has. */
   function follow(): boolean {
-    if (stateOf(file) === seen) return false
+    const state = stateOf(file)
+    if (state === seen) return false
+    // What comes while it is read is followed the next time.
+    seen = state
     try {
       use(readKeys(file) ?? keys)
       return true
     } catch (error) {
       log.error({ err: error }, 'the keys that sign tokens cannot be read again: those in use stay')
-      seen = stateOf(file)
       return false
     }
   }

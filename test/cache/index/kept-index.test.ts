@@ -15,7 +15,7 @@ const place = { upstream: 'registry.test', repository: 'app' }
 const other = { upstream: 'registry.test', repository: 'other' }
 const [one, two] = [digestOf('1'), digestOf('2')]
 
-function keep(t: Test, dir: string) {
+function keep(t: Test, dir: string, isKeeper = true) {
   const store = openStore(dir)
   const events: string[] = []
   const kept = keepIndex({
@@ -25,6 +25,7 @@ function keep(t: Test, dir: string) {
     storageProblems: createStorageProblems(log, () => undefined),
     onEvent: (event) => void events.push(event),
     retryEvery: 20,
+    isKeeper,
   })
   let isOpen = true
   const close = async () => {
@@ -84,6 +85,18 @@ t.test(
     t.equal(again.links().length, links + 2, 'it is on the disk')
   },
 )
+
+t.test('who does not make it waits for the one who does', async (t) => {
+  const dir = loseIndex(t)
+  const [keeper, waiting] = [keep(t, dir), keep(t, dir, false)]
+  t.ok(waiting.index.isProvisional())
+  const look = setInterval(() => void waiting.index.settle(), 50)
+  t.teardown(() => clearInterval(look))
+  await waiting.whole()
+  t.notOk(waiting.index.isProvisional())
+  t.match(waiting.index.tag(place, 'latest'), { digest: one })
+  await keeper.whole()
+})
 
 t.test('ended while it is made, it is made at the next start', async (t) => {
   const dir = loseIndex(t)
