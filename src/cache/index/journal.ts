@@ -38,12 +38,14 @@ export interface Journal {
 
 /** From so many bytes on it is written anew once half of it is of no use, about. */
 const longBytes = 4 * 2 ** 20
-const mostPending = 100_000
+/** From so many on those that others make needless are not kept. */
+const manyPending = 100_000
 
 /**
  * @param snapshot all that is true, in pieces; may have more than that by the time a piece is taken.
  *   Absent where nobody knows all of it: then the journal only grows
- * @param isKeeper false where another process writes it anew: then what there is to add waits for it
+ * @param isKeeper false where another process makes it, and writes it anew: then what there is to add
+ *   waits for it, however much that is
  */
 export function createJournal(
   folder: Folder,
@@ -51,34 +53,33 @@ export function createJournal(
   isKeeper = true,
 ): Journal {
   const path = folder.journal
-  let pending: Entry[] = []
+  const asksIndex = isKeeper && snapshot !== undefined
+  const waiting = createWaiting(asksIndex)
   let longest = longBytes
   let running: Promise<void> | undefined
   /** Of what is written next: somebody may have been killed within a line. */
   let start = '\n'
 
-  async function append(): Promise<void> {
-    const count = pending.length
-    if (count === 0) return
+  async function append(entries: readonly Entry[]): Promise<boolean> {
+    if (entries.length === 0) return true
     const handle = await open(path, 'a', 0o600)
-    const text = start + textOf(pending.slice(0, count))
+    const text = start + textOf(entries)
     // A full disk takes a part of it.
     start = '\n'
     try {
       await handle.appendFile(text)
       await handle.datasync()
       // The file was written anew meanwhile, and may lack this: it is added once more.
-      if ((await handle.stat()).ino !== (await stat(path)).ino) return
+      if ((await handle.stat()).ino !== (await stat(path)).ino) return false
     } finally {
       await handle.close()
     }
     start = ''
-    pending = pending.slice(count)
+    return true
   }
 
-  async function rewrite(all: Iterable<Entry[]>): Promise<void> {
+  async function rewrite(all: Iterable<Entry[]>): Promise<boolean> {
     const temporary = newTemporary(folder)
-    const count = pending.length
     const old = await openIfThere(path)
     const handle = await open(temporary, 'wx', 0o600)
     try {
@@ -94,7 +95,7 @@ export function createJournal(
       await rename(temporary, path)
       await copyFrom(old, seen, async (bytes) => appendFile(path, bytes))
       await syncFolder(dirname(path))
-      pending = pending.slice(count)
+      return true
     } finally {
       await handle.close()
       await old?.close()
@@ -105,26 +106,81 @@ export function createJournal(
   async function flush(): Promise<void> {
     const size = await sizeOf(path)
     if (size === undefined && !isKeeper) return
-    const isDue = size === undefined || (isKeeper && size > longest)
-    await (isDue && snapshot !== undefined ? rewrite(snapshot()) : append())
+    const isDue = size === undefined || (isKeeper && (waiting.isLacking() || size > longest))
+    if (isDue && snapshot !== undefined) await waiting.write(async () => rewrite(snapshot()), true)
+    else await waiting.write(append, false)
   }
 
   return {
-    add(entry) {
-      pending.push(entry)
-      if (pending.length < mostPending) return
-      // Nothing can be written for long: once it can, the index itself is asked.
-      pending = []
-      longest = 0
-    },
+    add: waiting.add,
     flush: async () => (running ??= flush().finally(() => (running = undefined))),
     flushNow() {
       if (!existsSync(folder.tmp)) return
-      if (snapshot !== undefined && !existsSync(path)) saveNow(folder, snapshot())
-      else if (pending.length > 0) appendFileSync(path, start + textOf(pending), { flush: true })
-      pending = []
+      const isThere = existsSync(path)
+      const entries = waiting.end()
+      if (asksIndex && (waiting.isLacking() || !isThere)) saveNow(folder, snapshot())
+      // Where it is not there its keeper makes it of the index of both, which has these.
+      else if (entries.length > 0 && (isThere || snapshot === undefined)) {
+        appendFileSync(path, start + textOf(entries), { flush: true })
+      }
     },
   }
+}
+
+/**
+ * What waits to be written.
+ * @param asksIndex whether what is too much may go, because the index is asked for all of it
+ */
+function createWaiting(asksIndex: boolean) {
+  let all: Entry[] = []
+  /** How many of these, from the first on, are being written. */
+  let underWay = 0
+  let most = manyPending
+  let isLacking = false
+
+  return {
+    add: (entry: Entry): void => {
+      all.push(entry)
+      if (all.length < most) return
+      // Nothing can be written for long.
+      const [first, others] = [all.slice(0, underWay), all.slice(underWay)]
+      isLacking = asksIndex
+      all = [...first, ...(asksIndex ? [] : lastOfEach(others))]
+      most = Math.max(manyPending, 2 * all.length)
+    },
+    /** Not all that has come true waits: once something can be written, the index has to be asked. */
+    isLacking: () => isLacking,
+    /** What `by` resolves to having written does not wait any more. */
+    async write(by: (entries: readonly Entry[]) => Promise<boolean>, isAnew: boolean) {
+      const wasLacking = isLacking
+      isLacking &&= !isAnew
+      underWay = all.length
+      try {
+        if (await by(all.slice(0, underWay))) all = all.slice(underWay)
+      } catch (error) {
+        isLacking ||= wasLacking
+        throw error
+      } finally {
+        underWay = 0
+      }
+    },
+    end: () => all.splice(0),
+  }
+}
+
+/** What came true last of each thing, in its order. */
+function lastOfEach(entries: readonly Entry[]): Entry[] {
+  const seen = new Set<string>()
+  return entries
+    .toReversed()
+    .filter(([kind, ...values]) => {
+      const { size } = seen
+      // A tag means what it was said to mean last.
+      return (
+        seen.add([kind, ...(kind === 'tag' ? values.slice(0, 3) : values)].join(' ')).size > size
+      )
+    })
+    .reverse()
 }
 
 /** Writes it as a whole, at once. */
