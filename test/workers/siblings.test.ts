@@ -1,5 +1,7 @@
 // Two workers in one process, each asked by itself: who asks whom, and what is said on the way.
+import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -17,6 +19,15 @@ const contents = [
   ...[...image.blobs.keys()].map((digest) => `blobs/${digest}`),
 ]
 
+async function startOne(t: Test, file: string, number: number): Promise<Gateway> {
+  mkdirSync(join(file, '../cache/tmp'), { recursive: true })
+  const member = { number, sockets: ['tmp/one', 'tmp/two'] }
+  const log = pino({ level: 'silent' })
+  const worker = await startGateway(await loadConfig(file), { log, member })
+  t.teardown(async () => worker.close(0))
+  return worker
+}
+
 async function startTwo(t: Test, upstreamKeys: Record<string, unknown> = {}) {
   const upstream = await startUpstream(t, { repositories: { app: image } })
   const file = writeConfig(t, {
@@ -24,15 +35,8 @@ async function startTwo(t: Test, upstreamKeys: Record<string, unknown> = {}) {
     admin: { port: 0 },
     upstreams: { 'registry.test': { url: upstream.url, ...upstreamKeys } },
   })
-  mkdirSync(join(file, '../cache/tmp'), { recursive: true })
-  const sockets = ['tmp/one', 'tmp/two']
   const workers: Gateway[] = []
-  for (const number of [1, 2]) {
-    const log = pino({ level: 'silent' })
-    const worker = await startGateway(await loadConfig(file), { log, member: { number, sockets } })
-    workers.push(worker)
-    t.teardown(async () => worker.close(0))
-  }
+  for (const number of [1, 2]) workers.push(await startOne(t, file, number))
   const ask = async (index: number, resource: string) => {
     const address = `http://127.0.0.1:${workers[index]?.port}/v2/app/${resource}?ns=registry.test`
     const response = await fetch(address)
@@ -96,4 +100,34 @@ t.test('the first one tells operators what all have to tell', async (t) => {
   t.match(sessions, [{ how: 'anonymous', connections: 2 }], 'its own, and that of the other one')
   t.match(await told('/metrics'), /^portcullis_requests_total\{kind="manifest".*\} 1$/m)
   t.same(JSON.parse(await told('/api/v1/refusals')), { refusals: [] })
+})
+
+t.test('one that hangs is asked once for all that the status page shows', async (t) => {
+  const file = writeConfig(t, {
+    listen: { host: '127.0.0.1', port: 0, insecureHttp: true },
+    admin: { port: 0 },
+  })
+  const { adminPort } = await startOne(t, file, 1)
+  const asked: string[] = []
+  const hanging = createServer((req) => asked.push(String(req.url)))
+  hanging.listen(join(file, '../cache/tmp/two'))
+  await once(hanging, 'listening')
+  t.teardown(() => {
+    hanging.close()
+    hanging.closeAllConnections()
+  })
+  const begin = performance.now()
+  const streams = await Promise.all(
+    Array.from({ length: 3 }, async () => fetch(`http://127.0.0.1:${adminPort}/api/v1/events`)),
+  )
+  for (const { body } of streams) {
+    const reader = body?.getReader()
+    t.match(Buffer.from((await reader?.read())?.value ?? []).toString(), /^event: sessions$/m)
+    await reader?.cancel()
+  }
+  t.ok(performance.now() - begin < 4000, 'it costs its two seconds once')
+  t.same(
+    asked.filter((url) => url.startsWith('/worker/told')),
+    ['/worker/told'],
+  )
 })

@@ -41,8 +41,10 @@ export function createEventStream({ topics, inForce, log }: EventStreamOptions):
 
   async function look(): Promise<void> {
     const changed: string[] = []
-    for (const [topic, ask] of Object.entries(topics)) {
-      const event = await eventOf(topic, ask)
+    const asked = Object.entries(topics).map(
+      async ([topic, ask]) => [topic, await eventOf(topic, ask)] as const,
+    )
+    for (const [topic, event] of await Promise.all(asked)) {
       if (event === undefined || event === last.get(topic)) continue
       last.set(topic, event)
       changed.push(event)
@@ -95,7 +97,8 @@ export function createEventStream({ topics, inForce, log }: EventStreamOptions):
   return {
     async open(reply) {
       const judgedBy = inForce()
-      await looked()
+      // While somebody listens, what was sent last is new.
+      if (timer === undefined) await looked()
       if (clients.size >= mostClients) {
         throw new GatewayError('UNAVAILABLE', `${mostClients} listen already: close some of them`)
       }

@@ -37,8 +37,8 @@ export interface GatewayApiOptions extends ToldOptions {
   inForce: () => unknown
   /** Resolves to whether everything was taken into use. */
   reload: () => Promise<boolean>
-  /** What the other processes of the gateway tell by a name; there are none, when absent. */
-  toldElsewhere?: (<Name extends keyof Told>(name: Name) => Promise<Told[Name][]>) | undefined
+  /** What the other processes of the gateway tell; there are none, when absent. */
+  toldElsewhere?: (() => Promise<Told[]>) | undefined
   /** The log has another level from now on. */
   onLevel?: ((level: string) => Promise<void>) | undefined
   log: Logger
@@ -100,8 +100,8 @@ function gatewayViews(options: GatewayApiOptions) {
 function tellAll(options: GatewayApiOptions) {
   const own = tellingOf(options)
   return async <Name extends keyof Told>(name: Name): Promise<Told[Name]> => {
-    const elsewhere = (await options.toldElsewhere?.(name)) ?? []
-    return together[name]([own[name](), ...elsewhere])
+    const elsewhere = (await options.toldElsewhere?.()) ?? []
+    return together[name]([own(), ...elsewhere].map((told) => told[name]))
   }
 }
 

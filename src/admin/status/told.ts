@@ -24,16 +24,15 @@ export interface Told {
   evictions: readonly Happened[]
 }
 
-/** By the name of each: asks this process. */
-export type Telling = { [Name in keyof Told]: () => Told[Name] }
-
-export function tellingOf({ cache, servers, refusals, evictions }: ToldOptions): Telling {
-  return {
-    downloads: () => cache.downloads().map(downloadView),
-    sessions: () => sessionsOf(servers()),
-    refusals: () => refusals.all().map((one) => happeningView(one)),
-    evictions: () => evictions.all().map((one) => ({ ...happeningView(one) })),
-  }
+/** Returns what asks this process. */
+export function tellingOf(options: ToldOptions): () => Told {
+  const { cache, servers, refusals, evictions } = options
+  return () => ({
+    downloads: cache.downloads().map(downloadView),
+    sessions: sessionsOf(servers()),
+    refusals: refusals.all().map((one) => happeningView(one)),
+    evictions: evictions.all().map((one) => ({ ...happeningView(one) })),
+  })
 }
 
 /** Of each process its own, this one first. */

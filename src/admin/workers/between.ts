@@ -3,7 +3,7 @@ import type { RequestListener } from 'node:http'
 import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { askInFolder } from '../control-socket.ts'
-import type { Told, Telling } from '../status/told.ts'
+import type { Told } from '../status/told.ts'
 import type { Counted } from './sum.ts'
 
 /** What one does when another asks for it. */
@@ -11,7 +11,7 @@ export interface WorkerActs {
   registry: Registry
   reload: () => Promise<boolean>
   log: Logger
-  telling: Telling
+  telling: () => Told
 }
 
 export interface Others {
@@ -20,8 +20,8 @@ export interface Others {
   /** Resolves to whether all of them have taken everything into use. */
   reload: () => Promise<boolean>
   setLevel: (level: string) => Promise<void>
-  /** Of each that answers. */
-  told: <Name extends keyof Told>(name: Name) => Promise<Told[Name][]>
+  /** Of each that answers; asked once for all who want to know at the same time. */
+  told: () => Promise<Told[]>
 }
 
 /** How long they may take to answer, and to reload, ms. */
@@ -33,7 +33,7 @@ export function answerWorkers(pull: RequestListener, acts: WorkerActs): RequestL
     metrics: async () => ({ pid: process.pid, metrics: await acts.registry.getMetricsAsJSON() }),
     reload: async () => ({ isTaken: await acts.reload() }),
     log: async (level) => void (acts.log.level = level),
-    told: async (name) => acts.telling[name as keyof Told](),
+    told: async () => acts.telling(),
   }
   return (req, res) => {
     const [, first = '', act = '', rest = ''] = (req.url ?? '').split('/')
@@ -64,6 +64,12 @@ export function createOthers(dir: string, sockets: ReadonlyMap<number, string>):
     return new Map(await Promise.all(asked))
   }
 
+  async function told(): Promise<Told[]> {
+    const answers = [...(await askAll('told', patience.brief)).values()]
+    return answers.filter((answer) => answer !== undefined) as Told[]
+  }
+
+  let telling: Promise<Told[]> | undefined
   return {
     counted: async () =>
       (await askAll('metrics', patience.brief)) as Map<number, Counted | undefined>,
@@ -73,10 +79,7 @@ export function createOthers(dir: string, sockets: ReadonlyMap<number, string>):
         (answer) => (answer as { isTaken?: boolean } | undefined)?.isTaken === true,
       )
     },
-    async told<Name extends keyof Told>(name: Name) {
-      const answers = [...(await askAll(`told/${name}`, patience.brief)).values()]
-      return answers.filter((answer) => answer !== undefined) as Told[Name][]
-    },
+    told: async () => (telling ??= told().finally(() => (telling = undefined))),
     async setLevel(level) {
       await askAll(`log/${level}`, patience.brief)
     },

@@ -83,3 +83,22 @@ t.test('no more than 50 at once, however they come', async (t) => {
   await until(() => opened.every(({ headersSent }) => headersSent))
   t.equal(opened.filter(({ statusCode }) => statusCode === 503).length, 10)
 })
+
+t.test('all topics are asked at the same time, and once for all who listen', async (t) => {
+  const asked: string[] = []
+  const both = Promise.withResolvers<string>()
+  const topic = (name: string) => async () => {
+    asked.push(name)
+    if (asked.length === 2) both.resolve('both')
+    return both.promise
+  }
+  const { client, opened } = await serve(t, {
+    topics: { one: topic('one'), other: topic('other') },
+    inForce: () => undefined,
+  })
+  await client()
+  await until(() => opened.length === 1 && opened[0]?.headersSent === true)
+  await Promise.all(Array.from({ length: 5 }, client))
+  await until(() => opened.length === 6 && opened.every(({ headersSent }) => headersSent))
+  t.same(asked, ['one', 'other'])
+})
