@@ -39,6 +39,17 @@ t.test('what cannot be is told', async (t) => {
   ])
 })
 
+t.test('on other systems than Linux there is one', async (t) => {
+  const { platform } = process
+  t.teardown(() => Object.defineProperty(process, 'platform', { value: platform }))
+  for (const value of ['freebsd', 'darwin']) {
+    Object.defineProperty(process, 'platform', { value })
+    t.match(await problemsOf(load(t, 'workers: 2')), [
+      { path: 'workers', message: `needs Linux, where processes share a port; ${value} has 1` },
+    ])
+  }
+})
+
 t.test('each has a part of what is for all, and keeps to it after a reload', async (t) => {
   const text = `workers: 2
 cache: { memoryBytes: 100MiB }

@@ -32,6 +32,7 @@ export interface CrewOptions {
 /** One that says nothing for so long is stuck, ms. */
 const longestSilence = 60_000
 const lookEvery = 5000
+const cannotStart = 'a worker cannot be started'
 /** How much longer than `listen.grace` the end of one may take, ms. */
 const endsWithin = 10_000
 
@@ -129,7 +130,13 @@ function createRunning({ file, config, port, logger, onLines }: CrewOptions, ove
   return {
     /** Starts one, and waits for its end; `isReady`: it has served. */
     async once(number: number, onReady: () => void): Promise<{ code: number; isReady: boolean }> {
-      const worker = startWorker(file, { number, sockets, port, adminPort }, onLines)
+      let worker: WorkerProcess
+      try {
+        worker = startWorker(file, { number, sockets, port, adminPort }, onLines)
+      } catch (error) {
+        logger.error({ worker: number, err: error }, cannotStart)
+        return { code: 1, isReady: false }
+      }
       running.set(number, worker)
       const ready = await worker.ready
       if (ready !== undefined) {
@@ -137,11 +144,12 @@ function createRunning({ file, config, port, logger, onLines }: CrewOptions, ove
         if (number === 1) adminPort = ready.adminPort
         onReady()
       }
-      const { code, signal } = await worker.ended
+      const { code, signal, error } = await worker.ended
       running.delete(number)
       serving.delete(number)
       if (ready !== undefined) forgetFiles(ready)
-      if (!over.aborted) {
+      if (error !== undefined) logger.error({ worker: number, err: error }, cannotStart)
+      else if (!over.aborted) {
         logger.error({ worker: number, pid: worker.pid, code, signal }, 'a worker has ended')
       }
       return { code: code ?? 1, isReady: ready !== undefined }

@@ -8,25 +8,31 @@ export interface WorkerProcess {
   pid: number | undefined
   /** What it said when it was ready; undefined: it ended before. */
   ready: Promise<ReadyWorker | undefined>
-  /** How it ended. */
-  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null }>
+  /** How it ended; `error`: why it could not be started. */
+  ended: Promise<{ code: number | null; signal: NodeJS.Signals | null; error?: Error }>
   /** For how long it has said nothing since it was ready, ms. */
   silentFor: () => number
   tell: (message: ToWorker) => void
   kill: () => void
 }
 
+/** Where this process has no descriptor left there is nothing to read from. */
+type Started = Omit<ChildProcess, 'stdout'> & { stdout?: Readable | null }
+
 export type ReadyWorker = Extract<FromWorker, { kind: 'ready' }>
 
 const main = join(import.meta.dirname, '..', '..', `main${extname(import.meta.filename)}`)
 
-/** @param onLines gets whole lines of its log */
+/**
+ * Throws what the system says where it lacks the memory, and the like; most reasons are told by `ended`.
+ * @param onLines gets whole lines of its log
+ */
 export function startWorker(
   file: string,
   facts: WorkerFacts,
   onLines: (lines: string) => void,
 ): WorkerProcess {
-  const child = fork(main, ['serve', '--config', file], {
+  const child: Started = fork(main, ['serve', '--config', file], {
     env: environment(facts),
     stdio: ['ignore', 'pipe', 'inherit', 'ipc'],
   })
@@ -39,7 +45,7 @@ export function startWorker(
     })
     void ended.then(() => resolve(undefined))
   })
-  if (child.stdout !== null) passOnLines(child.stdout, onLines)
+  if (child.stdout) passOnLines(child.stdout, onLines)
   return {
     pid: child.pid,
     ready,
@@ -57,9 +63,9 @@ function environment(facts: WorkerFacts): NodeJS.ProcessEnv {
   return { ...env, [workerVariable]: JSON.stringify(facts) }
 }
 
-async function endOf(child: ChildProcess): Promise<Awaited<WorkerProcess['ended']>> {
+async function endOf(child: Started): Promise<Awaited<WorkerProcess['ended']>> {
   return new Promise((resolve) => {
-    child.once('error', () => resolve({ code: 1, signal: null }))
+    child.once('error', (error) => resolve({ code: 1, signal: null, error }))
     child.once('close', (code, signal) => resolve({ code, signal }))
   })
 }

@@ -15,7 +15,8 @@ export function checkWorkers(
   if (count > most) {
     tell(['workers'], `is more than ${most}, ${mostPerCore} for each core of this machine`)
   }
-  if (!['linux', 'freebsd'].includes(process.platform)) {
+  // Others share ports as well: but nobody has tried that, nor how they name sockets.
+  if (process.platform !== 'linux') {
     tell(['workers'], `needs Linux, where processes share a port; ${process.platform} has 1`)
   }
   if (cache.shared !== undefined) {
