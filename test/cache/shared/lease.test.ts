@@ -6,8 +6,10 @@ import { createMemoryStore, type MemoryStore } from '../../helpers/memory-store.
 
 const term = 1200
 
+const { signal } = new AbortController()
+
 function take(store: MemoryStore, holder: string, told: string[] = []) {
-  return takeLease(store, { holder, term, onWait: (other) => void told.push(other) })
+  return takeLease(store, { holder, term, onWait: (other) => void told.push(other), signal })
 }
 
 t.test('whoever has it keeps it, and the next one is told who that is', async (t) => {
@@ -69,4 +71,35 @@ t.test('an answer that was lost on the way costs nothing', async (t) => {
   t.doesNotThrow(() => lease.assertHeld())
   await lease.release()
   await (await take(store, 'second')).release()
+})
+
+t.test('after an answer that was lost it is over all the same', async (t) => {
+  const store = createMemoryStore()
+  const lease = await take(store, 'first')
+  const { swap } = store
+  let isLost = false
+  store.swap = async (...args) => {
+    await swap(...args)
+    store.swap = swap
+    isLost = true
+    throw new Error('nobody knows')
+  }
+  while (!isLost) await wait(5)
+  await lease.release()
+  const told: string[] = []
+  await (await take(store, 'second', told)).release()
+  t.same(told, [], 'nobody had to wait')
+})
+
+t.test('whoever waits for it can be told to stop', async (t) => {
+  const store = createMemoryStore()
+  const lease = await take(store, 'first')
+  const end = new AbortController()
+  const onWait = () => end.abort(new Error('enough'))
+  // Its next look would be after three seconds.
+  const began = performance.now()
+  const options = { holder: 'second', term: 60_000, onWait, signal: end.signal }
+  await t.rejects(takeLease(store, options), { name: 'AbortError' })
+  t.ok(performance.now() - began < 1000)
+  await lease.release()
 })

@@ -35,6 +35,8 @@ export interface LeaseOptions {
   term?: number
   /** Somebody has it and may be dead, which is known after so many ms. */
   onWait: (holder: string, ms: number) => void
+  /** Ends the waiting for it. */
+  signal: AbortSignal
 }
 
 /** undefined: nobody has pruned this bucket yet. Rejects as the store does. */
@@ -55,7 +57,7 @@ function stateIn(text: string): Omit<LeaseState, 'etag'> {
   }
 }
 
-/** Rejects where somebody else has it, after a term at most; and as the store does. */
+/** Rejects where somebody else has it, after a term at most; as the store does, and with `signal`. */
 export async function takeLease(store: ObjectStore, options: LeaseOptions): Promise<Lease> {
   const { holder, term = leaseTerm } = options
   const run = randomUUID()
@@ -73,9 +75,13 @@ export async function takeLease(store: ObjectStore, options: LeaseOptions): Prom
     return etag
   }
 
-  /** An answer may have been lost on the way: then what is there is our own. */
+  /** An answer may have been lost on the way: then what is there is our own, and in its place this goes. */
   async function renew(isOver: boolean): Promise<void> {
-    const next = (await write(etag, isOver)) ?? (await ownEtag(store, run))
+    let next = await write(etag, isOver)
+    if (next === undefined) {
+      const own = await ownEtag(store, run)
+      next = own && (await write(own, isOver))
+    }
     if (next === undefined) isLost = true
     else etag = next
   }
@@ -113,14 +119,14 @@ async function ownEtag(store: ObjectStore, run: string): Promise<string | undefi
 /** The etag to replace: of nothing, of a lease that is over, or of one that nobody has renewed for a term. */
 async function whenFree(
   store: ObjectStore,
-  { term, onWait }: LeaseOptions & { term: number },
+  { term, onWait, signal }: LeaseOptions & { term: number },
 ): Promise<string | undefined> {
   const first = await readLease(store)
   if (first === undefined || first.isOver) return first?.etag
   onWait(first.holder, term)
   const began = performance.now()
   while (performance.now() - began < term) {
-    await wait(term / 20)
+    await wait(term / 20, undefined, { signal })
     const state = await readLease(store)
     if (state === undefined || state.isOver) return state?.etag
     if (state.etag !== first.etag) {
