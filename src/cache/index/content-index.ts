@@ -73,6 +73,8 @@ export interface IndexOptions {
   replayFrom?: number | undefined
   /** False where another process looks after the journal. */
   isKeeper?: boolean
+  /** It is thrown away: nothing is kept for another one to be made of it, and the disk is not waited for. */
+  isScratch?: boolean
 }
 
 /** Opens the index in the cache folder `dir`, which `openStore` has prepared. */
@@ -82,6 +84,10 @@ export function openIndex(dir: string, options: IndexOptions = {}): Index {
   const database = openDatabase(folder, mostAtOnce)
   const { sqlite, isVolatile, isProvisional } = database
   sqlite.exec(`PRAGMA busy_timeout = ${patience}`)
+  if (options.isScratch === true) {
+    sqlite.exec('PRAGMA synchronous = OFF')
+    return { ...indexOf(database), close: () => sqlite.close() }
+  }
   if (replayFrom !== undefined && !isProvisional) {
     runTransaction(sqlite, () => void restore(sqlite, folder.journal, replayFrom))
   }

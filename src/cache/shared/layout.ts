@@ -1,7 +1,9 @@
 // What lies where in the bucket: content by digest, and what is known of it as small objects beside it.
 import { algorithmOf, hexOf, isDigest, type Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
+import type { TagFacts } from '../index/content-index.ts'
 import type { LinkKind } from '../index/links.ts'
+import { objectIn } from '../lists/json-object.ts'
 
 /** What this program writes; a bucket with a newer one is left alone. */
 export const sharedFormat = 1
@@ -16,6 +18,21 @@ export interface SharedLink {
   size: number
   /** By which the content is stored, where that is not the digest it is asked by: a signed manifest of schema 1. */
   content?: Digest
+}
+
+/** undefined: it is no link. */
+export function readLink(object: Buffer): SharedLink | undefined {
+  const { size, content } = (objectIn(object) ?? {}) as Partial<SharedLink>
+  if (!Number.isSafeInteger(size) || size === undefined || size < 0) return undefined
+  if (content === undefined) return { size }
+  return isDigest(content) ? { size, content } : undefined
+}
+
+/** What a tag object says; a time that it lacks was long ago. undefined: it is none. */
+export function readTag(object: Buffer): TagFacts | undefined {
+  const { digest, checkedAt } = objectIn(object) ?? {}
+  if (typeof digest !== 'string' || !isDigest(digest)) return undefined
+  return { digest, checkedAt: Number(checkedAt) || 0 }
 }
 
 export const formatKey = 'format'

@@ -3,7 +3,7 @@
 import { join } from 'node:path'
 import { LRUCache } from 'lru-cache'
 import type { Logger } from 'pino'
-import { isDigest, type Digest } from '../../oci/digest.ts'
+import type { Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import { objectIn } from '../lists/json-object.ts'
@@ -24,9 +24,10 @@ import {
   hashesKey,
   sharedLinkKey,
   quarantineKey,
+  readLink,
+  readTag,
   referrersKey,
   tagKey,
-  type SharedLink,
 } from './layout.ts'
 import type { ObjectStore } from './object-store.ts'
 import { createPause } from './pause.ts'
@@ -138,10 +139,8 @@ function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: 
   const bytesAt = async (key: string, options: UseOptions) =>
     access.use('read', options, async (signal) => access.bytes(key, signal))
 
-  async function read(key: string): Promise<unknown> {
-    const found = await bytesAt(key, { ms: briefMs })
-    return found?.value === undefined ? undefined : objectIn(found.value)
-  }
+  const read = async (key: string): Promise<Buffer | undefined> =>
+    (await bytesAt(key, { ms: briefMs }))?.value
 
   return {
     linkOf: async (
@@ -153,7 +152,7 @@ function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: 
       const key = sharedLinkKey(place, digest, kind)
       const found = await bytesAt(key, { ms: isPatient ? patientMs : briefMs, isPatient })
       if (found === undefined) return 'away'
-      const link = found.value === undefined ? undefined : linkIn(found.value)
+      const link = found.value === undefined ? undefined : readLink(found.value)
       if (link === undefined) {
         // Rules of the bucket may have removed both.
         for (const gone of [key, contentKey(digest)]) seen.delete(gone)
@@ -163,14 +162,14 @@ function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: 
       return link
     },
     tag: async (place: Place, name: string): Promise<TagFacts | undefined> => {
-      const { digest, checkedAt } = ((await read(tagKey(place, name))) ?? {}) as Partial<TagFacts>
-      if (typeof digest !== 'string' || !isDigest(digest)) return undefined
+      const bytes = await read(tagKey(place, name))
+      const facts = bytes && readTag(bytes)
       // A clock that is ahead makes no tag last longer.
-      return { digest, checkedAt: Math.min(Number(checkedAt), now()) || 0 }
+      return facts && { ...facts, checkedAt: Math.min(facts.checkedAt, now()) }
     },
     referrers: async (place: Place, digest: Digest) => {
-      const found = (await read(referrersKey(place, digest))) as
-        { body: string; checkedAt: number } | undefined
+      const bytes = await read(referrersKey(place, digest))
+      const found = (bytes && objectIn(bytes)) as { body: string; checkedAt: number } | undefined
       return typeof found?.body === 'string' && Array.isArray(valueIn(found.body))
         ? found
         : undefined
@@ -246,14 +245,6 @@ function watchMemory(
       note({ do: 'untag', upstream, repository, name, checkedAt: now() })
     },
   }
-}
-
-/** undefined: it is no link. */
-function linkIn(bytes: Buffer): SharedLink | undefined {
-  const { size, content } = (objectIn(bytes) ?? {}) as Partial<SharedLink>
-  if (!Number.isSafeInteger(size) || size === undefined || size < 0) return undefined
-  if (content === undefined) return { size }
-  return isDigest(content) ? { size, content } : undefined
 }
 
 function valueIn(text: string): unknown {

@@ -9,7 +9,7 @@ import type { TolerantIndex } from '../index/tolerant-index.ts'
 import type { Store } from '../store.ts'
 import type { Pause } from './pause.ts'
 import type { StoreAccess } from './store-access.ts'
-import { contentKey, hashesKey, pieceBytes, quarantineKey, tagKey } from './layout.ts'
+import { contentKey, hashesKey, pieceBytes, quarantineKey, readTag, tagKey } from './layout.ts'
 import { keyOf, type LinkTask, type Task } from './queue.ts'
 
 export interface WritingOptions {
@@ -88,8 +88,8 @@ export function createWriting(options: WritingOptions) {
   async function writeTag(task: Task & { do: 'tag' | 'untag' }, turn: Turn): Promise<Result> {
     const key = tagKey(task, task.name)
     const bytes = await access.bytes(key, turn.signal)
-    const known = bytes === undefined ? undefined : checkedAtIn(bytes)
-    if (known !== undefined && known > task.checkedAt) return 'done'
+    const known = bytes && readTag(bytes)
+    if (known !== undefined && known.checkedAt > task.checkedAt) return 'done'
     if (task.do === 'tag') {
       const { digest, checkedAt } = task
       if ((await writePart(task, digest, turn)) === 'paused') return 'paused'
@@ -137,15 +137,6 @@ function createContentWriting({ access, store, index, seen, whenClear, log }: Wr
     }
     seen.set(key, true)
     return 'done'
-  }
-}
-
-/** When the upstream was asked for what a tag object has, ms since 1970; undefined: it is no such object. */
-function checkedAtIn(bytes: Buffer): number | undefined {
-  try {
-    return Number((JSON.parse(bytes.toString()) as { checkedAt?: unknown }).checkedAt)
-  } catch {
-    return undefined
   }
 }
 

@@ -1,8 +1,9 @@
 // Pruning a bucket that replicas share: what goes, what stays, and that nothing that has a name lacks
 // its content.
-import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
 import { contentKey, sharedLinkKey, tagKey } from '../../../src/cache/shared/layout.ts'
 import { openIndex } from '../../../src/cache/index/content-index.ts'
@@ -291,6 +292,28 @@ t.test('what one repository loses in several steps is all recorded', async (t) =
   }
   const read = async (key: string) => store.objects.get(key)?.body
   t.same(new Set((await readPruned(store.objects.keys(), read)).keys()), new Set(digests))
+})
+
+t.test('what is read of the bucket is written in few commits, and beside no journal', async (t) => {
+  const { store, dir } = await startBucket(t)
+  store.age(2 * day)
+  const alone: string[] = []
+  const { prepare } = DatabaseSync.prototype
+  t.teardown(() => void (DatabaseSync.prototype.prepare = prepare))
+  DatabaseSync.prototype.prepare = function watched(sql) {
+    const statement = prepare.call(this, sql)
+    const run = statement.run.bind(statement) as (...args: unknown[]) => never
+    return Object.assign(statement, {
+      run: (...args: unknown[]) => {
+        if (!this.isTransaction) alone.push(sql)
+        return run(...args)
+      },
+    })
+  }
+  const folder = dir()
+  await prune(store, folder, { olderThan: day }, { isDryRun: true })
+  t.same(alone, [])
+  t.notOk(existsSync(join(folder, 'journal')))
 })
 
 t.test('a tag that lacks its time is no reason to prune nothing', async (t) => {

@@ -6,10 +6,9 @@ import { manifestLimit } from '../../../oci/manifest.ts'
 import type { Place } from '../../../oci/place.ts'
 import { openStore } from '../../store.ts'
 import { blobType } from '../../disk/trusted-file.ts'
-import { objectIn } from '../../lists/json-object.ts'
 import { manifestIn } from '../../index/content-facts.ts'
 import { openIndex, type Index, type TagFacts } from '../../index/content-index.ts'
-import { contentKey, digestIn, readPlacedKey, tagKey } from '../layout.ts'
+import { contentKey, digestIn, readLink, readPlacedKey, readTag, tagKey } from '../layout.ts'
 import type { ListedObject, ObjectStore } from '../object-store.ts'
 import { recordTime } from './records.ts'
 
@@ -36,7 +35,7 @@ export async function readBucket(
   signal: AbortSignal,
 ): Promise<BucketIndex> {
   const folder = openStore(dir)
-  const index = openIndex(dir)
+  const index = openIndex(dir, { isScratch: true })
   const bucket: BucketIndex = {
     index,
     records: [],
@@ -80,38 +79,42 @@ async function addNames(
   const pulled = new Map<Digest, number>()
   const pull = (digest: Digest, at: number) =>
     void pulled.set(digest, Math.max(at, pulled.get(digest) ?? 0))
+  /** They are one commit. */
+  const names: (() => void)[] = []
   const work: (() => Promise<void>)[] = []
   for (const { key, modified } of objects) {
     const { place, kind, name = '' } = readPlacedKey(key) ?? {}
     if (place === undefined) continue
     if (kind === 'tag') {
       work.push(async () => {
-        const facts = await readTag(store, place, name, signal)
+        const facts = await readTagAt(store, place, name, signal)
         if (facts === undefined) return
-        index.setTag(place, name, facts.digest, facts.checkedAt)
+        names.push(() => index.setTag(place, name, facts.digest, facts.checkedAt))
         pull(facts.digest, modified)
       })
     } else if ((kind === 'manifest' || kind === 'blob') && isDigest(name)) {
-      index.addLink(place, name, kind)
+      names.push(() => index.addLink(place, name, kind))
       if (kind === 'blob') continue
       pull(name, modified)
       work.push(async () => addManifest(store, index, { key, digest: name, signal }))
     }
   }
   await inParallel(work)
+  index.transaction(() => {
+    for (const add of names) add()
+  })
   index.touchContents(pulled)
 }
 
 /** undefined: it is not there, or is no tag. */
-export async function readTag(
+export async function readTagAt(
   store: ObjectStore,
   place: Place,
   name: string,
   signal: AbortSignal,
 ): Promise<TagFacts | undefined> {
-  const { digest, checkedAt } = await objectAt(store, tagKey(place, name), signal)
-  if (typeof digest !== 'string' || !isDigest(digest)) return undefined
-  return { digest, checkedAt: Number(checkedAt) || 0 }
+  const bytes = await readAll(store, tagKey(place, name), signal)
+  return bytes && readTag(bytes)
 }
 
 interface ManifestLink {
@@ -126,7 +129,7 @@ async function addManifest(
   index: Index,
   { key, digest, signal }: ManifestLink,
 ): Promise<void> {
-  const content = index.content(digest) === undefined ? await aliasIn(store, key, signal) : digest
+  const content = index.content(digest) === undefined ? await aliasAt(store, key, signal) : digest
   const facts = content && index.content(content)
   if (content === undefined || facts === undefined) return
   if (facts.mediaType !== blobType || facts.size > manifestLimit) return
@@ -142,13 +145,13 @@ async function addManifest(
 }
 
 /** By which the content of a signed manifest is stored. */
-async function aliasIn(
+async function aliasAt(
   store: ObjectStore,
   key: string,
   signal: AbortSignal,
 ): Promise<Digest | undefined> {
-  const { content } = await objectAt(store, key, signal)
-  return typeof content === 'string' && isDigest(content) ? content : undefined
+  const bytes = await readAll(store, key, signal)
+  return bytes && readLink(bytes)?.content
 }
 
 async function readAll(
@@ -159,16 +162,6 @@ async function readAll(
   const limit = AbortSignal.any([signal, AbortSignal.timeout(requestMs)])
   const object = await store.get(key, { signal: limit })
   return object && buffer(object.body)
-}
-
-/** Without keys where there is none. */
-async function objectAt(
-  store: ObjectStore,
-  key: string,
-  signal: AbortSignal,
-): Promise<Record<string, unknown>> {
-  const bytes = await readAll(store, key, signal)
-  return (bytes && objectIn(bytes)) ?? {}
 }
 
 /** Rejects with the first failure. */

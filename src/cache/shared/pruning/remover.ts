@@ -6,7 +6,7 @@ import type { TagFacts } from '../../index/content-index.ts'
 import type { Link } from '../../index/links.ts'
 import { contentKey, digestIn, prunedKey, referrersKey, sharedLinkKey, tagKey } from '../layout.ts'
 import { mostAtOnce, type ObjectStore } from '../object-store.ts'
-import { inParallel, readTag, type BucketIndex } from './bucket-index.ts'
+import { inParallel, readTagAt, type BucketIndex } from './bucket-index.ts'
 import type { Lease } from './lease.ts'
 import { prunedBodies, recordsKept, recordTime } from './records.ts'
 
@@ -63,7 +63,7 @@ export function createRemover(options: RemoverOptions): Remover {
   async function assertUnmoved(tags: Condemned['tags']): Promise<void> {
     await inParallel(
       tags.map((tag) => async () => {
-        const found = await readTag(store, tag, tag.name, signal)
+        const found = await readTagAt(store, tag, tag.name, signal)
         if (found === undefined || found.digest === tag.digest) return
         const name = `${tag.upstream}/${tag.repository}:${tag.name}`
         throw new Error(
