@@ -38,9 +38,14 @@ export function createMemoryStore(): MemoryStore {
       }
       return { size: body.length, etag: etagOf(body), body: parts() }
     },
-    size: async (key) => objects.get(key)?.body.length,
-    async put(key, body, { ifAbsent }) {
+    async size(key, signal) {
+      await store.before('size', key)
+      signal.throwIfAborted()
+      return objects.get(key)?.body.length
+    },
+    async put(key, body, { ifAbsent, signal }) {
       await store.before('put', key)
+      signal?.throwIfAborted()
       if (ifAbsent && objects.has(key)) return false
       write(key, body)
       return true
@@ -51,8 +56,10 @@ export function createMemoryStore(): MemoryStore {
       if ((found && etagOf(found.body)) !== etag) return undefined
       return write(key, body)
     },
-    async putFile(key, file) {
-      if (!objects.has(key)) write(key, await readFile(file))
+    async putFile(key, { path }, signal) {
+      await store.before('putFile', key)
+      signal.throwIfAborted()
+      if (!objects.has(key)) write(key, await readFile(path))
     },
     async move(key, target) {
       const found = objects.get(key)

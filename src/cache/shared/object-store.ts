@@ -21,8 +21,8 @@ export interface ObjectStore {
     etag: string | undefined,
     signal: AbortSignal,
   ) => Promise<string | undefined>
-  /** Stores a file unless there is such an object, in parts where it is large; `sha256` in base64, where it is known. */
-  putFile: (key: string, file: string, size: number, sha256: string | undefined) => Promise<void>
+  /** Stores a file unless there is such an object, in parts where it is large; rejects when nothing moves any more. */
+  putFile: (key: string, file: FileToStore, signal: AbortSignal) => Promise<void>
   /** Gives it another name; where the store cannot copy it, it is removed. */
   move: (key: string, target: string) => Promise<void>
   remove: (key: string) => Promise<void>
@@ -43,6 +43,14 @@ export const mostAtOnce = 1000
 export interface WriteOptions {
   ifAbsent: boolean
   signal?: AbortSignal
+}
+
+export interface FileToStore {
+  path: string
+  /** Bytes. */
+  size: number
+  /** In base64. */
+  sha256: string
 }
 
 export interface ListedObject {

@@ -9,8 +9,8 @@ export type StorePart = 'read' | 'write'
 export interface StoreAccess {
   store: ObjectStore
   /**
-   * What `work` brings; undefined where the store rests, or fails, which lets it rest. `work` has `ms`
-   * milliseconds, after which its signal is aborted. `isPatient`: it is asked although it rests.
+   * What `work` brings; undefined where the store rests, or fails, which lets it rest. The signal of `work`
+   * is aborted after `ms`. `isPatient`: it is asked although it rests.
    */
   use: <T>(
     part: StorePart,
@@ -28,7 +28,8 @@ export interface StoreAccess {
 }
 
 export interface UseOptions {
-  ms: number
+  /** Without it `work` knows by itself when to give up. */
+  ms?: number
   isPatient?: boolean
 }
 
@@ -44,6 +45,7 @@ export interface StoreAccessOptions {
 /** How long whoever failed is left alone, ms: as an upstream is. */
 const restFor = 15_000
 const formatMs = 5000
+const { signal: endless } = new AbortController()
 
 /** The bucket is not to be used, whatever is done. */
 class NewerFormat extends Error {
@@ -96,7 +98,7 @@ export function createStoreAccess({ store, log, now, onRequest }: StoreAccessOpt
           await store.put(formatKey, Buffer.from(`${sharedFormat}\n`), { ifAbsent: true })
         }
         isFormatKnown = true
-        const value = await work(AbortSignal.timeout(ms))
+        const value = await work(ms === undefined ? endless : AbortSignal.timeout(ms))
         answered(part)
         return { value }
       } catch (error) {

@@ -17,8 +17,6 @@ export interface Uploads {
 }
 
 const atOnce = 2
-/** How long one object may take, ms: 5 GiB at 10 MiB/s. */
-const uploadMs = 15 * 60_000
 /** How often what is not stored here yet is looked for, and how long after that the next time, ms. */
 const mostLooks = 10
 const lookAgain = 500
@@ -65,9 +63,7 @@ export function createUploads(options: UploadsOptions): Uploads {
     const key = keyOf(task)
     underWay.add(key)
     try {
-      const outcome = await access.use('write', { ms: uploadMs }, async (signal) =>
-        perform(task, AbortSignal.any([signal, end.signal])),
-      )
+      const outcome = await access.use('write', {}, async () => perform(task, end.signal))
       if (outcome === undefined) putOff(key)
       else if (outcome.value === 'later') postpone(task, key)
       else if (outcome.value === 'done') finish(task, key)

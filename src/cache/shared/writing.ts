@@ -3,10 +3,11 @@
 import { createHash } from 'node:crypto'
 import type { FileHandle } from 'node:fs/promises'
 import type { Logger } from 'pino'
-import { algorithmOf, hasherFor, hexOf, type Digest } from '../../oci/digest.ts'
+import { algorithmOf, hasherFor, type Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
 import type { Store } from '../store.ts'
+import { createSingleFlight } from '../single-flight.ts'
 import type { Pause } from './pause.ts'
 import type { StoreAccess } from './store-access.ts'
 import { contentKey, hashesKey, pieceBytes, quarantineKey, readTag, tagKey } from './layout.ts'
@@ -45,8 +46,8 @@ export function createWriting(options: WritingOptions) {
   /** Writes what names something, unless a pruning has begun meanwhile: then that may be gone. */
   async function name(key: string, body: object, turn: Turn, ifAbsent = false): Promise<Result> {
     if ((await pause.pruning()) !== turn.pruning) return 'paused'
-    const signal = AbortSignal.any([turn.signal, AbortSignal.timeout(nameMs)])
-    await remote.put(key, Buffer.from(JSON.stringify(body)), { ifAbsent, signal })
+    const written = { ifAbsent, signal: briefly(turn.signal) }
+    await remote.put(key, Buffer.from(JSON.stringify(body)), written)
     return 'done'
   }
 
@@ -87,7 +88,7 @@ export function createWriting(options: WritingOptions) {
   /** Whoever asked last knows best. */
   async function writeTag(task: Task & { do: 'tag' | 'untag' }, turn: Turn): Promise<Result> {
     const key = tagKey(task, task.name)
-    const bytes = await access.bytes(key, turn.signal)
+    const bytes = await access.bytes(key, briefly(turn.signal))
     const known = bytes && readTag(bytes)
     if (known !== undefined && known.checkedAt > task.checkedAt) return 'done'
     if (task.do === 'tag') {
@@ -113,16 +114,16 @@ export function createWriting(options: WritingOptions) {
 /** Returns what writes content, with the hashes of its pieces, where the store lacks it. */
 function createContentWriting({ access, store, index, seen, whenClear, log }: WritingOptions) {
   const { store: remote } = access
-  return async (digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> => {
+  const share = createSingleFlight()
+
+  async function write(digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> {
     const key = contentKey(digest)
-    if (seen.has(key)) return 'done'
     const facts = index.content(digest)
     if (facts === undefined) return 'later'
     const { size } = facts
     await whenClear(digest)
-    const there = await remote.size(key, signal)
+    const there = await remote.size(key, briefly(signal))
     if (there !== size) {
-      const path = store.pathOf(digest)
       const local = await hashFile(store, digest).catch(() => undefined)
       if (local === undefined) return 'later'
       if (local.digest !== digest || local.size !== size) {
@@ -130,22 +131,36 @@ function createContentWriting({ access, store, index, seen, whenClear, log }: Wr
         return 'done'
       }
       if (there !== undefined) await remote.move(key, quarantineKey(digest, Date.now()))
-      if (size > pieceBytes) await remote.put(hashesKey(digest), local.hashes, { ifAbsent: false })
-      const isSha256 = algorithmOf(digest) === 'sha256'
-      const sum = isSha256 ? Buffer.from(hexOf(digest), 'hex').toString('base64') : undefined
-      await remote.putFile(key, path, size, sum)
+      if (size > pieceBytes) {
+        await remote.put(hashesKey(digest), local.hashes, {
+          ifAbsent: false,
+          signal: briefly(signal),
+        })
+      }
+      const { sha256 } = local
+      await remote.putFile(key, { path: store.pathOf(digest), size, sha256 }, signal)
     }
     seen.set(key, true)
     return 'done'
   }
+
+  // Images that are written at the same time may have layers in common.
+  return async (digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> =>
+    seen.has(contentKey(digest)) ? 'done' : share(digest, async () => write(digest, signal))
 }
 
-/** Of a stored file: its digest, and the hash of each of its pieces; undefined: it is not there. */
+/** Of one small object. */
+function briefly(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(nameMs)])
+}
+
+/** Of a stored file: its digest, its SHA-256 in base64, and the hash of each of its pieces; undefined: it is not there. */
 async function hashFile(store: Store, digest: Digest) {
   const file = await store.open(digest)
   if (file === undefined) return undefined
   try {
     const whole = hasherFor(digest)
+    const sha256 = algorithmOf(digest) === 'sha256' ? whole : createHash('sha256')
     const hashes: Buffer[] = []
     const buffer = Buffer.allocUnsafe(pieceBytes)
     let size = 0
@@ -153,11 +168,13 @@ async function hashFile(store: Store, digest: Digest) {
       const piece = buffer.subarray(0, await fill(file, buffer, size))
       if (piece.length === 0) break
       whole.update(piece)
+      if (sha256 !== whole) sha256.update(piece)
       hashes.push(createHash('sha256').update(piece).digest())
       size += piece.length
     }
+    const sum = sha256.copy().digest('base64')
     const found: Digest = `${algorithmOf(digest)}:${whole.digest('hex')}`
-    return { digest: found, size, hashes: Buffer.concat(hashes) }
+    return { digest: found, size, sha256: sum, hashes: Buffer.concat(hashes) }
   } finally {
     await file.close()
   }

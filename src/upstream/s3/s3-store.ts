@@ -1,6 +1,5 @@
 // An S3-compatible bucket as an object store. Its client is loaded only where one is configured.
 import { createReadStream } from 'node:fs'
-import { readFile } from 'node:fs/promises'
 import { Agent as HttpAgent } from 'node:http'
 import { Agent } from 'node:https'
 import { addAbortSignal, type Readable } from 'node:stream'
@@ -8,6 +7,7 @@ import type * as S3 from '@aws-sdk/client-s3'
 import type { Upload as S3Upload } from '@aws-sdk/lib-storage'
 import type { S3Config } from '../../config/cache/schema.ts'
 import { insecureWarning, openPkcs12Files, readTlsProfile, type TlsOptions } from '../tls.ts'
+import { credentialsOf } from './credentials.ts'
 import { explainS3 } from './explain.ts'
 
 /** Above this content is written in parts, bytes. */
@@ -18,14 +18,16 @@ const mostParts = 9000
 /** S3 copies no more than this at once, bytes. */
 const copyLimit = 5 * 2 ** 30
 const connectMs = 2000
-/** Without a byte in either direction, ms. */
-const idleMs = 20_000
+const usualIdle = 20_000
 const mostSockets = 64
+/** How often a part of a large object is sent: all others would have to be sent again. */
+const partAttempts = 4
 
 /**
  * Makes a client; asks nobody. Throws UsageError where the files of `tls` cannot be used.
+ * @param options.idle how long a request goes on without a byte in either direction, ms
  */
-export async function openS3Store(config: S3Config) {
+export async function openS3Store(config: S3Config, { idle = usualIdle } = {}) {
   const { bucket, prefix } = config
   const [s3, { Upload }] = await Promise.all([
     import('@aws-sdk/client-s3'),
@@ -33,9 +35,11 @@ export async function openS3Store(config: S3Config) {
   ])
   const section = 'cache.shared.s3.tls'
   const tls = readTlsProfile(config.tls, section, await openPkcs12Files([config.tls]))
-  const client = new s3.S3Client(await clientConfig(config, tls.own))
+  const settings = await clientConfig(config, tls.own, idle)
+  const client = new s3.S3Client(settings)
+  const partClient = new s3.S3Client({ ...settings, maxAttempts: partAttempts })
   const at = (key: string) => ({ Bucket: bucket, Key: `${prefix}/${key}` })
-  const bucketOf = { client, s3, Upload, bucket, prefix, at }
+  const bucketOf = { client, partClient, s3, Upload, bucket, prefix, at }
   return {
     /** What an operator should not leave so. */
     warnings: [
@@ -54,6 +58,7 @@ export async function openS3Store(config: S3Config) {
 
 interface Bucket {
   client: S3.S3Client
+  partClient: S3.S3Client
   s3: typeof S3
   Upload: typeof S3Upload
   bucket: string
@@ -112,38 +117,54 @@ function reading({ client, s3, bucket, prefix, at }: Bucket) {
   }
 }
 
-function writing({ client, s3, Upload, at }: Bucket) {
+function writing({ client, partClient, s3, Upload, at }: Bucket) {
+  async function putIf(
+    condition: Pick<S3.PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch'>,
+    { key, body, signal }: { key: string; body: Buffer; signal: AbortSignal | undefined },
+  ) {
+    const command = new s3.PutObjectCommand({ ...at(key), Body: body, ...condition })
+    return client.send(command, signal && { abortSignal: signal })
+  }
+
   return {
     async put(
       key: string,
       body: Buffer,
       { ifAbsent, signal }: { ifAbsent: boolean; signal?: AbortSignal },
     ): Promise<boolean> {
-      const condition = ifAbsent ? { IfNoneMatch: '*' } : {}
-      const command = new s3.PutObjectCommand({ ...at(key), Body: body, ...condition })
-      const sent = client.send(command, signal && { abortSignal: signal })
+      const sent = putIf(ifAbsent ? { IfNoneMatch: '*' } : {}, { key, body, signal })
       return (await unlessOther(sent)) !== undefined
     },
-    async swap(key: string, body: Buffer, etag: string | undefined, abortSignal: AbortSignal) {
-      const condition = etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag }
-      const command = new s3.PutObjectCommand({ ...at(key), Body: body, ...condition })
-      const sent = unlessAbsent(client.send(command, { abortSignal }))
-      // Somebody else writes it at this moment.
-      return (await unlessOther(sent, 'ConditionalRequestConflict'))?.ETag
+    async swap(key: string, body: Buffer, etag: string | undefined, signal: AbortSignal) {
+      const putOn = async (condition: Parameters<typeof putIf>[0]) => {
+        const sent = unlessAbsent(putIf(condition, { key, body, signal }))
+        // Somebody else writes it at this moment.
+        return (await unlessOther(sent, 'ConditionalRequestConflict'))?.ETag
+      }
+      return putOn(etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag })
     },
-    async putFile(key: string, file: string, bytes: number, sha256: string | undefined) {
-      const target = { ...at(key), Body: createReadStream(file), IfNoneMatch: '*' }
+    async putFile(
+      key: string,
+      { path, size, sha256 }: { path: string; size: number; sha256: string },
+      abortSignal: AbortSignal,
+    ): Promise<void> {
+      abortSignal.throwIfAborted()
+      const target = { ...at(key), Body: createReadStream(path), IfNoneMatch: '*' }
+      let abort = nothing
       try {
-        if (bytes <= singlePutLimit) {
-          const sum = sha256 === undefined ? {} : { ChecksumSHA256: sha256 }
-          const command = new s3.PutObjectCommand({ ...target, ContentLength: bytes, ...sum })
-          await unlessOther(client.send(command))
+        if (size <= singlePutLimit) {
+          const facts = { ContentLength: size, ChecksumSHA256: sha256 }
+          const command = new s3.PutObjectCommand({ ...target, ...facts })
+          await unlessOther(client.send(command, { abortSignal }))
           return
         }
-        const partSize = Math.max(partBytes, Math.ceil(bytes / mostParts))
-        const upload = new Upload({ client, params: target, partSize, queueSize: 2 })
+        const partSize = Math.max(partBytes, Math.ceil(size / mostParts))
+        const upload = new Upload({ client: partClient, params: target, partSize, queueSize: 2 })
+        abort = () => void upload.abort()
+        abortSignal.addEventListener('abort', abort, { once: true })
         await unlessOther(upload.done())
       } finally {
+        abortSignal.removeEventListener('abort', abort)
         target.Body.destroy()
       }
     },
@@ -200,7 +221,11 @@ const knowsNoBatches: ReadonlySet<string> = new Set([
   'MissingContentMD5',
 ])
 
-async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3.S3ClientConfig> {
+async function clientConfig(
+  config: S3Config,
+  own: TlsOptions,
+  socketTimeout: number,
+): Promise<S3.S3ClientConfig> {
   const { endpoint, region, pathStyle } = config
   const { NodeHttpHandler } = await import('@smithy/node-http-handler')
   const pool = { keepAlive: true, maxSockets: mostSockets }
@@ -218,7 +243,7 @@ async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3.S3Cli
       httpsAgent: new Agent({ ...pool, ...own }),
       httpAgent: new HttpAgent(pool),
       connectionTimeout: connectMs,
-      socketTimeout: idleMs,
+      socketTimeout,
     }),
   }
 }
@@ -226,49 +251,6 @@ async function clientConfig(config: S3Config, own: TlsOptions): Promise<S3.S3Cli
 const nothing = (): void => undefined
 /** What goes wrong is told here; the client would write to the console. */
 const silent = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing }
-
-async function credentialsOf({ credentials, region }: S3Config): Promise<S3.S3ClientConfig> {
-  const { file, profile, tokenFile, roleArn } = credentials
-  if (file !== undefined) return { credentials: async () => readCredentials(file, profile) }
-  if (tokenFile === undefined || roleArn === undefined) return {}
-  const { fromTokenFile } = await import('@aws-sdk/credential-provider-web-identity')
-  const role = { webIdentityTokenFile: tokenFile, roleArn }
-  return { credentials: fromTokenFile({ ...role, clientConfig: { region } }) }
-}
-
-/** How long they are used before the file is read again, ms. */
-const credentialsFor = 60_000
-
-/** Rejects with an Error `CredentialsFile` that says what is missing, and never what is there. */
-async function readCredentials(file: string, profile: string) {
-  const text = await readFile(file, 'utf8').catch((cause: unknown) => {
-    throw credentialsError(`${file} cannot be read`, cause)
-  })
-  const found = new Map<string, string>()
-  let section = 'default'
-  for (const line of text.split(/\r?\n/)) {
-    const name = /^\s*\[([^\]]+)\]\s*$/.exec(line)?.[1]?.trim()
-    if (name !== undefined) section = name
-    const equals = line.indexOf('=')
-    if (section !== profile || equals < 0) continue
-    found.set(line.slice(0, equals).trim().toLowerCase(), line.slice(equals + 1).trim())
-  }
-  const accessKeyId = found.get('aws_access_key_id')
-  const secretAccessKey = found.get('aws_secret_access_key')
-  const sessionToken = found.get('aws_session_token')
-  if (!accessKeyId || !secretAccessKey) {
-    throw credentialsError(
-      `${file} has no aws_access_key_id and aws_secret_access_key in the section ${profile}`,
-    )
-  }
-  const expiration = new Date(Date.now() + credentialsFor)
-  const session = sessionToken === undefined ? {} : { sessionToken }
-  return { accessKeyId, secretAccessKey, ...session, expiration }
-}
-
-function credentialsError(message: string, cause?: unknown): Error {
-  return Object.assign(new Error(message, { cause }), { name: 'CredentialsFile' })
-}
 
 /** undefined: there is no such object. */
 async function unlessAbsent<T>(answer: Promise<T>): Promise<T | undefined> {

@@ -1,4 +1,5 @@
 // What an object store has to do, asked of a real one and of the one that tests use.
+import { createHash } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -67,8 +68,10 @@ for (const [name, { options, open }] of Object.entries(stores)) {
     const store = await open(t)
     const file = join(t.testdir(), 'file')
     writeFileSync(file, 'from a file')
-    await store.putFile('x/file', file, 11, undefined)
-    await store.putFile('x/file', file, 11, undefined)
+    const sha256 = createHash('sha256').update('from a file').digest('base64')
+    for (let count = 0; count < 2; count += 1) {
+      await store.putFile('x/file', { path: file, size: 11, sha256 }, signal)
+    }
     await store.put('x/b', bytes('b'), { ifAbsent: false })
     await store.move('x/b', 'z/b')
     t.equal(await store.size('z/b', signal), 1)

@@ -1,10 +1,12 @@
 // What works the queue of the shared store off, while the store is away.
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import { queryObjects } from 'node:v8'
 import { pino } from 'pino'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { openIndex } from '../../../src/cache/index/content-index.ts'
 import { createTolerantIndex } from '../../../src/cache/index/tolerant-index.ts'
+import { contentKey } from '../../../src/cache/shared/layout.ts'
 import type { ObjectStore } from '../../../src/cache/shared/object-store.ts'
 import { openQueue } from '../../../src/cache/shared/queue.ts'
 import { createStoreAccess } from '../../../src/cache/shared/store-access.ts'
@@ -12,7 +14,10 @@ import { createUploads } from '../../../src/cache/shared/uploads.ts'
 import { createStorageProblems } from '../../../src/cache/storage-problems.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
-import { until } from '../../helpers/cache.ts'
+import { lacking } from '../../helpers/bucket.ts'
+import { app, startSite, until } from '../../helpers/cache.ts'
+import { addImage, emptyContent, layerOf, pull } from '../../helpers/images.ts'
+import { createMemoryStore } from '../../helpers/memory-store.ts'
 
 const away: Pick<ObjectStore, 'name' | 'explain'> = {
   name: 'away',
@@ -63,4 +68,54 @@ t.test('a store that stays away costs no memory', async (t) => {
   await uploads.close()
   index.close()
   store.close()
+})
+
+/** A replica in front of an upstream with these images, and its store. */
+async function startReplica(t: Test, images: Record<string, Buffer[]>) {
+  const content = emptyContent()
+  for (const [tag, layers] of Object.entries(images)) addImage(content, tag, layers)
+  const site = await startSite(t, { repositories: { app: content } })
+  const remote = createMemoryStore()
+  const cache = site.open({ dir: t.testdir(), remote })
+  const written = async () => until(() => cache.sharedWaiting?.() === 0, 'all is written')
+  return { remote, cache, site, written }
+}
+
+t.test('no image is too large for a slow store', async (t) => {
+  const { timeout } = AbortSignal
+  t.teardown(() => void (AbortSignal.timeout = timeout))
+  const layers = Array.from({ length: 4 }, (_, at) => layerOf(`layer ${at}`, 100_000))
+  const { remote, cache, site, written } = await startReplica(t, { large: layers })
+  let isAway = true
+  remote.before = async (method) => {
+    if (isAway) throw new Error('it is away')
+    if (method === 'putFile') await wait(400)
+  }
+  await pull(cache, app, 'large')
+  // What waits longer than a small object may is hours at this pace.
+  AbortSignal.timeout = (ms) => timeout(Math.max(ms / 1000, 250))
+  isAway = false
+  site.requests.length = 0
+  site.clock.time += 16_000
+  await written()
+  t.same([...new Set(site.requests)], ['write ok'], 'nothing was ended')
+  t.same(lacking(remote), [])
+})
+
+t.test('a layer of two images is written once', async (t) => {
+  const base = layerOf('base', 3 * 2 ** 20)
+  const { remote, cache, site, written } = await startReplica(t, { one: [base], two: [base] })
+  let [isAway, writes] = [true, 0]
+  remote.before = async (method, key) => {
+    if (isAway) throw new Error('it is away')
+    if (key !== contentKey(digestOf(base))) return
+    if (method === 'putFile') writes += 1
+    await wait(100)
+  }
+  for (const tag of ['one', 'two']) await pull(cache, app, tag)
+  isAway = false
+  site.clock.time += 16_000
+  await written()
+  t.equal(writes, 1)
+  t.same(lacking(remote), [])
 })
