@@ -141,7 +141,9 @@ function writing({ client, partClient, s3, Upload, at }: Bucket) {
         // Somebody else writes it at this moment.
         return (await unlessOther(sent, 'ConditionalRequestConflict'))?.ETag
       }
-      return putOn(etag === undefined ? { IfNoneMatch: '*' } : { IfMatch: etag })
+      if (etag === undefined) return putOn({ IfNoneMatch: '*' })
+      // Ceph's gateway tells etags in quotes, and knows them without quotes only.
+      return (await putOn({ IfMatch: etag })) ?? putOn({ IfMatch: etag.replaceAll('"', '') })
     },
     async putFile(
       key: string,

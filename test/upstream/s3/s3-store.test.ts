@@ -95,3 +95,21 @@ t.test('of a large upload only the part is sent again that failed', async (t) =>
   await store.putFile('a', fileOf(t, 70 * MiB), signal)
   t.same(parts.sort(), ['1', '2', '3', '3', '4', '5'])
 })
+
+t.test('a store that knows etags without quotes only', async (t) => {
+  let count = 0
+  const store = await startStub(t, async (request, response) => {
+    await buffer(request)
+    const [any, one] = [request.headers['if-none-match'], request.headers['if-match']]
+    const isRight = any === '*' ? count === 0 : one === `etag-${count}`
+    if (isRight) count += 1
+    response.statusCode = isRight ? 200 : 412
+    response.setHeader('etag', `"etag-${count}"`)
+    response.end(isRight ? '' : '<Error><Code>PreconditionFailed</Code></Error>')
+  })
+  const swap = async (etag: string | undefined) => store.swap('a', Buffer.from('a'), etag, signal)
+  const first = await swap(undefined)
+  t.equal(await swap(undefined), undefined, 'something is there')
+  t.equal(await swap(first), '"etag-2"')
+  t.equal(await swap(first), undefined, 'it is another one')
+})
