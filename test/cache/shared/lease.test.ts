@@ -2,6 +2,7 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import t from 'tap'
 import { takeLease } from '../../../src/cache/shared/pruning/lease.ts'
+import { until } from '../../helpers/cache.ts'
 import { createMemoryStore, type MemoryStore } from '../../helpers/memory-store.ts'
 
 const term = 1200
@@ -84,7 +85,7 @@ t.test('after an answer that was lost it is over all the same', async (t) => {
     isLost = true
     throw new Error('nobody knows')
   }
-  while (!isLost) await wait(5)
+  await until(() => isLost)
   await lease.release()
   const told: string[] = []
   await (await take(store, 'second', told)).release()

@@ -3,7 +3,7 @@
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync, type StatementSync } from 'node:sqlite'
 import t, { type Test } from 'tap'
 import { contentKey, sharedLinkKey, tagKey } from '../../../src/cache/shared/layout.ts'
 import { openIndex } from '../../../src/cache/index/content-index.ts'
@@ -298,18 +298,20 @@ t.test('what is read of the bucket is written in few commits, and beside no jour
   const { store, dir } = await startBucket(t)
   store.age(2 * day)
   const alone: string[] = []
-  const { prepare } = DatabaseSync.prototype
-  t.teardown(() => void (DatabaseSync.prototype.prepare = prepare))
-  DatabaseSync.prototype.prepare = function watched(sql) {
-    const statement = prepare.call(this, sql)
-    const run = statement.run.bind(statement) as (...args: unknown[]) => never
-    return Object.assign(statement, {
-      run: (...args: unknown[]) => {
-        if (!this.isTransaction) alone.push(sql)
-        return run(...args)
-      },
-    })
-  }
+  type Prepare = (this: DatabaseSync, sql: string) => StatementSync
+  const prepare: Prepare = Reflect.get(DatabaseSync.prototype, 'prepare')
+  t.intercept(DatabaseSync.prototype, 'prepare', {
+    value(this: DatabaseSync, sql: string) {
+      const statement = prepare.call(this, sql)
+      const run = statement.run.bind(statement)
+      return Object.assign(statement, {
+        run: (...args: Parameters<typeof run>) => {
+          if (!this.isTransaction) alone.push(sql)
+          return run(...args)
+        },
+      })
+    },
+  })
   const folder = dir()
   await prune(store, folder, { olderThan: day }, { isDryRun: true })
   t.same(alone, [])

@@ -82,8 +82,7 @@ async function startReplica(t: Test, images: Record<string, Buffer[]>) {
 }
 
 t.test('no image is too large for a slow store', async (t) => {
-  const { timeout } = AbortSignal
-  t.teardown(() => void (AbortSignal.timeout = timeout))
+  const timeout = AbortSignal.timeout.bind(AbortSignal)
   const layers = Array.from({ length: 4 }, (_, at) => layerOf(`layer ${at}`, 100_000))
   const { remote, cache, site, written } = await startReplica(t, { large: layers })
   let isAway = true
@@ -93,7 +92,9 @@ t.test('no image is too large for a slow store', async (t) => {
   }
   await pull(cache, app, 'large')
   // What waits longer than a small object may is hours at this pace.
-  AbortSignal.timeout = (ms) => timeout(Math.max(ms / 1000, 250))
+  t.intercept(AbortSignal, 'timeout', {
+    value: (ms: number) => timeout(Math.max(ms / 1000, 250)),
+  })
   isAway = false
   site.requests.length = 0
   site.clock.time += 16_000
