@@ -4,7 +4,7 @@ import type * as S3 from '@aws-sdk/client-s3'
 import type { S3Config } from '../../config/cache/schema.ts'
 
 /** What of the client's config is about them. */
-export async function credentialsOf({ credentials, region }: S3Config): Promise<S3.S3ClientConfig> {
+export async function s3Credentials({ credentials, region }: S3Config): Promise<S3.S3ClientConfig> {
   const { file, profile, tokenFile, roleArn } = credentials
   if (file !== undefined) return { credentials: async () => readCredentials(file, profile) }
   if (tokenFile === undefined || roleArn === undefined) return {}

@@ -7,7 +7,7 @@ import type * as S3 from '@aws-sdk/client-s3'
 import type { Upload as S3Upload } from '@aws-sdk/lib-storage'
 import type { S3Config } from '../../config/cache/schema.ts'
 import { insecureWarning, openPkcs12Files, readTlsProfile, type TlsOptions } from '../tls.ts'
-import { credentialsOf } from './credentials.ts'
+import { s3Credentials } from './credentials.ts'
 import { explainS3 } from './explain.ts'
 
 /** Above this content is written in parts, bytes. */
@@ -235,7 +235,7 @@ async function clientConfig(
     region,
     ...(endpoint === undefined ? {} : { endpoint }),
     forcePathStyle: pathStyle,
-    ...(await credentialsOf(config)),
+    ...(await s3Credentials(config)),
     // Whoever asks has its own ways to go on.
     maxAttempts: 1,
     logger: silent,
