@@ -3,6 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import type { GatewayApiOptions } from './admin/api/gateway-api.ts'
 import { createReadiness } from './admin/readiness.ts'
 import type { Others } from './admin/workers/between.ts'
+import { crewWarnings } from './admin/workers/crew.ts'
 import { createSum } from './admin/workers/sum.ts'
 import { createAdmin } from './admin/server.ts'
 import { createRecent } from './admin/status/recent.ts'
@@ -98,12 +99,15 @@ export function wireAdmin(
   },
 ) {
   const readiness = createReadiness()
-  const health = async () =>
-    readiness(current.live.config, registry, {
+  const health = async () => {
+    const crew = others?.crew()
+    return readiness(current.live.config, registry, {
       problems: problems(),
-      warnings: await cache.problems(),
+      warnings: [...(crew === undefined ? [] : crewWarnings(crew)), ...(await cache.problems())],
       upstreams: current.live.upstreams.expiries,
     })
+  }
+  metrics.crew(() => others?.crew())
   const counted = others && createSum(metrics.registry, others.counted)
   const traffic = createTraffic(counted ?? (async () => metrics.registry))
   const servers = (): ListenerServer[] => [registry.server, admin.server]

@@ -8,6 +8,7 @@ import {
   type Others,
   type WorkerActs,
 } from './admin/workers/between.ts'
+import type { CrewState } from './admin/workers/crew.ts'
 import type { OpenUpstream } from './oci/origin.ts'
 import { createSiblings, type Siblings } from './upstream/workers/siblings.ts'
 
@@ -17,6 +18,8 @@ export interface TeamMember {
   number: number
   /** Names of the sockets of all of them, below the cache folder, in the order of their numbers. */
   sockets: readonly string[]
+  /** How all of them fare, as far as this one has been told. */
+  crew?: () => CrewState | undefined
 }
 
 export interface Team {
@@ -42,7 +45,7 @@ const alone: Team = {
 /** @param member absent: there is one process, which is all of the gateway */
 export function joinTeam(member: TeamMember | undefined, dir: string, pseudonym: string): Team {
   if (member === undefined) return alone
-  const { number, sockets } = member
+  const { number, sockets, crew = () => undefined } = member
   const others = new Map(sockets.map((name, index) => [index + 1, name]))
   others.delete(number)
   let folder: ReturnType<typeof enterFolder> | undefined
@@ -58,7 +61,7 @@ export function joinTeam(member: TeamMember | undefined, dir: string, pseudonym:
 
   return {
     leads: number === 1,
-    others: createOthers(dir, others),
+    others: createOthers(dir, others, crew),
     before: (openUpstream) => {
       let asked: OpenUpstream | undefined
       return (...request) => (asked ??= siblingsNow().before(openUpstream))(...request)

@@ -11,6 +11,7 @@ import { cacheMetrics, type CachePart } from './cache-metrics.ts'
 import { sharedMetrics, type SharedPart } from './shared-metrics.ts'
 import { shelfMetrics, type ShelfPart } from './shelf-metrics.ts'
 import { memoize, tally } from './tally.ts'
+import { crewMetrics, type CrewPart } from './workers/crew-metrics.ts'
 import { upstreamMetrics, type UpstreamPart } from './upstream-metrics.ts'
 
 /** One request that is over. */
@@ -27,7 +28,7 @@ export interface CountedRequest {
 }
 
 /** Every function may be passed on its own. */
-export interface Metrics extends CachePart, SharedPart, ShelfPart, UpstreamPart {
+export interface Metrics extends CachePart, CrewPart, SharedPart, ShelfPart, UpstreamPart {
   registry: Registry
   request: (sample: CountedRequest) => void
   /** So many more or fewer bytes of blobs are left to be sent to clients. */
@@ -74,6 +75,7 @@ export function createMetrics(): Metrics {
     ...upstreamMetrics(registry),
     ...sharedMetrics(registry),
     ...shelfMetrics(registry),
+    ...crewMetrics(registry),
     ...securityMetrics(registry),
     ...certificateMetrics(registry),
     verification: createVerificationMetrics(registry),

@@ -9,6 +9,7 @@ import { openIdentities, readUpstreamFiles } from '../upstream/endpoints/files.t
 import { defineCommand } from './command.ts'
 import { configFile, configOption, jsonOption } from './options.ts'
 import { printJson, printLine } from './output/print.ts'
+import { askReadiness, readinessLines, type ToldReadiness } from './service/readiness.ts'
 import { judgeSharedStore } from '../transfer/shared/store.ts'
 import { formatDiagnosis } from './output/diagnosis-text.ts'
 
@@ -43,15 +44,28 @@ export const command = defineCommand({
       if (!values.json) process.stdout.write(formatDiagnosis(diagnosis))
     }
     const store = positionals.length > 0 ? undefined : await storeState(config)
-    const ok = diagnoses.every((diagnosis) => diagnosis.ok) && store?.ok !== false
+    const gateway = positionals.length > 0 ? undefined : await gatewayState(config)
+    const works = diagnoses.every((diagnosis) => diagnosis.ok) && store?.ok !== false
+    const ok = works && gateway?.status !== 'not ready'
     if (values.json) {
-      printJson({ ok, upstreams: diagnoses, ...(store === undefined ? {} : { store }) })
-    } else if (store !== undefined) {
-      printLine(`shared store: ${store.ok ? 'as configured, it works' : store.problem}`)
+      printJson({ ok, upstreams: diagnoses, ...(store && { store }), ...(gateway && { gateway }) })
+    } else {
+      if (store !== undefined) {
+        printLine(`shared store: ${store.ok ? 'as configured, it works' : store.problem}`)
+      }
+      const [status, ...reasons] = gateway === undefined ? [] : readinessLines(gateway)
+      if (status !== undefined) printLine(`the gateway on this machine: ${status}`)
+      for (const reason of reasons) printLine(reason)
     }
     return ok ? 0 : 1
   },
 })
+
+/** What the gateway with this cache says of itself; undefined where none runs, or this user may not ask. */
+async function gatewayState({ cache }: Config): Promise<ToldReadiness | undefined> {
+  const told = await askReadiness(cache.dir)
+  return typeof told === 'string' ? undefined : told
+}
 
 /** Of the store that replicas share; undefined where none is configured. */
 async function storeState(config: Config) {

@@ -44,7 +44,7 @@ export const command = defineCommand({
       const gateway = await startGateway(config, {
         log: log.logger,
         source: { file: resolve(file), load },
-        member: worker?.facts,
+        member: worker?.member,
       })
       reload.now = () => void gateway.reload()
       const { port, adminPort } = gateway

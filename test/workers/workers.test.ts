@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import t from 'tap'
 import { buildSampleImage } from '../../src/demo/sample-image.ts'
+import { runCommand } from '../helpers/command.ts'
 import { on } from '../helpers/upstream.ts'
 import { blobPath, download, isAlive, slowly, startWorkers, until, upstreamName } from './site.ts'
 
@@ -87,6 +88,31 @@ t.test(
     t.match(gateway.program.output(), /nonsense: is no known key/, 'the reason is told')
   },
 )
+
+t.test('one that is missing is told, and the others are ready', limit, async (t) => {
+  const { file, pids, adminPort, metrics } = await startWorkers(t, { image })
+  const readiness = async () => {
+    const response = await fetch(`http://127.0.0.1:${adminPort}/readyz`)
+    t.equal(response.status, 200)
+    return response.text()
+  }
+  const doctor = () => runCommand(['doctor', '--config', file])
+  t.match((await doctor()).stdout, /^the gateway on this machine: ready\n$/m)
+  for (const [count, warning] of [
+    /worker 2 of 2 has ended, and/,
+    /2 ends again and again/,
+  ].entries()) {
+    t.notMatch(await readiness(), warning)
+    const victim = Number(pids()[1])
+    process.kill(victim, 'SIGKILL')
+    await until('it is told', async () => warning.test(await readiness()))
+    await until('it serves', async () => /^portcullis_workers_serving 2$/m.test(await metrics()))
+    await until('it is replaced', () => pids().length === 2 && !pids().includes(victim))
+    t.match(await metrics(), new RegExp(`^portcullis_worker_ends_total ${count + 1}$`, 'm'))
+  }
+  t.match(await metrics(), /^portcullis_workers_configured 2$/m)
+  t.match((await doctor()).stdout, /: ready\nwarning: worker 2 of 2 ends again and again \(2 times/)
+})
 
 t.test('a reload reaches all, and so does the end', limit, async (t) => {
   const { gateway, file, pids, adminPort } = await startWorkers(t, { image })

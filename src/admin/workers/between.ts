@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import type { Registry } from 'prom-client'
 import { askInFolder } from '../control-socket.ts'
 import type { Told } from '../status/told.ts'
+import type { CrewState } from './crew.ts'
 import type { Counted } from './sum.ts'
 
 /** What one does when another asks for it. */
@@ -15,6 +16,8 @@ export interface WorkerActs {
 }
 
 export interface Others {
+  /** How all workers fare; undefined: it is not known yet. */
+  crew: () => CrewState | undefined
   /** By their numbers; undefined for one that does not answer. */
   counted: () => Promise<ReadonlyMap<number, Counted | undefined>>
   /** Resolves to whether all of them have taken everything into use. */
@@ -46,7 +49,11 @@ export function answerWorkers(pull: RequestListener, acts: WorkerActs): RequestL
 }
 
 /** @param sockets those of the others, by their numbers: names below the cache folder `dir` */
-export function createOthers(dir: string, sockets: ReadonlyMap<number, string>): Others {
+export function createOthers(
+  dir: string,
+  sockets: ReadonlyMap<number, string>,
+  crew: Others['crew'],
+): Others {
   async function ask(name: string, path: string, within: number): Promise<unknown> {
     try {
       const asked = { method: 'GET', path: `/worker/${path}`, patience: within, name }
@@ -71,6 +78,7 @@ export function createOthers(dir: string, sockets: ReadonlyMap<number, string>):
 
   let telling: Promise<Told[]> | undefined
   return {
+    crew,
     counted: async () =>
       (await askAll('metrics', patience.brief)) as Map<number, Counted | undefined>,
     async reload() {

@@ -2,6 +2,7 @@
 import { relative } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import type { Logger } from 'pino'
+import { endsKept, type CrewState } from '../../admin/workers/crew.ts'
 import { foldersIn, newTemporary, removeFilesOf } from '../../cache/disk/folder.ts'
 import type { Config } from '../../config/schema.ts'
 import { startWorker, type ReadyWorker, type WorkerProcess } from './process.ts'
@@ -109,13 +110,33 @@ function createPatience(now = () => performance.now()) {
   }
 }
 
+/** Remembers of each worker whether it serves, and when it has ended. */
+function createFates(count: number) {
+  const workers = Array.from({ length: count }, () => ({ isServing: false, ends: [] as number[] }))
+  let total = 0
+
+  function set(number: number, isServing: boolean, ...ended: number[]): void {
+    const ends = workers[number - 1]?.ends.filter((at) => Date.now() - at < endsKept) ?? []
+    workers[number - 1] = { isServing, ends: [...ends, ...ended] }
+  }
+
+  return {
+    serves: (number: number) => set(number, true),
+    ended(number: number) {
+      total += 1
+      set(number, false, Date.now())
+    },
+    state: (): CrewState => ({ workers, ends: total }),
+  }
+}
+
 /** The processes that there are now, by the numbers of their places. */
 function createRunning({ file, config, port, logger, onLines }: CrewOptions, over: AbortSignal) {
   const { dir } = config.cache
   const folder = foldersIn(dir)
   const sockets = Array.from({ length: config.workers }, () => relative(dir, newTemporary(folder)))
   const running = new Map<number, WorkerProcess>()
-  const serving = new Set<number>()
+  const fates = createFates(config.workers)
   let adminPort: number | undefined
 
   /** Nobody else would: the next start cleans up only where it is alone. */
@@ -127,6 +148,18 @@ function createRunning({ file, config, port, logger, onLines }: CrewOptions, ove
     }
   }
 
+  function tellAll(): void {
+    const state = fates.state()
+    for (const worker of running.values()) worker.tell({ kind: 'crew', state })
+  }
+
+  function noteEnd(number: number): void {
+    running.delete(number)
+    if (over.aborted) return
+    fates.ended(number)
+    tellAll()
+  }
+
   return {
     /** Starts one, and waits for its end; `isReady`: it has served. */
     async once(number: number, onReady: () => void): Promise<{ code: number; isReady: boolean }> {
@@ -135,18 +168,19 @@ function createRunning({ file, config, port, logger, onLines }: CrewOptions, ove
         worker = startWorker(file, { number, sockets, port, adminPort }, onLines)
       } catch (error) {
         logger.error({ worker: number, err: error }, cannotStart)
+        noteEnd(number)
         return { code: 1, isReady: false }
       }
       running.set(number, worker)
       const ready = await worker.ready
       if (ready !== undefined) {
-        serving.add(number)
         if (number === 1) adminPort = ready.adminPort
+        fates.serves(number)
+        tellAll()
         onReady()
       }
       const { code, signal, error } = await worker.ended
-      running.delete(number)
-      serving.delete(number)
+      noteEnd(number)
       if (ready !== undefined) forgetFiles(ready)
       if (error !== undefined) logger.error({ worker: number, err: error }, cannotStart)
       else if (!over.aborted) {
@@ -155,7 +189,7 @@ function createRunning({ file, config, port, logger, onLines }: CrewOptions, ove
       return { code: code ?? 1, isReady: ready !== undefined }
     },
     all: () => [...running.values()],
-    isAnyServing: () => serving.size > 0,
+    isAnyServing: () => fates.state().workers.some(({ isServing }) => isServing),
     adminPort: () => adminPort,
     kill: () => running.forEach((worker) => worker.kill()),
     killStuck(silence: number): void {

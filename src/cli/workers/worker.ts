@@ -1,11 +1,13 @@
 // One worker: what it hears from the supervisor that has started it, and tells it.
 import { ownPrefix } from '../../cache/disk/folder.ts'
+import type { CrewState } from '../../admin/workers/crew.ts'
 import { forOneOf } from '../../config/workers/parts.ts'
 import type { Config } from '../../config/schema.ts'
+import type { TeamMember } from '../../team.ts'
 import { workerVariable, type FromWorker, type ToWorker, type WorkerFacts } from './messages.ts'
 
 export interface Worker {
-  facts: WorkerFacts
+  member: TeamMember
   /** What of the config is this one's. */
   own: (config: Config) => Config
   /** Resolves to why it is to end: because it is told to, or because nobody is there any more. */
@@ -44,11 +46,13 @@ export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undef
   // Programs that are started from here are none.
   delete env[workerVariable]
   const facts = JSON.parse(text) as WorkerFacts
+  let crew: CrewState | undefined
   let onReload = (): void => undefined
   const ended = new Promise<NodeJS.Signals>((resolve) => {
     process.on('message', (message: ToWorker) => {
-      if (message.kind === 'reload') onReload()
-      else resolve(message.signal)
+      if (message.kind === 'end') resolve(message.signal)
+      else if (message.kind === 'crew') crew = message.state
+      else onReload()
     })
     process.once('disconnect', () => resolve('SIGTERM'))
     // A terminal and a service manager tell all processes at once: once is enough.
@@ -62,7 +66,7 @@ export function workerHere(env: NodeJS.ProcessEnv = process.env): Worker | undef
     if (process.connected) process.send?.(message, undefined, {}, () => undefined)
   }
   return {
-    facts,
+    member: { number: facts.number, sockets: facts.sockets, crew: () => crew },
     own: ownOf(facts),
     ended,
     onReload: (reload) => void (onReload = reload),
