@@ -6,10 +6,13 @@ import { Agent, Pool } from '../rules/rare/connections.ts'
 import { undici } from '../rules/rare/packages.ts'
 import type { TlsOptions, TlsProfile } from './tls.ts'
 import { createConnector } from './transport/connector.ts'
+import type { TimeLimits } from './transport/patience.ts'
 
 export interface Agents {
   own: Dispatcher
   foreign: Dispatcher
+  /** Of each answer. */
+  limits: TimeLimits
   /** Lets what is under way end. */
   close(): Promise<void>
 }
@@ -22,6 +25,7 @@ export function createAgents(limits: Limits, tls: TlsProfile): Agents {
   return {
     own,
     foreign,
+    limits,
     close: async () => {
       await Promise.all([own.close(), foreign.close()])
     },
@@ -32,7 +36,7 @@ export function createAgents(limits: Limits, tls: TlsProfile): Agents {
 export function createSocketAgents(limits: Omit<Limits, 'proxy'>, socketPath: string): Agents {
   const connect = { socketPath, timeout: limits.connectTimeout, allowH2: false }
   const agent = new Agent({ ...optionsFor(limits), connect: createConnector(connect) })
-  return { own: agent, foreign: agent, close: async () => agent.close() }
+  return { own: agent, foreign: agent, limits, close: async () => agent.close() }
 }
 
 function createAgent(limits: Limits, tls: TlsOptions): Dispatcher {

@@ -6,6 +6,7 @@ import type { OriginRequest, Receiver } from '../oci/origin.ts'
 import { clientHeader, replicaHeader, replicaVersion, viaHeader } from '../oci/via.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
+import { createPatience, type TimeLimits } from './transport/patience.ts'
 
 export type Outcome =
   /** The receiver has had all of it. */
@@ -61,13 +62,22 @@ export function requestOptions(
   }
 }
 
+interface AttemptOptions {
+  flow: ExchangeFlow
+  receiver: Receiver
+  limits: TimeLimits
+  /** What comes is of use as it comes, however slowly: a blob. */
+  isGradual?: boolean
+}
+
 /** Never rejects. After an abort the receiver hears nothing more, and the outcome is `broken`. */
 export function attempt(
   dispatcher: Dispatcher,
   request: Dispatcher.DispatchOptions,
-  { flow, receiver }: { flow: ExchangeFlow; receiver: Receiver },
+  { flow, receiver, limits, isGradual = false }: AttemptOptions,
 ): Promise<Outcome> {
   return new Promise((resolve) => {
+    const patience = createPatience(limits)
     const body = collectBody(largestAnswer)
     let answer: Answer | undefined
     let deliveredStatus: number | undefined
@@ -77,9 +87,13 @@ export function attempt(
     }
 
     dispatcher.dispatch(request, {
-      onRequestStart: (controller) => flow.attach(controller),
+      onRequestStart(controller) {
+        patience.asked()
+        flow.attach(controller)
+      },
       onResponseStart(controller, status, headers) {
-        if (status < 200 || flow.isAborted) return
+        if (flow.isAborted) return
+        if (status < 200) return patience.interim(controller)
         const flat = flatHeaders(headers)
         if (contentStatuses.has(status)) {
           deliveredStatus = status
@@ -88,13 +102,16 @@ export function attempt(
         } else {
           answer = { kind: 'answer', status, headers: flat, body: '' }
         }
+        patience.begun(controller)
       },
       onResponseData(controller, chunk) {
         if (flow.isAborted) return
         if (deliveredStatus !== undefined) {
           receiver.data(chunk)
+          if (!isGradual && !flow.isAborted) patience.received(controller, chunk.length)
           return
         }
+        patience.received(controller, chunk.length)
         if (body.add(chunk) < largestAnswer) return
         finish()
         controller.abort(new Error('the rest is of no interest'))

@@ -121,11 +121,13 @@ async function exchange(
   while (!flow.isAborted) {
     const begun = performance.now()
     progress.wasBare ||= progress.authorization === undefined
-    const agent = progress.hasLeft ? upstream.agents.foreign : upstream.agents.own
+    const { own, foreign, limits } = upstream.agents
+    const agent = progress.hasLeft ? foreign : own
     const span = request.span?.child('upstream', attributesOf(upstream, request, progress.url))
     const options = requestOptions(upstream, request, progress, span?.traceparent)
     if (progress.authorization !== undefined) sent.add(progress.authorization.replace(/^\S+ /, ''))
-    const outcome = await attempt(agent, options, { flow, receiver })
+    const isGradual = request.resource.startsWith('blobs/')
+    const outcome = await attempt(agent, options, { flow, receiver, limits, isGradual })
     const seconds = (performance.now() - begun) / 1000
     const judged: Step = flow.isAborted
       ? { kind: 'done' }
@@ -203,7 +205,8 @@ function judge(
   if (isChallenge && !isAnswered && !isForeign) return { kind: 'authorize', answer: outcome }
   if (method === 'GET' && !progress.hasStartedOver && !isForeign) return { kind: 'start_over' }
   // One that refuses its own signed address says nothing of the gateway's rights.
-  return failureFor(subject, 'http_4xx', { cause: refusedBy(progress.url, status), status })
+  const cause = new Error(`status ${status} from ${progress.url.host}, to which it redirects`)
+  return failureFor(subject, 'http_4xx', { cause, status })
 }
 
 /** Who answers at the address that the exchange has come to. */
@@ -293,8 +296,4 @@ async function waitToRetry(
   await Promise.race([wait(delay, undefined, { signal: timer.signal }), flow.aborted])
   timer.abort()
   return true
-}
-
-function refusedBy(url: URL, status: number): Error {
-  return new Error(`status ${status} from ${url.host}, to which it redirects`)
 }

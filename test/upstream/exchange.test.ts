@@ -429,3 +429,68 @@ t.test('an upstream that is not configured', async (t) => {
   t.equal(error?.code, 'NAME_UNKNOWN')
   t.equal(upstream.requests.length, 0)
 })
+
+/** Each comes before what then comes as a byte now and then. */
+const drips: Record<string, { head: string; drop: string; expected: Record<string, unknown> }> = {
+  'interim responses': {
+    head: '',
+    drop: 'HTTP/1.1 102 Processing\r\n\r\n',
+    expected: { error: { code: 'UPSTREAM_TIMEOUT', reason: 'timeout' } },
+  },
+  content: {
+    head: 'HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n',
+    drop: 'x',
+    expected: { error: { code: 'UPSTREAM_TIMEOUT', reason: 'stall' } },
+  },
+  'a 404': {
+    head: 'HTTP/1.1 404 Not Found\r\nContent-Length: 100000\r\n\r\n',
+    drop: 'x',
+    expected: { error: { code: 'UPSTREAM_TIMEOUT', reason: 'stall' } },
+  },
+  'an error page': {
+    head: 'HTTP/1.1 500 Oh\r\nContent-Length: 100000\r\n\r\n',
+    drop: 'x',
+    expected: { error: { code: 'UPSTREAM_FAILED', blame: { status: 500 } } },
+  },
+  'a redirect': {
+    head: 'HTTP/1.1 307 There\r\nLocation: http://other.example/\r\nContent-Length: 100000\r\n\r\n',
+    drop: 'x',
+    expected: { error: { code: 'UPSTREAM_FAILED', blame: { status: 307 } } },
+  },
+}
+
+/** Sends `head`, and `drop` every 50 ms. */
+function dripping(head: string, drop: string): faults.Fault {
+  return ({ socket }) => {
+    socket.write(head)
+    const timer = setInterval(() => socket.write(drop), 50)
+    socket.on('close', () => clearInterval(timer)).on('error', () => undefined)
+    return true
+  }
+}
+
+for (const [name, { head, drop, expected }] of Object.entries(drips)) {
+  t.test(`an upstream that drips does not hold anybody up: ${name}`, async (t) => {
+    const limits = { headersTimeout: 300, stallTimeout: 300 }
+    const { client } = await start(t, [dripping(head, drop)], limits)
+    const begun = performance.now()
+    t.match(await ask(client.open, {}), expected)
+    t.ok(performance.now() - begun < 5000)
+  })
+}
+
+t.test('a blob is of use as it comes, however slowly', async (t) => {
+  const drip = dripping('HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n', 'x')
+  const { client } = await start(t, [drip], { stallTimeout: 300 })
+  t.equal((await ask(client.open, blob)).body.toString(), 'x'.repeat(12))
+})
+
+t.test('what is held back here does not count as slow', async (t) => {
+  const drip = dripping('HTTP/1.1 200 OK\r\nContent-Length: 16\r\n\r\n', 'x')
+  const { client } = await start(t, [drip], { stallTimeout: 300 })
+  const { error } = await ask(client.open, {}, (flow) => {
+    flow.pause()
+    setTimeout(() => flow.resume(), 700)
+  })
+  t.equal(error, undefined)
+})

@@ -54,7 +54,8 @@ export async function inquire(upstream: Upstream, question: Question): Promise<R
     },
     reset: false,
   }
-  const outcome = await attempt(upstream.agents.own, options, { flow: timed, receiver })
+  const { own, limits } = upstream.agents
+  const outcome = await attempt(own, options, { flow: timed, receiver, limits })
   return { result: resultOf(upstream, outcome, collected()), ms: performance.now() - begun }
 }
 
