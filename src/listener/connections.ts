@@ -88,7 +88,10 @@ export function trackConnections(server: Tracked, options: TrackingOptions): voi
     const network = networkOf(socket.remoteAddress ?? '')
     const count = (networks.get(network) ?? 0) + 1
     networks.set(network, count)
-    socket.once('close', () => leave(network))
+    socket.on('close', () => {
+      leave(network)
+      handshakes.delete(socket)
+    })
     if (count > limits().connectionsPerAddress) end(socket, 'too_many_from_address')
     else if (secure) begun(socket)
     else finished(socket)
@@ -100,14 +103,13 @@ export function trackConnections(server: Tracked, options: TrackingOptions): voi
       end(oldest, 'too_many_handshakes')
     }
     handshakes.set(socket, Date.now())
-    socket.once('close', () => handshakes.delete(socket))
     sweepLater()
   }
 
   function finished(socket: Socket): void {
     if (secure) handshakes.delete(transportOf(socket as TLSSocket))
     ready.add(socket)
-    socket.once('close', () => ready.delete(socket))
+    socket.on('close', () => ready.delete(socket))
   }
 
   server.on('connection', arrived)

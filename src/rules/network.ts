@@ -3,6 +3,7 @@ import { BlockList, isIPv6 } from 'node:net'
 
 /** An IPv4 address, or the /64 that one holder of IPv6 addresses has at least. */
 export function networkOf(address: string): string {
+  if (!address.includes(':')) return address
   const mapped = /^::ffff:(\d{1,3}\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.exec(address)
   if (mapped?.[1] !== undefined) return mapped[1]
   if (!isIPv6(address)) return address
