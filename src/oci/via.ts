@@ -2,8 +2,11 @@
 import { randomBytes } from 'node:crypto'
 import { GatewayError } from '../errors.ts'
 
-/** More gateways than anybody has behind each other. */
-const most = 8
+/**
+ * More than anybody has behind each other: each gateway is there up to four times, as two replicas of which
+ * each is two workers.
+ */
+const most = 16
 
 /**
  * The header of a request among replicas, and the version of what it means: whoever asks has decided for

@@ -3,7 +3,8 @@ import t from 'tap'
 import { gatewaysIn, newPseudonym, viaHeader } from '../../src/oci/via.ts'
 
 const own = newPseudonym()
-const others = Array.from({ length: 7 }, newPseudonym)
+// Three behind each other, of workers and replicas, and some before them.
+const others = Array.from({ length: 15 }, newPseudonym)
 const loop = { code: 'LOOP_DETECTED' }
 
 t.test('what one says, another reads', async (t) => {
