@@ -77,8 +77,15 @@ function endSoon(socket: Duplex): void {
  */
 export function frameProblem(req: IncomingMessage): GatewayError | undefined {
   const { hosts, authorizations, body } = countHeaders(req.rawHeaders)
-  const hostless = hosts === 0 && req.httpVersion === '1.0'
-  if (hosts !== 1 && !hostless) return invalid('a request needs exactly one Host header')
+  const isOld = req.httpVersion === '1.0'
+  // Node reads 2.0 and 0.9 as well where a request line has them.
+  if (req.httpVersion !== '1.1' && !isOld) return invalid('the gateway speaks HTTP/1.1')
+  if (hosts !== 1 && !(isOld && hosts === 0)) {
+    return invalid('a request needs exactly one Host header')
+  }
+  if (hosts === 1 && !hostPattern.test(req.headers.host ?? '')) {
+    return invalid('the Host header is no name or address')
+  }
   if (authorizations > 1) return invalid('a request may have one Authorization header only')
   if (body && (req.method === 'GET' || req.method === 'HEAD')) {
     return invalid(`a ${req.method} request must not have a body`)
@@ -89,6 +96,9 @@ export function frameProblem(req: IncomingMessage): GatewayError | undefined {
   if (target.startsWith('/') || target === '*') return undefined
   return absoluteForm(req, target)
 }
+
+/** RFC 9112 section 3.2: a name or an address, and a port; names of containers have underscores. */
+const hostPattern = /^(?:[\w.~%-]+|\[[\w:.~%-]+\])(?::\d*)?$/
 
 /** `GET https://host/path`: legal if it names this host, and turned into its usual form. */
 function absoluteForm(req: IncomingMessage, target: string): GatewayError | undefined {

@@ -156,9 +156,12 @@ t.test('a Host that is not the listener is refused: a page may have made it up',
     t.equal(await ask(host, secure.port), 200, `${host} by TLS`)
   }
   const foreign = ['evil.example', 'evil.example:5480', 'localhost.evil.example', '192.0.2.1']
-  for (const host of [...foreign, '127.0.0.1.evil.example', '[2001:db8::1]', 'a b', '', ':80']) {
+  for (const host of [...foreign, '127.0.0.1.evil.example', '[2001:db8::1]']) {
     t.equal(await ask(host), 403, host)
     t.equal(await ask(host, secure.port), 403, `${host} by TLS`)
+  }
+  for (const host of ['a b', '', ':80', 'localhost@evil.example']) {
+    t.equal(await ask(host), 400, host)
   }
 })
 

@@ -23,6 +23,11 @@ const refused: [name: string, bytes: string, status: number, code: string][] = [
   ['a TLS client', '\x16\x03\x01\x02\x00\x01\x00', 400, 'REQUEST_INVALID'],
   ['no Host', 'GET / HTTP/1.1\r\n\r\n', 400, 'REQUEST_INVALID'],
   ['two Hosts', 'GET / HTTP/1.1\r\nHost: a\r\nhost: b\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a Host that is none', 'GET / HTTP/1.1\r\nHost: a, b\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a user in Host', 'GET / HTTP/1.1\r\nHost: a@b\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['a path in Host', 'GET / HTTP/1.0\r\nHost: a/v2\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['an empty Host', 'GET / HTTP/1.1\r\nHost:\r\n\r\n', 400, 'REQUEST_INVALID'],
+  ['HTTP/2.0 as text', 'GET / HTTP/2.0\r\nHost: a\r\n\r\n', 400, 'REQUEST_INVALID'],
   [
     'two Authorizations',
     'GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Basic a\r\nAuthorization: Basic b\r\n\r\n',
@@ -103,6 +108,16 @@ t.test('what is sound is handled, the absolute form for this host too', async (t
     'an empty body is none',
   )
   t.match(await send(port, 'GET /v2/ HTTP/1.0\r\n\r\n'), /handled GET \/v2\/$/)
+  for (const host of [
+    '[::1]:5443',
+    '[fe80::1%25eth0]',
+    'edge_gateway:5443',
+    'Gateway.',
+    '10.0.0.1',
+  ]) {
+    const text = await send(port, `GET / HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n\r\n`)
+    t.match(text, /handled GET \/$/, host)
+  }
   t.match(await send(port, `OPTIONS * ${tail}`), /handled OPTIONS \*$/)
 })
 
