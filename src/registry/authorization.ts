@@ -9,7 +9,8 @@ import type { CertificateIdentity } from '../identity/identity.ts'
 import { createKeySource } from '../identity/jwks.ts'
 import { createThrottle } from '../identity/throttle.ts'
 import { createPolicy } from '../policy/policy.ts'
-import { compileGlob } from '../rules/glob.ts'
+import type { Subject } from '../policy/subject.ts'
+import { compileWho } from '../policy/who.ts'
 import { createAccess, nameOfPlace, type Access } from './access.ts'
 import { createAudit, type WriteAudit } from './audit.ts'
 import { createCredentials } from './authenticate.ts'
@@ -72,6 +73,10 @@ export function createAuthorization(
   const issuers = openIssuers(auth.issuers, log)
   const trusted = service === undefined ? issuers : [...issuers, service.issuer]
   const verifier = createBearerVerifier(trusted)
+  const subjectOf = createSubjects((name) => {
+    const place = placeNamed(choose, name)
+    return place === undefined ? undefined : nameOfPlace(place)
+  })
   const access = createAccess({
     presented: createCredentials({
       callerOf,
@@ -80,12 +85,9 @@ export function createAuthorization(
       throttle,
     }),
     callerOf,
-    subjectOf: createSubjects((name) => {
-      const place = placeNamed(choose, name)
-      return place === undefined ? undefined : nameOfPlace(place)
-    }),
+    subjectOf,
     policy: createPolicy(policy),
-    isReplica: replicaMatcher(replicas.identity),
+    isReplica: replicaMatcher(replicas.identity, subjectOf),
     hasAdminRules: policy.rules.some(({ actions }) =>
       actions.some((action) => action.startsWith('admin')),
     ),
@@ -134,9 +136,13 @@ function openIssuers(issuers: readonly IssuerConfig[], log: Logger): TrustedIssu
   throw new UsageError(problems)
 }
 
-/** By common name, DNS name or URI. */
-function replicaMatcher(patterns: readonly string[]): (identity: CertificateIdentity) => boolean {
-  const globs = patterns.map((pattern) => compileGlob(pattern, undefined))
-  return ({ commonName, dnsNames, uris }) =>
-    [commonName, ...dnsNames, ...uris].some((name) => globs.some((glob) => glob.matches(name)))
+/** As rules of a policy read names: one pattern is for URIs, or for common names and DNS names. */
+function replicaMatcher(
+  patterns: readonly string[],
+  subjectOf: (identity: CertificateIdentity) => Subject,
+): (identity: CertificateIdentity) => boolean {
+  const uri = patterns.filter((pattern) => pattern.includes(':'))
+  const names = patterns.filter((pattern) => !pattern.includes(':'))
+  const tests = [{ uri }, { cn: names }, { dns: names }].map(compileWho)
+  return (identity) => tests.some((test) => test(subjectOf(identity)))
 }

@@ -54,6 +54,7 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
   [replicas('list: [a:1], dns: b'), 'replicas.dns', /exclude each other/],
   [replicas('list: [a:1], self: b:1'), 'replicas.self', /one of list/],
   [replicas('list: [a:1], identity: []'), 'replicas.identity', /is missing/],
+  [replicas("dns: a, identity: [r, '*']"), 'replicas.identity.1', /names everybody/],
   [replicas('dns: a, tls: {}'), 'replicas.tls.cert', /is missing/],
   [replicas('dns: a, tls: { cert: c }'), 'replicas.tls.key', /is missing/],
   [

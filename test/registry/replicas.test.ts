@@ -126,6 +126,41 @@ t.test('who is no replica is refused as one, told and counted', limit, async (t)
   t.equal(upstream.requests.length, 0)
 })
 
+t.test('names of replicas are read as a policy reads them', limit, async (t) => {
+  const upstream = await startUpstream(t, { repositories: { app: image } })
+  const gateway = await startTestGateway(
+    t,
+    `upstreams: { registry.test: { url: '${upstream.url}' } }
+replicas: { identity: ['spiffe://site/replica/*', '*.replicas.test'] }`,
+  )
+  const id = 'spiffe://site/replica/1'
+  const cases: [
+    name: string,
+    names: Partial<Parameters<typeof issueCertificate>[1]>,
+    status: number,
+  ][] = [
+    ['its URI', { uris: [id] }, 200],
+    ['its DNS name', { dnsNames: ['A.Replicas.test'] }, 200],
+    ['its common name', { commonName: 'a.replicas.test' }, 200],
+    ['a common name that looks like a URI', { commonName: id }, 403],
+    ['a second URI', { uris: [id, 'spiffe://site/other'] }, 403],
+    ['more below the URI', { uris: [`${id}/more`] }, 403],
+    ['more labels', { dnsNames: ['a.b.replicas.test'] }, 403],
+  ]
+  for (const [name, names, status] of cases) {
+    const client = await issueCertificate(pki.ca, {
+      profile: 'client',
+      commonName: 'somebody',
+      dnsNames: [],
+      ipAddresses: [],
+      ...names,
+    })
+    const headers = { 'portcullis-replica': '1' }
+    const path = '/v2/app/manifests/latest?ns=registry.test'
+    t.equal((await gateway.send(path, { headers, client })).status, status, name)
+  }
+})
+
 t.test('owners that are dead cost no pull', limit, async (t) => {
   const { gateways } = await startReplicas(t, 3)
   const [first, ...others] = gateways as [TestGateway, ...TestGateway[]]

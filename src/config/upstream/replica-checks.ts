@@ -19,6 +19,11 @@ export function checkReplicas(replicas: ReplicasConfig, clientAuth: string, tell
       'absent',
     )
   }
+  for (const [index, name] of identity.entries()) {
+    if (/^\*+$/.test(name)) {
+      tell(['identity', String(index)], 'names everybody, and replicas may pull everything')
+    }
+  }
   if (tls.cert === undefined) {
     tell(['tls', 'cert'], 'is missing: replicas know each other by their certificates', 'absent')
   }

@@ -37,7 +37,9 @@ export const ReplicasSchema = Type.Object(
       ),
     ),
     identity: Type.Array(
-      text('A name in certificates of replicas: common name, DNS name or URI; `*` for any part.'),
+      text(
+        'A name in certificates of replicas: common name, DNS name or URI, with wild cards as in `policy.rules.*.who`.',
+      ),
       {
         default: [],
         description:
