@@ -33,6 +33,8 @@ export interface OriginResponse {
   headers: Readonly<Record<string, string>>
   /** Whoever sent it is passed over for a while: its content is of no use. Absent: there is nobody to blame. */
   distrust?: () => void
+  /** Whether a text has what was sent as credentials. Absent: of content, which is what its digest says. */
+  repeatsSecret?: (text: string) => boolean
 }
 
 /** Control over one exchange. All methods may be called at any time, and more than once. */

@@ -25,6 +25,21 @@ export function redacted(text: string, secrets: Iterable<string>, longest = 300)
   return result.replaceAll(/[\s\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]+/g, ' ')
 }
 
+/**
+ * Returns what tells whether a text has one of the secrets as a whole, in one of those encodings. Not of one that
+ * is short: any text may have that by chance.
+ */
+export function secretFinder(secrets: Iterable<string>): (text: string) => boolean {
+  const forms = [...secrets]
+    .filter(({ length }) => length >= run)
+    .flatMap(formsOf)
+    .map(lowerCase)
+  return (text) => {
+    const lower = lowerCase(text)
+    return forms.some((form) => lower.includes(form))
+  }
+}
+
 /** Of ASCII only: the others may change their length. */
 function lowerCase(text: string): string {
   return text.replaceAll(/[A-Z]+/g, (part) => part.toLowerCase())

@@ -1,6 +1,5 @@
 // One exchange with an upstream, from the first request to the last byte: authentication, redirects
 // and retries until there is content, or nothing more to be done.
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Flow, OriginRequest, Receiver } from '../oci/origin.ts'
 import { apiAddress, repositoryIn } from './api-address.ts'
 import type { Agents } from './agents.ts'
@@ -24,7 +23,8 @@ import {
   strayRedirect,
 } from './redirect.ts'
 import type { AttemptSample } from './failure-log.ts'
-import { retryDelay } from './retry.ts'
+import { waitToRetry } from './retry.ts'
+import { findingSecrets } from './secrets.ts'
 
 /** What all exchanges with one upstream share. */
 export interface Upstream {
@@ -88,9 +88,12 @@ export function openExchange(
 ): { flow: Flow; ended: Promise<void> } {
   const flow = createFlow()
   const sent = new Set<string>()
-  const ended = exchange(upstream, request, { flow, receiver, sent, mayRetry }).then((told) => {
-    if (told === undefined || flow.isAborted) return
-    const failure = withoutSecrets(told, [...upstream.secrets(), ...sent])
+  const secrets = () => [...upstream.secrets(), ...sent]
+  const told = findingSecrets(request, receiver, secrets)
+  const course = { flow, receiver: told, sent, mayRetry }
+  const ended = exchange(upstream, request, course).then((last) => {
+    if (last === undefined || flow.isAborted) return
+    const failure = withoutSecrets(last, secrets())
     upstream.onFailure(failure)
     receiver.fail(failure.error)
   })
@@ -152,7 +155,10 @@ async function exchange(
       Object.assign(progress, beginning(upstream, request), { hasStartedOver: true })
     }
     if (step.kind === 'failure') {
-      if (!mayRetry || !(await waitToRetry(upstream, progress, step, flow))) return step
+      const elapsed = upstream.now() - progress.startedAt
+      const { retries } = progress
+      if (!mayRetry || !(await waitToRetry(step, { retries, elapsed }, flow))) return step
+      progress.retries += 1
       // The address of a download is good for one host and some minutes: the registry has others.
       if (progress.hasLeft) Object.assign(progress, beginning(upstream, request))
     }
@@ -278,22 +284,4 @@ async function authorize(
     return failureFor(subject, 'credentials_refused', { status: 401 })
   }
   return failureOfAnswer(subject, refusal, upstream.now())
-}
-
-/** Whether another try is due; returns when it is, or when the exchange is aborted. */
-async function waitToRetry(
-  upstream: Upstream,
-  progress: Progress,
-  failure: Failure,
-  flow: ExchangeFlow,
-): Promise<boolean> {
-  if (!failure.isTransient) return false
-  const elapsed = upstream.now() - progress.startedAt
-  const delay = retryDelay({ retries: progress.retries, elapsed, retryAfter: failure.retryAfter })
-  if (delay === undefined) return false
-  progress.retries += 1
-  const timer = new AbortController()
-  await Promise.race([wait(delay, undefined, { signal: timer.signal }), flow.aborted])
-  timer.abort()
-  return true
 }

@@ -114,6 +114,45 @@ defaultUpstream: up.test`,
   t.ok(upstream.requests.some(({ headers }) => headers.authorization === `Basic ${basic}`))
 })
 
+t.test('a list of referrers that repeats what it was sent', async (t) => {
+  const listed = { size: 2, digest: `sha256:${'1'.repeat(64)}` }
+  const repeating: Fault = (req, res) => {
+    const sent = req.headers.authorization ?? ''
+    if (sent === '' || req.url?.includes('/referrers/') !== true) return echoing(req, res)
+    const annotations = {
+      'org.example.sent': `authorization=${sent}`,
+      [sent]: 'sent',
+      'org.example.decoded': JSON.stringify({ password }),
+      'org.example.url': encodeURIComponent(password),
+      'org.example.title': 'an SBOM',
+    }
+    const mediaType = 'application/vnd.oci.image.manifest.v1+json'
+    const manifests = [
+      { ...listed, mediaType, annotations },
+      { ...listed, mediaType, artifactType: `application/${basic.replaceAll('=', '')}` },
+      { ...listed, mediaType: `application/${password}` },
+    ]
+    res
+      .writeHead(200, { 'content-type': 'application/vnd.oci.image.index.v1+json' })
+      .end(JSON.stringify({ schemaVersion: 2, manifests }))
+    return true
+  }
+  const upstream = await startUpstream(t, { repositories: { app: image }, faults: [repeating] })
+  const gateway = await startTestGateway(
+    t,
+    `upstreams: { up.test: { url: '${upstream.url}', auth: { username: robot, passwordFile: pw } } }
+defaultUpstream: up.test`,
+    { files: { pw: password } },
+  )
+  const { status, body } = await gateway.send(`/v2/app/referrers/sha256:${'0'.repeat(64)}`)
+  t.equal(status, 200)
+  t.match(JSON.parse(body.toString()), {
+    manifests: [{ annotations: { 'org.example.title': 'an SBOM' } }, listed],
+  })
+  const output = await outputOf(gateway, [body.toString()])
+  for (const canary of [password, basic]) t.equal(leak(output, canary), undefined)
+})
+
 t.test(
   'a registry that repeats a token, and a token service that repeats a password',
   async (t) => {

@@ -1,7 +1,7 @@
 // What an upstream repeats of a secret is not told, in whatever form it comes back.
 import { assert, property, string } from 'fast-check'
 import t from 'tap'
-import { redacted } from '../../src/rules/redaction.ts'
+import { redacted, secretFinder } from '../../src/rules/redaction.ts'
 
 const password = 's3cr3t/p%ss+w<rd"&'
 const basic = Buffer.from(`robot:${password}`).toString('base64')
@@ -35,6 +35,17 @@ for (const [what, text] of Object.entries(repeated)) {
     }
   })
 }
+
+t.test('a secret is found as a whole, and what is like it is none', async (t) => {
+  const isFound = secretFinder([...secrets, 'short'])
+  for (const [what, text] of Object.entries(repeated)) {
+    const isWhole = !['a beginning', 'an end'].includes(what)
+    t.equal(isFound(`it was ${text}, they say`), isWhole, what)
+  }
+  for (const text of ['', 'short', '2026-11-26T12:00:00Z', password.slice(1)]) {
+    t.notOk(isFound(text))
+  }
+})
 
 t.test('what is no secret stays', async (t) => {
   const text = 'status 502: the backend is away; ask later'

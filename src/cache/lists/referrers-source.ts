@@ -105,7 +105,9 @@ export function createReferrersSource(
     answer: OriginResponse | undefined,
   ): Descriptor[] {
     const listed = (page['manifests'] ?? []) as unknown[]
-    const good = listed.map(descriptorOf).filter((descriptor) => descriptor !== undefined)
+    const good = listed
+      .map((one) => descriptorOf(one, answer?.repeatsSecret))
+      .filter((descriptor) => descriptor !== undefined)
     if (good.length === listed.length) return good
     const problem = badResponse('a referrer that is no descriptor', answer)
     if (good.length === 0) throw problem
