@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { findGoProgram } from '../../test/e2e/lab/go-program.ts'
 
-export const goPrograms = {
+const goPrograms = {
   'distribution 3': {
     /** On PATH. */
     name: 'registry-v3',
