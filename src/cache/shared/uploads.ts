@@ -16,7 +16,8 @@ export interface Uploads {
   close: () => Promise<void>
 }
 
-const atOnce = 2
+/** Tasks at once: what waits for a machine to be lost is not much, where the store answers after tens of ms. */
+const atOnce = 8
 /** How often what is not stored here yet is looked for, and how long after that the next time, ms. */
 const mostLooks = 10
 const lookAgain = 500
@@ -66,6 +67,7 @@ export function createUploads(options: UploadsOptions): Uploads {
       const outcome = await access.use('write', {}, async () => perform(task, end.signal))
       if (outcome === undefined) putOff(key)
       else if (outcome.value === 'later') postpone(task, key)
+      else if (outcome.value === 'busy') looks.set(key, { count: 0, next: Date.now() + lookAgain })
       else if (outcome.value === 'done') finish(task, key)
     } finally {
       underWay.delete(key)

@@ -6,8 +6,8 @@ import type { Logger } from 'pino'
 import { algorithmOf, hasherFor, type Digest } from '../../oci/digest.ts'
 import type { Place } from '../../oci/place.ts'
 import type { TolerantIndex } from '../index/tolerant-index.ts'
-import type { Store } from '../store.ts'
 import { createSingleFlight } from '../single-flight.ts'
+import type { Store } from '../store.ts'
 import type { Pause } from './pause.ts'
 import type { StoreAccess } from './store-access.ts'
 import { contentKey, hashesKey, pieceBytes, quarantineKey, readTag, tagKey } from './layout.ts'
@@ -25,9 +25,16 @@ export interface WritingOptions {
   log: Logger
 }
 
-/** What becomes of a task; `later`: its content is not stored here yet; `paused`: the store is pruned. */
-type Result = 'done' | 'later' | 'paused'
+/**
+ * What becomes of a task; `later`: its content is not stored here yet; `busy`: that is large, and another task
+ * writes it, or enough that is; `paused`: the store is pruned.
+ */
+type Result = 'done' | 'later' | 'busy' | 'paused'
+type Written = Exclude<Result, 'paused'>
 
+/** Contents with more bytes are large, and few of them are written at once: names, and what is small, go past them. */
+const largeBytes = 16 * 2 ** 20
+const mostLarge = 2
 /** How long one small object may take, ms: a pruning waits for longer before it looks at what is there. */
 export const nameMs = 15_000
 
@@ -58,9 +65,11 @@ export function createWriting(options: WritingOptions) {
     const [signed] = index.childrenOf(task.digest, 'signed')
     const content = signed ?? task.digest
     for (const part of task.kind === 'manifest' ? index.childrenOf(content) : []) {
-      if ((await writePart(task, part, turn)) === 'paused') return 'paused'
+      const result = await writePart(task, part, turn)
+      if (result !== 'done') return result
     }
-    if ((await writeContent(content, turn.signal)) === 'later') return 'later'
+    const written = await writeContent(content, turn.signal)
+    if (written !== 'done') return written
     const size = index.content(content)?.size
     if (size === undefined) return 'later'
     const link = { size, ...(signed === undefined ? {} : { content }) }
@@ -75,7 +84,7 @@ export function createWriting(options: WritingOptions) {
     const { upstream, repository } = place
     for (const kind of index.linkKinds(place, digest)) {
       const result = await writeLink({ do: 'link', upstream, repository, digest, kind }, turn)
-      if (result === 'paused') return result
+      if (result === 'paused' || result === 'busy') return result
     }
     return 'done'
   }
@@ -87,13 +96,14 @@ export function createWriting(options: WritingOptions) {
 
   /** Whoever asked last knows best. */
   async function writeTag(task: Task & { do: 'tag' | 'untag' }, turn: Turn): Promise<Result> {
+    const result = task.do === 'tag' ? await writePart(task, task.digest, turn) : 'done'
+    if (result !== 'done') return result
     const key = tagKey(task, task.name)
     const bytes = await access.bytes(key, briefly(turn.signal))
     const known = bytes && readTag(bytes)
     if (known !== undefined && known.checkedAt > task.checkedAt) return 'done'
     if (task.do === 'tag') {
       const { digest, checkedAt } = task
-      if ((await writePart(task, digest, turn)) === 'paused') return 'paused'
       return name(key, { digest, checkedAt }, turn)
     }
     if ((await pause.pruning()) !== turn.pruning) return 'paused'
@@ -115,12 +125,10 @@ export function createWriting(options: WritingOptions) {
 function createContentWriting({ access, store, index, seen, whenClear, log }: WritingOptions) {
   const { store: remote } = access
   const share = createSingleFlight()
+  const large = new Set<Digest>()
 
-  async function write(digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> {
+  async function write(digest: Digest, size: number, signal: AbortSignal): Promise<Written> {
     const key = contentKey(digest)
-    const facts = index.content(digest)
-    if (facts === undefined) return 'later'
-    const { size } = facts
     await whenClear(digest)
     const there = await remote.size(key, briefly(signal))
     if (there !== size) {
@@ -144,9 +152,20 @@ function createContentWriting({ access, store, index, seen, whenClear, log }: Wr
     return 'done'
   }
 
-  // Images that are written at the same time may have layers in common.
-  return async (digest: Digest, signal: AbortSignal): Promise<'done' | 'later'> =>
-    seen.has(contentKey(digest)) ? 'done' : share(digest, async () => write(digest, signal))
+  return async (digest: Digest, signal: AbortSignal): Promise<Written> => {
+    if (seen.has(contentKey(digest))) return 'done'
+    const size = index.content(digest)?.size
+    if (size === undefined) return 'later'
+    // Images that are written at the same time may have layers in common.
+    if (size <= largeBytes) return share(digest, async () => write(digest, size, signal))
+    if (large.has(digest) || large.size >= mostLarge) return 'busy'
+    large.add(digest)
+    try {
+      return await write(digest, size, signal)
+    } finally {
+      large.delete(digest)
+    }
+  }
 }
 
 /** Of one small object. */

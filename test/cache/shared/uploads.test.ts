@@ -14,7 +14,7 @@ import { createUploads } from '../../../src/cache/shared/uploads.ts'
 import { createStorageProblems } from '../../../src/cache/storage-problems.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import { digestOf } from '../../../src/oci/digest.ts'
-import { lacking } from '../../helpers/bucket.ts'
+import { holding, lacking } from '../../helpers/bucket.ts'
 import { app, startSite, until } from '../../helpers/cache.ts'
 import { addImage, emptyContent, layerOf, pull } from '../../helpers/images.ts'
 import { createMemoryStore } from '../../helpers/memory-store.ts'
@@ -103,20 +103,47 @@ t.test('no image is too large for a slow store', async (t) => {
   t.same(lacking(remote), [])
 })
 
-t.test('a layer of two images is written once', async (t) => {
-  const base = layerOf('base', 3 * 2 ** 20)
-  const { remote, cache, site, written } = await startReplica(t, { one: [base], two: [base] })
-  let [isAway, writes] = [true, 0]
+t.test('what is small goes past what is large', async (t) => {
+  const large = Array.from({ length: 4 }, (_, at) => layerOf(`large ${at}`, 17 * 2 ** 20))
+  const images = { small: [layerOf('small', 1000)], large }
+  const { remote, cache, written } = await startReplica(t, images)
+  const gate = Promise.withResolvers<void>()
+  const keys = new Set(large.map((layer) => contentKey(digestOf(layer))))
+  let [running, most] = [0, 0]
   remote.before = async (method, key) => {
-    if (isAway) throw new Error('it is away')
-    if (key !== contentKey(digestOf(base))) return
-    if (method === 'putFile') writes += 1
-    await wait(100)
+    if (method !== 'putFile' || !keys.has(key)) return
+    running += 1
+    most = Math.max(most, running)
+    await gate.promise
+    running -= 1
   }
-  for (const tag of ['one', 'two']) await pull(cache, app, tag)
-  isAway = false
-  site.clock.time += 16_000
+  await pull(cache, app, 'large')
+  await until(() => running === 2, 'two are under way')
+  await pull(cache, app, 'small')
+  await until(() => holding(remote).tags.includes('small'), 'the small one is there')
+  t.equal(most, 2)
+  gate.resolve()
   await written()
-  t.equal(writes, 1)
   t.same(lacking(remote), [])
 })
+
+for (const bytes of [3 * 2 ** 20, 20 * 2 ** 20]) {
+  t.test(`a layer of ${bytes} bytes of two images is written once`, async (t) => {
+    const base = layerOf('base', bytes)
+    const { remote, cache, site, written } = await startReplica(t, { one: [base], two: [base] })
+    let isAway = true
+    let writes = 0
+    remote.before = async (method, key) => {
+      if (isAway) throw new Error('it is away')
+      if (key !== contentKey(digestOf(base))) return
+      if (method === 'putFile') writes += 1
+      await wait(100)
+    }
+    for (const tag of ['one', 'two']) await pull(cache, app, tag)
+    isAway = false
+    site.clock.time += 16_000
+    await written()
+    t.equal(writes, 1)
+    t.same(lacking(remote), [])
+  })
+}
