@@ -1,4 +1,4 @@
-// What came of the pulls: looked up in nginx's log, in the store and at a replica that has nothing else.
+// What came of the pulls: looked up in the store, and at a replica that has nothing else.
 import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -6,16 +6,6 @@ import { digestOf, hexOf, type Digest } from '../../../src/oci/digest.ts'
 import type { TestObjectStore } from '../../helpers/object-store.ts'
 import { createPuller, createTally, type Tally } from './puller.ts'
 import { startNewcomer, type Bench, type Image, type Region, type Replica } from './region.ts'
-import type { Kill } from './troubles.ts'
-
-/** GETs of content that nginx has answered. */
-export interface Fetches {
-  digests: number
-  /** Fetched more than once, and not only because a replica was killed that fetched it, or owned it. */
-  repeated: Digest[]
-  /** Fetched again because of that. */
-  excused: number
-}
 
 export interface StoreOutcome {
   /** Not there, or not right. */
@@ -28,27 +18,6 @@ export interface StoreOutcome {
 
 /** How long replicas may take to write what is left, ms. */
 const patience = 120_000
-
-export async function countFetches(
-  { lab, before }: Region,
-  kills: readonly Kill[],
-): Promise<Fetches> {
-  const requests = await lab.nginx.requests()
-  const fetches = new Map<Digest, number[]>()
-  requests.forEach(({ method, target }, at) => {
-    const digest = /(?:blobs|manifests)\/(sha256:[0-9a-f]{64})/.exec(target)?.[1] as Digest
-    if (at < before || method !== 'GET' || digest === undefined) return
-    fetches.set(digest, [...(fetches.get(digest) ?? []), at])
-  })
-  const isExcused = (at: number) => kills.some(({ from, to }) => from <= at && at <= to)
-  const again = [...fetches].filter(([, times]) => times.length > 1)
-  const repeated = again.filter(([, times]) => !times.slice(0, -1).every(isExcused))
-  return {
-    digests: fetches.size,
-    repeated: repeated.map(([digest]) => digest),
-    excused: again.length - repeated.length,
-  }
-}
 
 /** At the end: when all is there, one object is damaged, and asked for by a replica with an emptied disk. */
 export async function lookAtStore(

@@ -11,6 +11,8 @@ import { subfolder } from '../lab/folder.ts'
 import {
   configFor,
   startConfigured,
+  upstreamFor,
+  upstreamName,
   writeConfig,
   type Gateway,
   type Section,
@@ -40,6 +42,8 @@ export interface Image {
 }
 
 export interface Replica {
+  /** What it is to nginx: the common name of its certificate. */
+  name: string
   gateway: Gateway
   /** Its cache. */
   dir: string
@@ -109,20 +113,24 @@ async function startReplicas(
   }
   return Promise.all(
     ports.map(async (port) => {
+      const name = `replica-${port}`
+      const own = await certificates.issue(name, 'upstream', {})
       const file = writeConfig(t, {
         ...config,
         listen: { ...config.listen, port },
+        upstreams: { [upstreamName]: upstreamFor(lab, { ...own }) },
         ...(size > 1 ? { replicas: group } : {}),
         ...cacheOf(store),
       })
-      return startReplica(t, file)
+      return startReplica(t, name, file)
     }),
   )
 }
 
-async function startReplica(t: Bench, file: string): Promise<Replica> {
+async function startReplica(t: Bench, name: string, file: string): Promise<Replica> {
   const gateway = await startConfigured(t, file)
   const replica: Replica = {
+    name,
     gateway,
     dir: join(gateway.folder, 'cache'),
     async start() {

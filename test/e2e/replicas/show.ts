@@ -52,8 +52,9 @@ function engineLines({ engines }: ReplicaOutcome): Line[] {
 }
 
 function fetchLines({ fetches, digests }: ReplicaOutcome): Line[] {
-  const { repeated, excused } = fetches
-  const what = `digests fetched more than once upstream (beside ${excused} because of kills)`
+  const { repeated, interrupted, alone } = fetches
+  const excused = `${interrupted} that a killed one was fetching, ${alone} that it alone had`
+  const what = `digests fetched more than once upstream (beside ${excused})`
   const figure = `${repeated.length} of ${digests}`
   return [{ what, figure, isSo: repeated.length === 0, wrong: repeated }]
 }

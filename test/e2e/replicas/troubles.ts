@@ -1,13 +1,21 @@
 // What goes wrong while clients pull: replicas are killed, and the store that they share is stopped,
 // slowed, and answers 503.
+import { globSync } from 'node:fs'
+import { basename, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import type { Digest } from '../../../src/oci/digest.ts'
 import type { TestObjectStore } from '../../helpers/object-store.ts'
-import type { Region } from './region.ts'
+import { fetchesIn, type Fetch } from './fetches.ts'
+import type { Region, Replica } from './region.ts'
 
-/** The number of requests that nginx had answered a second before a kill, and when its replica was back. */
 export interface Kill {
+  /** The numbers of requests that nginx had answered at the kill, and half a second after the replica was back. */
   from: number
   to: number
+  /** What it was fetching, and nobody had. */
+  fetching: ReadonlySet<Digest>
+  /** What its disk had, and no other one, nor the store. */
+  alone: ReadonlySet<Digest>
 }
 
 interface TroubleOptions {
@@ -54,20 +62,52 @@ async function ailStore(store: TestObjectStore, { seconds, over }: TroubleOption
 }
 
 async function killAround({ region, killEvery, over }: TroubleOptions): Promise<Kill[]> {
-  const { replicas, lab } = region
+  const { replicas } = region
   const kills: Kill[] = []
-  const answered = async () => (await lab.nginx.requests()).length
   if (killEvery === 0) return kills
   for (let turn = 0; !over.aborted; turn += 1) {
-    await pause(killEvery - 1000, over)
-    const from = await answered()
-    await pause(1000, over)
+    await pause(killEvery, over)
     const replica = replicas[turn % replicas.length]
     if (over.aborted || replica === undefined) break
-    await replica.gateway.program.stop('SIGKILL')
-    await delay(1000)
-    await replica.start()
-    kills.push({ from, to: await answered() })
+    kills.push(await kill(region, replica))
   }
   return kills
+}
+
+/** Kills it, and starts it again after a second. */
+async function kill({ replicas, lab, store, before }: Region, replica: Replica): Promise<Kill> {
+  const from = (await lab.nginx.requests()).length
+  await replica.gateway.program.stop('SIGKILL')
+  const own = contentIn([replica.dir])
+  const others = contentIn(replicas.filter((other) => other !== replica).map(({ dir }) => dir))
+  if (store !== undefined) for (const digest of namesIn(store)) others.add(digest)
+  await delay(1000)
+  // What it was fetching when it was killed is in the log by now.
+  const fetched = fetchesIn((await lab.nginx.requests()).slice(before))
+  const isIts = ({ client }: Fetch) => client.includes(replica.name)
+  const fetching = fetched.filter(isIts).map(({ digest }) => digest)
+  await replica.start()
+  // What was asked before it was back is answered within that time.
+  await delay(500)
+  return {
+    from,
+    to: (await lab.nginx.requests()).length,
+    fetching: new Set(fetching.filter((digest) => !own.has(digest) && !others.has(digest))),
+    alone: new Set([...own].filter((digest) => !others.has(digest))),
+  }
+}
+
+/** What is whole in the folders of caches. */
+function contentIn(folders: readonly string[]): Set<Digest> {
+  const files = folders.flatMap((folder) => globSync(join(folder, 'blobs/sha256/*/*')))
+  return new Set(files.map(digestOfFile))
+}
+
+/** What a replica gets from a store: content is written before what names it, and found by that. */
+function namesIn({ folder }: TestObjectStore): Digest[] {
+  return globSync(join(folder, 'repositories/**/_{blobs,manifests}/sha256/*')).map(digestOfFile)
+}
+
+function digestOfFile(file: string): Digest {
+  return `sha256:${basename(file)}`
 }
