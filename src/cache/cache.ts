@@ -2,6 +2,7 @@
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
+import type { LinkKind } from './index/links.ts'
 import type { Inventory } from './room/inventory.ts'
 
 /** Content that is in memory as a whole. Immutable, and the same object at every hit. */
@@ -119,6 +120,12 @@ export interface Cache {
   resolveTag: (place: Place, tag: string) => Promise<Digest | undefined>
   /** A blob; where the cache lacks it its download is started or followed. BLOB_UNKNOWN. */
   blob: (place: Place, digest: Digest) => Sync<Found>
+  /**
+   * `here`: the repository is known to hold it, and it is stored or on its way from the upstream itself, so that
+   * asking for it makes nothing be fetched, and waits for no other replica. `elsewhere`: a blob that another
+   * repository of the upstream has brought, which has to confirm that this one holds it, too.
+   */
+  atHand: (place: Place, digest: Digest, kind: LinkKind) => 'here' | 'elsewhere' | undefined
   /** The size of a blob in bytes, without downloading it. */
   blobSize: (place: Place, digest: Digest) => Sync<{ size: number; source: Source }>
   /** All tags, sorted; while the upstream cannot be asked, those that the cache holds. */

@@ -8,7 +8,7 @@ import { GatewayError } from '../errors.ts'
 import { childSizes, manifestLimit, readManifest, type ManifestFacts } from '../oci/manifest.ts'
 import { isManifestOf, manifestDigestOf } from '../oci/schema1.ts'
 import { manifestAccept } from '../oci/media-type.ts'
-import type { OriginRequest } from '../oci/origin.ts'
+import { createWay, type OriginRequest, type Way } from '../oci/origin.ts'
 import {
   ask,
   BadAnswer,
@@ -17,7 +17,7 @@ import {
   lengthOf,
   type CollectedAnswer,
 } from './ask.ts'
-import { placeKey } from './memory.ts'
+import { linkKey, placeKey } from './memory.ts'
 import { createSingleFlight } from './single-flight.ts'
 
 export type FoundManifest = Found<Small>
@@ -124,6 +124,8 @@ export interface ManifestSource {
    * still that.
    */
   fetch: (place: Place, reference: string, known?: Small) => Promise<Small>
+  /** Whether it is being fetched from the upstream itself. */
+  isFetching: (place: Place, digest: Digest) => boolean
   /** The digest that HEAD has for a tag now; undefined where it does not say. */
   resolve: (place: Place, tag: string) => Promise<Digest | undefined>
 }
@@ -135,11 +137,32 @@ export function createManifestSource(context: Context): ManifestSource {
   const { memory, index, smallStore, room, negatives, metrics } = context
   const { openUpstream, background, typed } = context
   const share = createSingleFlight(metrics.coalesced)
+  /** Of what is being fetched by its digest. */
+  const ways = new Map<string, Way>()
 
   async function get(place: Place, reference: string, known?: Small): Promise<Small> {
-    const request = requestFor('GET', place, reference)
-    const unless = known === undefined ? {} : { unless: known.digest }
-    const asks = async () => ask(openUpstream, { ...request, ...unless }, manifestLimit)
+    if (!isDigest(reference)) return asked(place, reference, { unless: known })
+    const key = linkKey(place, reference)
+    const way = createWay()
+    ways.set(key, way)
+    try {
+      return await asked(place, reference, { way })
+    } finally {
+      ways.delete(key)
+    }
+  }
+
+  async function asked(
+    place: Place,
+    reference: string,
+    { unless: known, way }: { unless?: Small | undefined; way?: Way },
+  ): Promise<Small> {
+    const request: OriginRequest = {
+      ...requestFor('GET', place, reference),
+      ...(known && { unless: known.digest }),
+      ...(way && { way }),
+    }
+    const asks = async () => ask(openUpstream, request, manifestLimit)
     const first = await asks()
     // Without a length nobody can tell a body that was cut off from one that is wrong.
     const answer = mayBeCut(first, reference) ? await asks() : first
@@ -189,6 +212,7 @@ export function createManifestSource(context: Context): ManifestSource {
       share(`${placeKey(place)} ${reference} ${known?.digest ?? ''}`, async () =>
         get(place, reference, known),
       ),
+    isFetching: (place, digest) => ways.get(linkKey(place, digest))?.isOwn === true,
     async resolve(place, tag) {
       const { status, headers } = await ask(openUpstream, requestFor('HEAD', place, tag), 0)
       const digest = headers['docker-content-digest'] ?? ''

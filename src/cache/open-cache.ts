@@ -13,6 +13,7 @@ import { onceMade } from './index/once-made.ts'
 import { reportDescriptorLimit } from './disk/descriptor-limit.ts'
 import { createDisk } from './disk/open-files.ts'
 import { createForeignLayers } from './foreign-layers.ts'
+import { createLook } from './fill/at-hand.ts'
 import { createFills, type BlobDownload } from './fill/fills.ts'
 import { createHeads } from './heads.ts'
 import { createManifestSource, createManifests, type Manifests } from './manifests.ts'
@@ -124,6 +125,7 @@ export function openCache(options: CacheOptions): KeptCache {
     tag: onceMade(kept, createTags(context, manifests, source)),
     resolveTag: createTagResolver(context, source),
     isStored: blobs.isStored,
+    atHand: createLook(context, fills, source),
     blob: onceMade(kept, blobs.blob),
     blobSize: onceMade(kept, blobs.blobSize),
     ...lists,

@@ -22,8 +22,27 @@ export interface OriginRequest extends Omit<Place, 'isBackground'> {
   isWaitedFor?: () => boolean
   /** Where a foreign layer is, according to its manifest: asked instead of the registry, as a stranger. */
   url?: string
+  /** Kept over all attempts for the same content; absent where it is asked for once, in parts, or by name. */
+  way?: Way
   /** The content that is known: 304 says that it is still the same (`If-None-Match`). */
   unless?: Digest
+}
+
+/**
+ * Whom content is had from. What waits for another replica is followed by none of those that look whether it
+ * is there, or two could wait for each other.
+ */
+export interface Way {
+  /** The upstream itself is asked now, or sends. */
+  isOwn: boolean
+  /** It was, at some time: replicas may have followed it since, and must not be asked to fetch it. */
+  hasBeenOwn: boolean
+  /** Replicas that have not sent it in time. */
+  tooSlow: Set<string>
+}
+
+export function createWay(): Way {
+  return { isOwn: false, hasBeenOwn: false, tooSlow: new Set() }
 }
 
 /** The final response, after authentication, redirects and retries. Header names are lower-case. */

@@ -9,11 +9,12 @@ import { GatewayError } from '../errors.ts'
 const most = 16
 
 /**
- * The header of a request among replicas, and the version of what it means: whoever asks has decided for
- * its own client that it may, and whoever is asked asks no further replica.
+ * The header of a request among replicas, and the versions of what it means. 1: whoever asks has decided for
+ * its own client that it may, and whoever is asked asks no further replica to fetch it. 2: the same, and
+ * `Cache-Control: only-if-cached` is heeded (RFC 9111 section 5.2.1.7), so only what needs that says 2.
  */
 export const replicaHeader = 'portcullis-replica'
-export const replicaVersion = '1'
+export const replicaVersions = { fetching: '1', looking: '2' } as const
 
 /** On whose behalf a worker of this gateway asks another one: percent-encoded, as `Place` has it. */
 export const clientHeader = 'portcullis-client'

@@ -8,7 +8,7 @@ import type { Identity } from '../identity/identity.ts'
 import type { Digest } from '../oci/digest.ts'
 import { asGatewayError } from '../oci/error-body.ts'
 import type { BeginSpan } from '../oci/place.ts'
-import { gatewaysIn, replicaHeader, replicaVersion } from '../oci/via.ts'
+import { gatewaysIn } from '../oci/via.ts'
 import type { Access, Wanted } from './access.ts'
 import {
   contentHeaders,
@@ -22,6 +22,7 @@ import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
 import { createRequestIds } from './record/request-id.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
+import { answerLook, comesFromReplica } from './replicas.ts'
 import { answerCatalog, answerReferrers, answerTags } from './lists/answer-lists.ts'
 import type { TakeShare } from './shares.ts'
 import { markAsOfWorker, placeOf, readTarget, type Chooser, type Target } from './target.ts'
@@ -121,14 +122,6 @@ function targetOf(
   }
 }
 
-/** Throws GatewayError REQUEST_INVALID where it asks in a way that is not known here: others will do. */
-function comesFromReplica({ headers }: IncomingMessage): boolean {
-  const version = headers[replicaHeader]
-  if (version === undefined) return false
-  if (version === replicaVersion) return true
-  throw new GatewayError('REQUEST_INVALID', 'a replica of another version asks')
-}
-
 function wantedBy(target: Target | GatewayError): Wanted {
   if (target instanceof GatewayError) return { action: 'pull', place: undefined }
   const { resource, place } = target
@@ -163,6 +156,7 @@ function createServing(options: PullOptions): Serve {
       return undefined
     }
     if (resource.kind === 'catalog') return answerCatalog(options, exchange, target, identity)
+    if (answerLook(cache, exchange, target)) return undefined
     const place = placeOf(target)
     switch (resource.kind) {
       case 'manifest':

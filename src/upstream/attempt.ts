@@ -3,7 +3,7 @@
 import type { Dispatcher } from 'undici'
 import { collectBody } from '../oci/body-collector.ts'
 import type { OriginRequest, Receiver } from '../oci/origin.ts'
-import { clientHeader, replicaHeader, replicaVersion, viaHeader } from '../oci/via.ts'
+import { clientHeader, replicaHeader, replicaVersions, viaHeader } from '../oci/via.ts'
 import type { Answer } from './failure.ts'
 import type { ExchangeFlow } from './flow.ts'
 import { createPatience, type TimeLimits } from './transport/patience.ts'
@@ -27,14 +27,23 @@ interface Asked {
   hasLeft: boolean
 }
 
+/** In whose name it is sent, and how; see `Upstream`. */
+interface Asker {
+  userAgent: string
+  pseudonym: string
+  isReplica?: boolean
+  isWorker?: boolean
+  onlyIfCached?: boolean
+}
+
+const lookingOnly = {
+  [replicaHeader]: replicaVersions.looking,
+  'cache-control': 'only-if-cached',
+}
+
 /** `hasLeft`: whoever is asked now is not the registry, and none of the gateways' business. */
 export function requestOptions(
-  {
-    userAgent,
-    pseudonym,
-    isReplica = false,
-    isWorker = false,
-  }: { userAgent: string; pseudonym: string; isReplica?: boolean; isWorker?: boolean },
+  { userAgent, pseudonym, isReplica = false, isWorker = false, onlyIfCached = false }: Asker,
   { method, accept, from, to, unless, via = [], requestId, client }: OriginRequest,
   { url, authorization, hasLeft }: Asked,
   traceparent?: string,
@@ -50,7 +59,8 @@ export function requestOptions(
       ...(hasLeft ? {} : { via: viaHeader([...via, pseudonym]) }),
       ...(requestId === undefined || hasLeft ? {} : { 'x-request-id': requestId }),
       ...(traceparent === undefined || hasLeft ? {} : { traceparent }),
-      ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersion } : {}),
+      ...(isReplica && !hasLeft ? { [replicaHeader]: replicaVersions.fetching } : {}),
+      ...(onlyIfCached ? lookingOnly : {}),
       ...(isWorker && client !== undefined ? { [clientHeader]: encodeURIComponent(client) } : {}),
       ...(accept === undefined ? {} : { accept }),
       ...(from === undefined ? {} : { range: `bytes=${from}-${to === undefined ? '' : to - 1}` }),

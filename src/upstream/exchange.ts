@@ -36,6 +36,8 @@ export interface Upstream {
   /** It is a replica, or another worker of this gateway, and asked as one. */
   isReplica?: boolean
   isWorker?: boolean
+  /** A replica is to answer only where that makes it fetch nothing. */
+  onlyIfCached?: boolean
   /** What this gateway calls itself to others (`Via`, RFC 9110 section 7.6.3). */
   pseudonym: string
   agents: Agents

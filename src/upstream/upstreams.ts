@@ -98,7 +98,8 @@ export function createUpstreams(options: UpstreamsOptions): Upstreams {
     open(request, receiver) {
       const upstream = upstreams.get(request.upstream)
       if (upstream !== undefined) {
-        const { url } = request
+        const { url, way } = request
+        if (way) way.isOwn = false
         const [first] = upstream.clients
         const refusal = url && first && foreignLayerRefusal(first.client, url)
         if (refusal) return createFailedFlow(refusal, receiver)

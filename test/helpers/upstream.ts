@@ -94,6 +94,23 @@ export function stallAfter(bytes: number): Fault {
   return cutAfter(bytes, () => {})
 }
 
+/** Sends each chunk of the body a little later, and its end later still. */
+export function slowly(chunkMs = 30, endMs = 300): Fault {
+  return (_req, res) => {
+    const write = res.write.bind(res)
+    res.write = ((chunk: Buffer, ...rest: []) => {
+      setTimeout(() => write(chunk, ...rest), chunkMs)
+      return true
+    }) as typeof res.write
+    const end = res.end.bind(res)
+    res.end = ((...rest: []) => {
+      setTimeout(() => end(...rest), endMs)
+      return res
+    }) as typeof res.end
+    return false
+  }
+}
+
 /** Inverts one bit of the byte at `offset`. */
 export function flipByte(offset: number): Fault {
   return (_req, res) => {

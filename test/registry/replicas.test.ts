@@ -2,86 +2,31 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
-import t, { type Test } from 'tap'
-import { buildSampleImage, type SampleContent } from '../../src/demo/sample-image.ts'
+import t from 'tap'
+import { buildSampleImage } from '../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../src/oci/digest.ts'
 import { issueCertificate } from '../../src/pki/authority.ts'
 import { startTestGateway, type TestGateway } from '../helpers/gateway.ts'
+import {
+  contentsOf,
+  pullApp,
+  replicaCertificate,
+  startBeside,
+  startReplicas,
+} from '../helpers/replicas.ts'
 import { testPki } from '../helpers/tls.ts'
-import { flipByte, on, startUpstream, type Fault } from '../helpers/upstream.ts'
+import { flipByte, on, slowly, startUpstream } from '../helpers/upstream.ts'
 
 const pki = await testPki()
-const replica = await issueCertificate(pki.ca, {
-  profile: 'client',
-  commonName: 'replica-of-region',
-  dnsNames: [],
-  ipAddresses: [],
-})
 const image = await buildSampleImage({ layerBytes: 400_000 })
 const limit = { timeout: 90_000 }
-
-interface SiteOptions {
-  faults?: Fault[]
-  /** Further sections of every gateway. */
-  more?: string
-  /** Lines of the upstream's section. */
-  upstream?: string
-}
-
-/** So many replicas of one upstream, which know each other. */
-async function startReplicas(t: Test, count: number, options: SiteOptions = {}) {
-  const { faults = [], more = '', upstream: keys = '' } = options
-  const upstream = await startUpstream(t, { repositories: { app: image }, faults })
-  const yaml = (list: readonly string[]) => `upstreams:
-  registry.test: { url: '${upstream.url}', ${keys} }
-replicas:
-  list: [${list.map((address) => `'${address}'`).join(', ')}]
-  identity: [replica-*]
-  tls: { ca: ca.crt, cert: replica.crt, key: replica.key }
-${more}`
-  const files = { 'replica.crt': replica.certificatePem, 'replica.key': replica.keyPem }
-  const gateways: TestGateway[] = []
-  for (let index = 0; index < count; index += 1) {
-    gateways.push(await startTestGateway(t, yaml([]), { files }))
-  }
-  const addresses = gateways.map(({ port }) => `127.0.0.1:${port}`)
-  for (const { folder, reload } of gateways) {
-    const file = join(folder, 'gateway.yaml')
-    const config = readFileSync(file, 'utf8')
-    writeFileSync(file, config.slice(0, config.indexOf('upstreams:')) + yaml(addresses))
-    t.equal(await reload(), true)
-  }
-  return { upstream, gateways, addresses }
-}
-
-/** Pulls everything of the image by tag, and checks every digest. */
-async function pullImage({ send }: Pick<TestGateway, 'send'>, t: Test): Promise<void> {
-  const index = await send('/v2/app/manifests/latest?ns=registry.test')
-  t.equal(index.status, 200)
-  const { manifests } = JSON.parse(index.body.toString()) as { manifests: { digest: Digest }[] }
-  for (const { digest } of manifests) {
-    const manifest = await send(`/v2/app/manifests/${digest}?ns=registry.test`)
-    t.equal(digestOf(manifest.body), digest)
-    const { config, layers } = JSON.parse(manifest.body.toString()) as {
-      config: { digest: Digest }
-      layers: { digest: Digest }[]
-    }
-    for (const blob of [config, ...layers]) {
-      const { body, status } = await send(`/v2/app/blobs/${blob.digest}?ns=registry.test`)
-      t.equal(status, 200)
-      t.equal(digestOf(body), blob.digest)
-    }
-  }
-}
-
-/** Contents of one image that a client needs: two platforms of an index. */
-const contents = (content: SampleContent) => [...content.manifests.keys(), ...content.blobs.keys()]
+const repositories = { app: image }
 
 t.test('one GET for each digest, however many ask and of whom', limit, async (t) => {
-  const { upstream, gateways } = await startReplicas(t, 3)
+  const { upstream, gateways } = await startReplicas(t, 3, { repositories })
   const pullers = Array.from({ length: 9 }, (_, index) => gateways[index % 3] as TestGateway)
-  await Promise.all(pullers.map(async (gateway) => pullImage(gateway, t)))
-  for (const digest of contents(image)) {
+  await Promise.all(pullers.map(async (gateway) => pullApp(gateway, t)))
+  for (const digest of contentsOf(image)) {
     const gets = upstream.count(new RegExp(`^GET .*/${digest}`))
     t.ok(gets <= 1, `${digest} was fetched ${gets} times`)
   }
@@ -94,8 +39,8 @@ t.test('one GET for each digest, however many ask and of whom', limit, async (t)
 
 t.test('a policy is applied where the client asks, and not again', limit, async (t) => {
   const policy = "policy: { default: deny, rules: [{ who: { cn: client }, repositories: '**' }] }"
-  const { upstream, gateways } = await startReplicas(t, 3, { more: policy })
-  for (const gateway of gateways) await pullImage(gateway, t)
+  const { upstream, gateways } = await startReplicas(t, 3, { repositories, more: policy })
+  for (const gateway of gateways) await pullApp(gateway, t)
   t.equal(upstream.count(/^GET .*manifests\/latest/), 1)
   const [gateway] = gateways as [TestGateway]
   const denied = await gateway.send('/v2/app/manifests/latest?ns=registry.test', { client: null })
@@ -103,7 +48,7 @@ t.test('a policy is applied where the client asks, and not again', limit, async 
 })
 
 t.test('who is no replica is refused as one, told and counted', limit, async (t) => {
-  const { gateways, upstream } = await startReplicas(t, 2)
+  const { gateways, upstream } = await startReplicas(t, 2, { repositories })
   const [gateway] = gateways as [TestGateway]
   for (const client of [pki.client, null]) {
     const answer = await gateway.send('/v2/app/manifests/latest?ns=registry.test', {
@@ -119,8 +64,8 @@ t.test('who is no replica is refused as one, told and counted', limit, async (t)
   const metrics = await (await fetch(`http://127.0.0.1:${gateway.adminPort}/metrics`)).text()
   t.match(metrics, /portcullis_refused_callers_total\{reason="no_replica"\} 2/)
   const odd = await gateway.send('/v2/app/manifests/latest?ns=registry.test', {
-    headers: { 'portcullis-replica': '2' },
-    client: replica,
+    headers: { 'portcullis-replica': '3' },
+    client: replicaCertificate,
   })
   t.equal(odd.status, 400)
   t.equal(upstream.requests.length, 0)
@@ -162,29 +107,19 @@ replicas: { identity: ['spiffe://site/replica/*', '*.replicas.test'] }`,
 })
 
 t.test('owners that are dead cost no pull', limit, async (t) => {
-  const { gateways } = await startReplicas(t, 3)
+  const { gateways } = await startReplicas(t, 3, { repositories })
   const [first, ...others] = gateways as [TestGateway, ...TestGateway[]]
   await Promise.all(others.map(async ({ close }) => close(0)))
-  await pullImage(first, t)
+  await pullApp(first, t)
 })
 
 t.test('an owner that dies in the middle of a body costs no pull', limit, async (t) => {
-  const slowly: Fault = (_req, res) => {
-    const write = res.write.bind(res)
-    res.write = ((chunk: Buffer, ...rest: []) => {
-      void setTimeout(30).then(() => write(chunk, ...rest))
-      return true
-    }) as typeof res.write
-    const end = res.end.bind(res)
-    res.end = ((...rest: []) => {
-      void setTimeout(300).then(() => end(...rest))
-      return res
-    }) as typeof res.end
-    return false
-  }
-  const { gateways } = await startReplicas(t, 3, { faults: [on(/^GET .*blobs/, slowly)] })
+  const { gateways } = await startReplicas(t, 3, {
+    repositories,
+    faults: [on(/^GET .*blobs/, slowly())],
+  })
   const [first, second, third] = gateways as [TestGateway, TestGateway, TestGateway]
-  const pulls = [pullImage(first, t), pullImage(second, t)]
+  const pulls = [pullApp(first, t), pullApp(second, t)]
   await setTimeout(200)
   await third.close(0)
   await Promise.all(pulls)
@@ -194,30 +129,18 @@ t.test(
   'a replica that lacks the upstream, or does not take the certificate, is passed by',
   limit,
   async (t) => {
-    const { gateways, upstream } = await startReplicas(t, 2)
+    const { gateways, upstream } = await startReplicas(t, 2, { repositories })
     const [first, second] = gateways as [TestGateway, TestGateway]
     const file = join(second.folder, 'gateway.yaml')
     const config = readFileSync(file, 'utf8')
     writeFileSync(file, config.replaceAll('registry.test', 'another.test'))
     t.equal(await second.reload(), true)
-    await pullImage(first, t)
+    await pullApp(first, t)
     writeFileSync(file, config.replace('[replica-*]', '[nobody]'))
     t.equal(await second.reload(), true)
-    await pullImage(await startedAnew(t, upstream.url, second.port), t)
+    await pullApp(await startBeside(t, upstream.url, second.port), t)
   },
 )
-
-/** Another gateway with an empty cache, that knows the replica on `port`. */
-async function startedAnew(t: Test, url: string, port: number) {
-  const files = { 'replica.crt': replica.certificatePem, 'replica.key': replica.keyPem }
-  return startTestGateway(
-    t,
-    `upstreams: { registry.test: { url: '${url}' } }
-replicas: { list: ['127.0.0.1:${port}'], identity: [replica-*], tls: { ca: ca.crt, cert: replica.crt, key: replica.key } }
-`,
-    { files },
-  )
-}
 
 t.test('one that ends is not ready first, and serves meanwhile', limit, async (t) => {
   const upstream = await startUpstream(t, { repositories: { app: image } })
@@ -232,7 +155,7 @@ t.test('one that ends is not ready first, and serves meanwhile', limit, async (t
   const answer = await ready()
   t.equal(answer.status, 503)
   t.match(await answer.text(), /the gateway is ending/)
-  await pullImage(gateway, t)
+  await pullApp(gateway, t)
   t.equal(await closed, 0)
 })
 
@@ -244,7 +167,7 @@ t.test('a replica that sends other content is passed by the next time', limit, a
     tls: { cert, key },
     faults: [on(/^GET .*blobs/, flipByte(10))],
   })
-  const gateway = await startedAnew(t, upstream.url, Number(new URL(wrong.url).port))
+  const gateway = await startBeside(t, upstream.url, Number(new URL(wrong.url).port))
   const [blob] = [...image.blobs].sort(([, a], [, b]) => b.length - a.length)[0] as [Digest, Buffer]
   const path = `/v2/app/blobs/${blob}?ns=registry.test`
   await gateway.send('/v2/app/manifests/latest?ns=registry.test')

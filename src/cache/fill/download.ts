@@ -3,10 +3,12 @@ import type { GatewayError } from '../../errors.ts'
 import { type Digest, hasherFor } from '../../oci/digest.ts'
 import {
   createSuccessiveFlow,
+  createWay,
   type Flow,
   type OpenUpstream,
   type OriginRequest,
   type OriginResponse,
+  type Way,
 } from '../../oci/origin.ts'
 import { requestAt, type Place } from '../../oci/place.ts'
 import { answerBudget, blobBudget } from '../../oci/attempts.ts'
@@ -27,6 +29,11 @@ export interface FillTarget {
   fail: (error: GatewayError) => void
 }
 
+export interface Download extends Flow {
+  /** It waits for no other replica. */
+  isOwn: () => boolean
+}
+
 export interface DownloadOptions {
   openUpstream: OpenUpstream
   place: Place
@@ -41,10 +48,11 @@ export interface DownloadOptions {
  * Starts the download; `target` hears nothing before this has returned. States: asked (nothing has
  * begun), flowing, waiting to try again, over.
  */
-export function startDownload(options: DownloadOptions): Flow {
-  const { openUpstream, place, digest, target, readers } = options
+export function startDownload(options: DownloadOptions): Download {
+  const { openUpstream, digest, target, readers } = options
   const backoff = createBackoff(options.retryDelay)
   const attempts = createAttempts(attempt)
+  const way = createWay()
   const state = { size: undefined as number | undefined, received: 0, usesRange: true }
   let hasBegun = false
   /** The last one. */
@@ -111,8 +119,7 @@ export function startDownload(options: DownloadOptions): Flow {
   function attempt(): Flow {
     const from = state.usesRange && state.received > 0 ? state.received : undefined
     let prefix: Prefix | undefined
-    const request = { ...requestFor(place, digest, from), isWaitedFor: readers.isWaitedFor }
-    return openUpstream(request, {
+    return openUpstream(requestFor(options, way, from), {
       start: (response) => void (prefix = start(response, from)),
       data(chunk) {
         if (prefix === undefined) return take(chunk)
@@ -134,7 +141,7 @@ export function startDownload(options: DownloadOptions): Flow {
   }
 
   attempts.begin()
-  return attempts.flow
+  return { ...attempts.flow, isOwn: () => way.isOwn }
 }
 
 /** The one hand on exchanges that follow each other. */
@@ -164,8 +171,13 @@ function createAttempts(open: () => Flow) {
   }
 }
 
-function requestFor(place: Place, digest: Digest, from: number | undefined): OriginRequest {
-  const request = { ...requestAt(place), method: 'GET', resource: `blobs/${digest}` } as const
+function requestFor(
+  { place, digest, readers: { isWaitedFor } }: DownloadOptions,
+  way: Way,
+  from: number | undefined,
+): OriginRequest {
+  const resource = `blobs/${digest}`
+  const request = { ...requestAt(place), method: 'GET', resource, isWaitedFor, way } as const
   return from === undefined ? request : { ...request, from }
 }
 

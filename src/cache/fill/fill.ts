@@ -20,8 +20,8 @@ export interface Fill {
   ended: Promise<void>
   /** Whether a new reader can have all of it. */
   isJoinable: () => boolean
-  /** Whether all its clients have left. */
-  isUnread: () => boolean
+  /** Whether it waits for no other replica. */
+  isOwn: () => boolean
   /** A reader, one for each client; its size is known once the fill has started. */
   follow: (place: Place) => Large
   /** Bytes: how many have come, and how many there are, as far as the upstream says it. */
@@ -63,7 +63,7 @@ const patienceMs = 3000
  * the last byte.
  */
 export function startFill(options: FillOptions): Fill {
-  const { openUpstream, place, digest, retryDelay, patience = patienceMs } = options
+  const { place, digest, patience = patienceMs } = options
   const started = Promise.withResolvers<void>()
   const ended = Promise.withResolvers<void>()
   started.promise.catch(() => undefined)
@@ -139,13 +139,13 @@ export function startFill(options: FillOptions): Fill {
   }
 
   const target = { begin, data, hashSoFar: () => file?.hashSoFar() ?? '', end, fail }
-  const download = startDownload({ openUpstream, place, digest, target, readers, retryDelay })
+  const download = startDownload({ ...options, target, readers })
   return {
     place,
     started: started.promise,
     ended: ended.promise,
     isJoinable: () => !hasEnded && failure === undefined && file?.tail.hasGap() !== true,
-    isUnread: () => readers.count() === 0,
+    isOwn: () => isVerified || download.isOwn(),
     follow: readers.follow,
     progress: () => ({ bytes: file?.tail.end() ?? 0, size, readers: readers.count() }),
     abort,

@@ -100,7 +100,8 @@ export function createFills(options: FillsOptions): Fills {
         if (unstored === undefined) disk.warm(digest)
         unstored = undefined
       },
-      mayGoOnUnread: () => [...all].filter((one) => one.isUnread()).length <= maxUnread,
+      mayGoOnUnread: () =>
+        [...all].filter((one) => one.progress().readers === 0).length <= maxUnread,
       onStoringFailed: (error) => storageProblems.note(error, 'storing a blob'),
       onClosed: () => drafts.count(digest, -1),
       onBadAnswer: (error) => options.report(place.upstream, error),

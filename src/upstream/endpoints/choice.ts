@@ -134,6 +134,7 @@ function createEndpoint(
         open(receiver, mayRetry) {
           // After a rest one request finds out how it is; others go elsewhere until it has.
           if (restsUntil > 0 && !isResting()) restsUntil = now() + restFor
+          if (request.way) Object.assign(request.way, { isOwn: true, hasBeenOwn: true })
           return openExchange(client, request, receiver, mayRetry)
         },
         onAnswer: (response) => onAnswer(request, response, askedAt),

@@ -1,45 +1,69 @@
-// Who is passed over because it could not be asked: for a moment at first, for longer where that lasts.
+// Who is passed over because it was of no use: for a moment, or until one request has found out how it is.
 
 interface Rest {
   since: number
   /** ms */
   length: number
+  /** When somebody went to find out. */
+  triedAt: number
 }
 
 export interface Rests {
   isResting: (name: string) => boolean
-  /** It could not be asked. What fails while it rests has begun before, and says nothing new. */
+  /** It is asked now. After a long rest it goes on resting for all others until it has answered. */
+  asked: (name: string) => void
+  /** It broke off: a moment. */
   failed: (name: string) => void
-  /** It sends what is wrong, or takes long to fail: it rests as long as anybody does. */
+  /** It takes long to fail: a long rest, unless it has answered others meanwhile and is only slow. */
+  late: (name: string, askedAt: number) => void
+  /** It sends what is wrong: a long rest. */
   distrusted: (name: string) => void
   /** @param askedAt what was asked before it began to rest does not say how it is */
   answered: (name: string, askedAt: number) => void
   forget: (name: string) => void
 }
 
-/** @param first of the lengths of rests, ms; each one that follows is twice as long, at most `longest` */
-export function createRests(first: number, longest: number, now: () => number): Rests {
+/** @param brief that moment, and `long` a long rest, ms */
+export function createRests(brief: number, long: number, now: () => number): Rests {
   const rests = new Map<string, Rest>()
+  const answers = new Map<string, number>()
 
-  function isResting(name: string): boolean {
-    const { since, length } = rests.get(name) ?? { since: 0, length: 0 }
+  function isWithin(since: number, length: number): boolean {
     const passed = now() - since
     // A clock that was set back is no reason to wait for it.
     return passed >= 0 && passed < length
   }
 
+  function isResting(name: string): boolean {
+    const rest = rests.get(name)
+    if (rest === undefined) return false
+    return isWithin(rest.since, rest.length) || isWithin(rest.triedAt, rest.length)
+  }
+
+  function rest(name: string, length: number): void {
+    rests.set(name, { since: now(), length, triedAt: -Infinity })
+  }
+
   return {
     isResting,
-    failed(name) {
-      if (isResting(name)) return
-      const before = rests.get(name)
-      const length = before === undefined ? first : Math.min(longest, before.length * 2)
-      rests.set(name, { since: now(), length })
+    asked(name) {
+      const last = rests.get(name)
+      if (last?.length === long && !isResting(name)) last.triedAt = now()
     },
-    distrusted: (name) => void rests.set(name, { since: now(), length: longest }),
+    failed(name) {
+      if (!isResting(name)) rest(name, brief)
+    },
+    late(name, askedAt) {
+      if ((answers.get(name) ?? -Infinity) <= askedAt) rest(name, long)
+    },
+    distrusted: (name) => rest(name, long),
     answered(name, askedAt) {
+      answers.set(name, now())
       if (askedAt > (rests.get(name)?.since ?? Infinity)) rests.delete(name)
     },
-    forget: (name) => void rests.delete(name),
+    forget(name) {
+      rests.delete(name)
+      answers.delete(name)
+    },
   }
 }

@@ -73,9 +73,10 @@ export function createSiblings(options: SiblingsOptions): Siblings {
    * age: an answer of another worker would have none, and be taken for a new one.
    */
   function candidates(request: OriginRequest): EndpointCandidate[] {
-    const { upstream, resource, url, isOfWorker, isOfReplica } = request
+    const { upstream, resource, url, isOfWorker, isOfReplica, way } = request
     const digest = digestAsked(resource)
     if (isOfWorker === true || url !== undefined || digest === undefined) return []
+    if (way?.hasBeenOwn === true) return []
     const askedAt = now()
     const order = rank(names, digest)
     return order.slice(0, order.indexOf(nameOf(self))).flatMap((name) => {
