@@ -3,12 +3,11 @@
 // A stage is filled, flushed (hashed, readable), written, and let go of; the last one may be flushed in
 // parts. The tail as a whole is storing, and goes over to not storing once a write has failed, never
 // back: from then on stages are let go of when no reader needs them, and what is gone is a gap.
-import { read, readSync } from 'node:fs'
+import { read, readSync, write } from 'node:fs'
 import type { Hash } from 'node:crypto'
 import { promisify } from 'node:util'
-import { joined } from '../../oci/body-collector.ts'
 import { checked } from '../disk/open-file.ts'
-import { createWriteQueue } from './write-queue.ts'
+import { createStages, type FillStage } from './stages.ts'
 
 const readAsync = promisify(read)
 
@@ -52,17 +51,6 @@ export interface TailOptions {
   onStoringFailed: (error: unknown) => void
 }
 
-interface Stage {
-  buffer: Buffer
-  /** Offset of its first byte in the content. */
-  start: number
-  filled: number
-  flushed: number
-  /** Writes under way. */
-  writes: number
-}
-
-const stageBytes = 256 * 1024
 /** Writes under way before the upstream has to wait. */
 const maxWrites = 2
 /** Stages in memory, where there is no disk to write them to, before it has to wait. */
@@ -83,7 +71,7 @@ export function createTail(options: TailOptions): Tail {
   const isFull = () => (storing ? queue.length() >= maxWrites : list.stages.length > windowStages)
   const fileEnd = () => (storing ? list.start() : storedEnd)
 
-  function flushStage(stage: Stage): void {
+  function flushStage(stage: FillStage): void {
     if (stage.flushed === stage.filled) return
     const part = stage.buffer.subarray(stage.flushed, stage.filled)
     const position = stage.start + stage.flushed
@@ -94,7 +82,7 @@ export function createTail(options: TailOptions): Tail {
     if (!storing) makeRoom()
   }
 
-  function store(stage: Stage, part: Buffer, position: number): void {
+  function store(stage: FillStage, part: Buffer, position: number): void {
     stage.writes += 1
     queue.write(part, position, (error) => {
       stage.writes -= 1
@@ -152,62 +140,6 @@ export function createTail(options: TailOptions): Tail {
   }
 }
 
-/** @param isSmall it all fits into one stage, and stays there */
-function createStages(size: number | undefined, isSmall: boolean) {
-  const stages: Stage[] = []
-  const spare: Buffer[] = []
-  /** Where the next stage begins. */
-  let next = 0
-
-  /** The stage that has room. */
-  function current(): Stage {
-    const last = stages.at(-1)
-    if (last !== undefined && last.filled < last.buffer.length) return last
-    const length = Math.min(stageBytes, Math.max(1, (size ?? Infinity) - next))
-    const buffer =
-      (length === stageBytes ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(length)
-    const stage = { buffer, start: next, filled: 0, flushed: 0, writes: 0 }
-    next += length
-    stages.push(stage)
-    return stage
-  }
-
-  function end(): number {
-    const last = stages.at(-1)
-    return last === undefined ? next : last.start + last.flushed
-  }
-
-  return {
-    stages,
-    current,
-    end,
-    start: () => stages[0]?.start ?? next,
-    /** Forgets the first ones as far as they are full, written and before `position`. */
-    shift(position: number): void {
-      for (let first = stages[0]; first !== undefined; first = stages[0]) {
-        const { buffer, start, flushed, writes } = first
-        if (isSmall || writes > 0 || flushed < buffer.length || start + flushed > position) return
-        stages.shift()
-        if (buffer.length === stageBytes) spare.push(buffer)
-      }
-    },
-    read(buffer: Buffer, position: number, limit: number): number {
-      const stage = stages.find(({ start, flushed }) => position < start + flushed)
-      if (stage === undefined) return 0
-      const end = Math.min(stage.flushed, limit - stage.start)
-      return stage.buffer.copy(buffer, 0, position - stage.start, end)
-    },
-    whole(): Buffer | undefined {
-      if (size === 0) return Buffer.alloc(0)
-      const only = stages.length === 1 ? stages[0] : undefined
-      if (only?.start !== 0) return undefined
-      const { buffer, filled } = only
-      // It stays in memory for long: without the rest of a stage that has room for more.
-      return filled === buffer.length ? buffer : joined([buffer.subarray(0, filled)])
-    },
-  }
-}
-
 function readPart(
   fd: number,
   buffer: Buffer,
@@ -217,4 +149,42 @@ function readPart(
 ): number | Promise<number> {
   if (isRecent) return checked(readSync(fd, buffer, 0, length, position))
   return readAsync(fd, buffer, 0, length, position).then(({ bytesRead }) => checked(bytesRead))
+}
+
+type Done = (error: NodeJS.ErrnoException | null) => void
+
+interface WriteQueue {
+  /** The part must not change until `done`. */
+  write: (part: Buffer, position: number, done: Done) => void
+  /** Writes under way. */
+  length: () => number
+  /** Resolves once there is none. */
+  settled: () => Promise<void>
+}
+
+/** Writes to one file, each at its own offset. */
+function createWriteQueue(fd: number): WriteQueue {
+  const waiting: (() => void)[] = []
+  let length = 0
+  return {
+    write(part, position, done) {
+      length += 1
+      writeAll(fd, part, position, (error) => {
+        length -= 1
+        done(error)
+        if (length === 0) for (const resolve of waiting.splice(0)) resolve()
+      })
+    },
+    length: () => length,
+    settled: async () =>
+      length === 0 ? undefined : new Promise((resolve) => void waiting.push(resolve)),
+  }
+}
+
+/** A file takes less than it is given where the disk is nearly full. */
+function writeAll(fd: number, part: Buffer, position: number, done: Done): void {
+  write(fd, part, 0, part.length, position, (error, written) => {
+    if (error !== null || written === part.length) done(error)
+    else writeAll(fd, part.subarray(written), position + written, done)
+  })
 }
