@@ -31,6 +31,7 @@ import type { ObjectStore } from './shared/object-store.ts'
 import { createSharedTier, type SharedTier } from './shared/tier.ts'
 import { openStore } from './store.ts'
 import { createHousekeeping } from './room/housekeeping.ts'
+import { roomLimits } from './room/limits.ts'
 import { cacheCondition, cacheProblems } from './room/condition.ts'
 import { createTagList } from './lists/tag-list.ts'
 import { createTagResolver, createTags } from './tags.ts'
@@ -168,23 +169,30 @@ function createWay(options: CacheOptions, shared: SharedTier | undefined, now: (
   }
 }
 
+/** The folder, and the index of what is in it. */
+function openFolder({ dir, log, metrics, isKeeper = true, ...given }: CacheOptions) {
+  const store = openStore(dir)
+  try {
+    const limits = roomLimits(dir, given, log)
+    const storageProblems = createStorageProblems(log, metrics.storageFailure)
+    const { event: onEvent } = metrics
+    const kept = keepIndex({ dir, store, storageProblems, log, isKeeper, onEvent })
+    return { store, limits, storageProblems, kept }
+  } catch (error) {
+    // Others would take the folder for one that is in use.
+    store.close()
+    throw error
+  }
+}
+
 /** What lies on the disk and what is known of it. */
 function openStorage(
   options: CacheOptions,
   now: () => number,
   isFilling: (digest: Digest) => boolean,
 ) {
-  const { dir, log, metrics, isKeeper = true } = options
-  const store = openStore(dir)
-  const storageProblems = createStorageProblems(log, metrics.storageFailure)
-  const kept = keepIndex({
-    dir,
-    store,
-    storageProblems,
-    log,
-    isKeeper,
-    onEvent: metrics.event,
-  })
+  const { dir, log, metrics } = options
+  const { store, limits, storageProblems, kept } = openFolder(options)
   const { index } = kept
   const { remote } = options
   const common = { dir, store, index, storageProblems, log, now }
@@ -198,12 +206,12 @@ function openStorage(
     verifyEvery: options.verifyEvery ?? 30 * 86_400_000,
     onEvent: metrics.event,
   })
-  const { room, inventory, limits } = createHousekeeping({
+  const { room, inventory } = createHousekeeping({
     ...base,
     dir,
     disk,
     metrics,
-    limits: options,
+    limits,
     isFilling,
     isArriving: (digest) => smallStore.isArriving(digest),
   })

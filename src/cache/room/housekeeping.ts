@@ -7,13 +7,13 @@ import type { Memory } from '../memory.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 import type { Store } from '../store.ts'
 import { createInventory, type Inventory } from './inventory.ts'
-import { freeBytesOf, roomLimits, type GivenLimits, type RoomLimits } from './limits.ts'
+import { freeBytesOf, type RoomLimits } from './limits.ts'
 import { createRemovals } from './removals.ts'
 import { createRoom, type Room, type RoomMetrics } from './room.ts'
 
 export interface HousekeepingOptions {
   dir: string
-  limits: GivenLimits
+  limits: RoomLimits
   store: Store
   index: TolerantIndex
   memory: Memory
@@ -31,12 +31,10 @@ export interface HousekeepingOptions {
 export function createHousekeeping(options: HousekeepingOptions): {
   room: Room
   inventory: Inventory
-  limits: RoomLimits
 } {
   const { dir, store, index, memory, disk, isFilling, isArriving, log, now } = options
   const { current } = index
   const { flush } = memory
-  const limits = roomLimits(dir, options.limits, log)
   const removals = createRemovals({
     store,
     index: current,
@@ -51,10 +49,9 @@ export function createHousekeeping(options: HousekeepingOptions): {
     ...options,
     index: current,
     removals,
-    limits,
     freeBytes: () => freeBytesOf(dir),
     flush,
   })
   for (const problem of room.problems()) log.warn(problem)
-  return { room, inventory: createInventory({ index: current, removals, flush, now }), limits }
+  return { room, inventory: createInventory({ index: current, removals, flush, now }) }
 }

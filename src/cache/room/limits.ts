@@ -9,7 +9,7 @@ export interface RoomLimits {
   minFree: number
 }
 
-export type GivenLimits = { [Limit in keyof RoomLimits]?: number | undefined }
+type GivenLimits = { [Limit in keyof RoomLimits]?: number | undefined }
 
 const usualFree = 2 * 2 ** 30
 
