@@ -9,12 +9,13 @@ import {
   statSync,
   unlinkSync,
 } from 'node:fs'
-import { createServer, request, type IncomingMessage, type RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { basename, join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import type { Logger } from 'pino'
 import { foldersIn, newTemporary } from '../cache/disk/folder.ts'
 import { systemCode } from '../errors.ts'
+import { createServer, request } from '../rules/rare/node-http.ts'
 
 const fileName = 'control.sock'
 const local = Symbol('local')

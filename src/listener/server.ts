@@ -1,10 +1,9 @@
 // The servers of the gateway: TLS by the config, every limit and time limit set on purpose.
-import {
-  createServer as createHttpServer,
-  type IncomingMessage,
-  type RequestListener,
-  type Server as HttpServer,
-  type ServerResponse,
+import type {
+  IncomingMessage,
+  RequestListener,
+  Server as HttpServer,
+  ServerResponse,
 } from 'node:http'
 import { createServer as createHttpsServer, type Server as HttpsServer } from 'node:https'
 import type { AddressInfo, Server as NetServer, Socket } from 'node:net'
@@ -13,6 +12,7 @@ import type { TLSSocket } from 'node:tls'
 import type { Logger } from 'pino'
 import type { Config, ListenLimits } from '../config/schema.ts'
 import { GatewayError, UsageError } from '../errors.ts'
+import { createServer as createHttpServer } from '../rules/rare/node-http.ts'
 import { readTlsFiles, type TlsCredentials } from './tls-files.ts'
 import { createClientGuard, type ClientGuard } from './trust/client-guard.ts'
 import { closeSpentConnections } from './trust/farewell.ts'

@@ -1,8 +1,8 @@
 // What went wrong with a request to the admin API, as RFC 9457 has it.
-import { STATUS_CODES } from 'node:http'
 import type { FastifyReply } from 'fastify'
 import { UsageError, type Problem } from '../../errors.ts'
 import { asGatewayError } from '../../oci/error-body.ts'
+import { STATUS_CODES } from '../../rules/rare/node-http.ts'
 
 export interface ProblemDocument {
   type: 'about:blank'

@@ -4,7 +4,6 @@ import { explain, readFormat } from '../../cache/shared/store-access.ts'
 import type { ObjectStore } from '../../cache/shared/object-store.ts'
 import type { Config } from '../../config/schema.ts'
 import { UsageError, type Problem } from '../../errors.ts'
-import { openS3Store } from '../../upstream/s3/s3-store.ts'
 
 /**
  * undefined: none is configured. Throws UsageError where the files of its `tls` cannot be used, or where it
@@ -15,6 +14,7 @@ export async function openSharedStore(
   log: Logger,
 ): Promise<ObjectStore | undefined> {
   if (cache.shared === undefined) return undefined
+  const { openS3Store } = await import('../../upstream/s3/s3-store.ts')
   const { warnings, ...store } = await openS3Store(cache.shared.s3)
   for (const warning of warnings) log.warn(warning)
   const problem = cache.shared.required ? await problemOf(store) : undefined
@@ -25,6 +25,7 @@ export async function openSharedStore(
 /** Reads one object there, and writes none; undefined where that goes well, or no store is configured. */
 export async function judgeSharedStore({ cache }: Config): Promise<Problem | undefined> {
   if (cache.shared === undefined) return undefined
+  const { openS3Store } = await import('../../upstream/s3/s3-store.ts')
   const store: ObjectStore = await openS3Store(cache.shared.s3)
   try {
     return await problemOf(store)
