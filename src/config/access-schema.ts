@@ -1,5 +1,5 @@
 // The part of the config's schema that says who may do what and how much: `auth`, `policy`, `audit`, `listen.limits`.
-import Type, { type StaticDecode } from 'typebox'
+import Type, { type Static } from 'typebox'
 import {
   closed,
   count,
@@ -201,12 +201,12 @@ export const AuditSchema = Type.Object(
   section('The audit lines, which are written whatever `log.level` is.'),
 )
 
-export type AuthConfig = StaticDecode<typeof Auth>
-export type IssuerConfig = StaticDecode<typeof Issuer>
-export type TokenServiceConfig = StaticDecode<typeof TokenService>
-export type PolicyConfig = StaticDecode<typeof PolicySchema>
-export type RuleConfig = StaticDecode<typeof Rule>
-export type WhoConfig = StaticDecode<typeof Who>
+export type AuthConfig = Static<typeof Auth>
+export type IssuerConfig = Static<typeof Issuer>
+export type TokenServiceConfig = Static<typeof TokenService>
+export type PolicyConfig = Static<typeof PolicySchema>
+export type RuleConfig = Static<typeof Rule>
+export type WhoConfig = Static<typeof Who>
 
 /** Each default is beyond what five hundred nodes behind one address need. */
 export const ListenLimits = Type.Object(
@@ -246,4 +246,4 @@ export const ListenLimits = Type.Object(
   section('What one client may have, and all of them together. Beyond it: 429, or the end.'),
 )
 
-export type ListenLimits = StaticDecode<typeof ListenLimits>
+export type ListenLimits = Static<typeof ListenLimits>

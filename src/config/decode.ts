@@ -1,11 +1,12 @@
 // Walks a parsed document along its schema: fills in defaults (also below the values of a record,
 // where TypeBox's own `Default` does not reach), decodes sizes and durations, makes paths absolute,
-// and collects every problem instead of stopping at the first.
+// and collects every problem instead of stopping at the first. And the way back.
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
-import { Value } from 'typebox/value'
 import type { TSchema } from 'typebox'
 import { nearestTo } from './nearest.ts'
+import { accepts } from './values/accepts.ts'
+import { notations, type Notation } from './values/notations.ts'
 
 /** The part of JSON Schema that the config's schema uses. */
 export interface Shape extends TSchema {
@@ -23,6 +24,7 @@ export interface Shape extends TSchema {
   enum?: unknown[]
   minimum?: number
   maximum?: number
+  notation?: Notation
   mustBe?: string
   isPath?: boolean
   mayBeUrl?: boolean
@@ -126,7 +128,8 @@ function decodeArray(walk: Walk, shape: Shape, given: unknown, at: readonly stri
 }
 
 function decodeLeaf(walk: Walk, shape: Shape, given: unknown, at: readonly string[]): unknown {
-  if (!Value.Check(shape, given)) {
+  const value = accepts(shape, given) ? meaningOf(shape, given) : undefined
+  if (value === undefined) {
     walk.findings.push({ at, message: expectation(shape) })
     return fallback(walk, shape, at)
   }
@@ -134,7 +137,34 @@ function decodeLeaf(walk: Walk, shape: Shape, given: unknown, at: readonly strin
     const isUrl = shape.mayBeUrl === true && given.includes('://')
     return isUrl ? given : absolute(walk.folder, given)
   }
-  return Value.Decode(shape, given)
+  return value
+}
+
+function meaningOf({ notation }: Shape, given: unknown): unknown {
+  if (notation === undefined) return given
+  const read: (given: never) => unknown = notations[notation].read
+  return read(given as never)
+}
+
+/** What `decode` reads as `value`, but for paths, which stay absolute. */
+export function encode(shape: Shape, value: unknown): unknown {
+  if (Array.isArray(value)) {
+    const { items } = shape
+    return items === undefined ? value : value.map((child) => encode(items, child))
+  }
+  if (typeof value === 'object' && value !== null) {
+    const { properties, patternProperties = {} } = shape.anyOf?.[1] ?? shape
+    const [ofRecord] = Object.values(patternProperties)
+    const entries = Object.entries(value).map(([key, child]) => {
+      const below = properties?.[key] ?? ofRecord
+      return [key, below === undefined ? child : encode(below, child)] as const
+    })
+    return Object.fromEntries(entries)
+  }
+  const { notation } = shape.anyOf?.[0] ?? shape
+  if (notation === undefined || value === undefined) return value
+  const write: (value: never) => unknown = notations[notation].write
+  return write(value as never)
 }
 
 /** What stands in for a wrong value, so that the rest can still be checked. */

@@ -12,16 +12,14 @@ import {
   type Document,
 } from 'yaml'
 import { messageOf, UsageError, type Problem } from '../errors.ts'
-import { decode, type Finding } from './decode.ts'
+import { decode, encode, type Finding } from './decode.ts'
 import type { ConfigDraft, TellAt } from './draft.ts'
-import { defaultRedirects, defaultUrl } from './registries.ts'
+import { defaultRedirects, defaultTagTtl, defaultUrl } from './registries.ts'
 import { brokenRules, type BrokenRule } from './cross-checks.ts'
 import { ConfigSchema, type Config, type ShelfConfig, type UpstreamConfig } from './schema.ts'
 import { checkShelf } from './shelf/pattern.ts'
 import { ShelfSchema, type ShelfEntry } from './shelf/schema.ts'
-import { defaultTagTtl } from './schema-parts.ts'
 import type { TSchema } from 'typebox'
-import { Value } from 'typebox/value'
 
 /**
  * Reads, validates and completes the config in `file`. Throws UsageError with every problem, each
@@ -208,7 +206,8 @@ function withDefault(tagTtl: UpstreamConfig['tagTtl']): UpstreamConfig['tagTtl']
  */
 export function effectiveConfig(config: Config): string {
   const { shelf, ...others } = structuredClone(config)
-  const written = Value.Encode(ConfigSchema, { ...others, shelf: shelf.entries }) as object
+  const schema: TSchema = ConfigSchema
+  const written = encode(schema, { ...others, shelf: shelf.entries }) as object
   const inFile = shelf.file === undefined ? {} : { shelf: shelf.file }
   return stringify({ ...written, ...inFile }, { lineWidth: 0 })
 }

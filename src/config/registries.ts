@@ -1,5 +1,8 @@
 // What is known of public registries: where they answer, and where their blobs are redirected to.
 
+/** `tagTtl` unless it is written, ms. */
+export const defaultTagTtl = 300_000
+
 /** Docker Hub's names; `docker.io` is what people write, the others are what clients resolve it to. */
 const dockerHubNames: ReadonlySet<string> = new Set([
   'docker.io',

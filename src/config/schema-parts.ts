@@ -1,47 +1,32 @@
 // What the config's schema is made of: sizes, durations, paths, choices and closed sections.
 //
 // Beside JSON Schema's keywords a leaf may carry `mustBe` (ends the sentence "must be …" of its
-// error message), `isPath` (a file or folder, relative to the config file's own), with `mayBeUrl`
-// also an https URL, and with `isWatched: false` not read again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value and its
-// default. A list with `orOne` may be written as its one entry, one with `orFile` as the path of a file
-// that has it.
-import { addressList } from '../rules/network.ts'
+// error message), `notation` (how the value is written), `isPath` (a file or folder, relative to
+// the config file's own), with `mayBeUrl` also an https URL, and with `isWatched: false` not read
+// again while the gateway runs; `valueText` and `defaultText` are how the reference puts the value
+// and its default. A list with `orOne` may be written as its one entry, one with `orFile` as the
+// path of a file that has it. All of it is data: no schema has a function in it.
 import Type, { type TSchema, type TSchemaOptions, type TUnsafe } from 'typebox'
-import {
-  formatDuration,
-  formatRate,
-  formatSize,
-  parseDuration,
-  parseRate,
-  parseSize,
-} from './units.ts'
+import type { Meaning, Notation } from './values/notations.ts'
+
+/** A leaf that is read and written as `notations` has it. */
+export function written<N extends Notation>(notation: N, options: TSchemaOptions) {
+  return Type.Unsafe<Meaning<N>>(Type.String({ notation, ...options }))
+}
 
 export function size(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
-  return Type.Codec(Type.Refine(text, (given) => parseSize(given) !== undefined))
-    .Decode((given) => parseSize(given) ?? 0)
-    .Encode(formatSize)
+  return written('size', { mustBe: 'a size such as 50GiB', valueText: 'size', ...options })
 }
 
 export function duration(options: TSchemaOptions) {
-  const text = Type.String({ mustBe: 'a duration such as 5m', valueText: 'duration', ...options })
-  return Type.Codec(Type.Refine(text, (given) => parseDuration(given) !== undefined))
-    .Decode((given) => parseDuration(given) ?? 0)
-    .Encode(formatDuration)
+  return written('duration', {
+    mustBe: 'a duration such as 5m',
+    valueText: 'duration',
+    ...options,
+  })
 }
 
-/** `tagTtl` unless it is written, ms. */
-export const defaultTagTtl = 300_000
-
-/** How long a tag holds: a duration, or for ever. */
-export const tagTtl = Type.Codec(
-  Type.Refine(
-    Type.String({ mustBe: 'a duration such as 5m, or never' }),
-    (given) => given === 'never' || parseDuration(given) !== undefined,
-  ),
-)
-  .Decode((given) => (given === 'never' ? Number.POSITIVE_INFINITY : (parseDuration(given) ?? 0)))
-  .Encode((ms) => (ms === Number.POSITIVE_INFINITY ? 'never' : formatDuration(ms)))
+export const tagTtl = written('tagTtl', { mustBe: 'a duration such as 5m, or never' })
 
 /** One value for all, or a map of values by the patterns of what they are for. */
 export function byPattern<Value extends TSchema>(
@@ -55,19 +40,13 @@ export function byPattern<Value extends TSchema>(
 /** Bytes a second, above zero. */
 export function rate(options: TSchemaOptions) {
   const mustBe = 'a rate above zero such as 8MiB/s or 20Mbit/s'
-  const text = Type.String({ mustBe, valueText: 'rate', ...options })
-  return Type.Codec(Type.Refine(text, (given) => (parseRate(given) ?? 0) > 0))
-    .Decode((given) => parseRate(given) ?? 0)
-    .Encode(formatRate)
+  return written('rate', { mustBe, valueText: 'rate', ...options })
 }
 
 /** A time limit: a duration of at least a millisecond, because 0 would switch the limit off. */
 export function limit(options: TSchemaOptions) {
   const mustBe = 'a duration above zero such as 20s'
-  const text = Type.String({ mustBe, valueText: 'duration above 0', ...options })
-  return Type.Codec(Type.Refine(text, (given) => (parseDuration(given) ?? 0) > 0))
-    .Decode((given) => parseDuration(given) ?? 0)
-    .Encode(formatDuration)
+  return written('durationAboveZero', { mustBe, valueText: 'duration above 0', ...options })
 }
 
 export function path(description: string, options: TSchemaOptions = {}) {
@@ -118,16 +97,7 @@ export function hostPatterns(description: string, options: TSchemaOptions = {}) 
 /** An address, or a network as `10.0.0.0/8`. */
 export function network(description: string) {
   const mustBe = 'an address or a network such as 10.0.0.0/8'
-  return Type.Refine(Type.String({ mustBe, valueText: 'network', description }), isNetwork)
-}
-
-function isNetwork(given: string): boolean {
-  try {
-    addressList([given])
-    return true
-  } catch {
-    return false
-  }
+  return written('network', { mustBe, valueText: 'network', description })
 }
 
 export function port(description: string, byDefault: number) {

@@ -1,5 +1,5 @@
 // The config file: one schema that is type, validation and reference documentation at once.
-import Type, { type StaticDecode } from 'typebox'
+import Type, { type Static } from 'typebox'
 import { AuditSchema, Auth, ListenLimits, PolicySchema } from './access-schema.ts'
 import { CacheSchema } from './cache/schema.ts'
 import {
@@ -164,7 +164,7 @@ export const ConfigSchema = Type.Object(
 )
 
 /** The effective config: defaults filled in, sizes in bytes, durations in ms, paths absolute. */
-export type Config = Omit<StaticDecode<typeof ConfigSchema>, 'upstreams' | 'shelf'> & {
+export type Config = Omit<Static<typeof ConfigSchema>, 'upstreams' | 'shelf'> & {
   upstreams: Record<string, UpstreamConfig>
   shelf: ShelfConfig
 }
@@ -177,13 +177,13 @@ export interface ShelfConfig {
 
 export type { ListenLimits } from './access-schema.ts'
 
-export type ListenerTlsConfig = StaticDecode<typeof ListenerTls>
+export type ListenerTlsConfig = Static<typeof ListenerTls>
 
 /**
  * One upstream with what follows from its name resolved: its URLs have no trailing slash. Only where it
  * has `endpoints` may it have no URL of its own: see `endpointsOf`.
  */
-export type UpstreamConfig = StaticDecode<typeof UpstreamSchema> & {
+export type UpstreamConfig = Static<typeof UpstreamSchema> & {
   redirects: string[]
   foreignLayers: 'refuse' | 'fetch'
 }

@@ -6,7 +6,7 @@ import type { Config } from '../config/schema.ts'
 import { createRewriter } from '../rules/rewrite.ts'
 import { createPrefetch, type Prefetch } from './prefetch.ts'
 import { createShelfKeeper } from './shelf/keeper.ts'
-import type { ShelfRow } from './shelf/ledger.ts'
+import type { ShelfRow } from './shelf/schema.ts'
 
 export interface Background extends Pick<Prefetch, 'note'> {
   /** Keeps the shelf that the config has now. */

@@ -1,7 +1,8 @@
 // The configured upstreams, ready to be asked.
 import type { Logger } from 'pino'
 import type { Config } from '../config/schema.ts'
-import { hasReplicas, type ReplicasConfig } from '../config/upstream/replicas.ts'
+import { hasReplicas } from '../config/upstream/replica-checks.ts'
+import type { ReplicasConfig } from '../config/upstream/replicas.ts'
 import { GatewayError } from '../errors.ts'
 import { createFailedFlow, type OpenUpstream, type OriginResponse } from '../oci/origin.ts'
 import { newPseudonym } from '../oci/via.ts'

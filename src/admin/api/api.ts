@@ -3,7 +3,7 @@ import type { FastifyInstance } from 'fastify'
 import { cacheApi, type CacheApiOptions } from './cache-api.ts'
 import { gatewayApi, type GatewayApiOptions } from './gateway-api.ts'
 import { isFailure, sendError, sendProblem } from './problem.ts'
-import { compileRequest } from './requests.ts'
+import { compileRequest } from './validator.ts'
 
 export interface AdminApiOptions extends CacheApiOptions {
   /** Absent where a command answers about a cache that no gateway uses. */

@@ -2,7 +2,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import type { StaticDecode } from 'typebox'
+import type { Static } from 'typebox'
 import type { KeptCache } from '../../cache/open-cache.ts'
 import type { HeldBlob, HeldImage, InventoryPage, PageOptions } from '../../cache/room/images.ts'
 import type { Pruned, RemovalResult } from '../../cache/room/inventory.ts'
@@ -30,7 +30,7 @@ export interface CacheApiOptions {
 /** A Fastify plugin, as part of `adminApi`. */
 export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): Promise<void> {
   const { cache } = options
-  api.get<{ Querystring: StaticDecode<typeof PageQuery> }>(
+  api.get<{ Querystring: Static<typeof PageQuery> }>(
     '/images',
     { schema: { querystring: PageQuery } },
     async ({ query }) => {
@@ -39,7 +39,7 @@ export async function cacheApi(api: FastifyInstance, options: CacheApiOptions): 
     },
   )
 
-  api.get<{ Querystring: StaticDecode<typeof PageQuery> }>(
+  api.get<{ Querystring: Static<typeof PageQuery> }>(
     '/blobs',
     { schema: { querystring: PageQuery } },
     async ({ query }) => {
@@ -82,7 +82,7 @@ async function inSteps<Row>(
 /** What changes something: each leaves a line in the log. */
 function addChanges(api: FastifyInstance, { cache, parseImage, log }: CacheApiOptions): void {
   const { inventory, verification } = cache
-  api.post<{ Body: StaticDecode<typeof PruneBody> }>(
+  api.post<{ Body: Static<typeof PruneBody> }>(
     '/prune',
     { schema: { body: PruneBody } },
     async ({ body: { dryRun, ...filter } }) => {
@@ -107,7 +107,7 @@ function addChanges(api: FastifyInstance, { cache, parseImage, log }: CacheApiOp
     },
   )
 
-  api.post<{ Body: StaticDecode<typeof PinBody> }>(
+  api.post<{ Body: Static<typeof PinBody> }>(
     '/pin',
     { schema: { body: PinBody } },
     async ({ body: { image, pinned } }) => {
@@ -119,7 +119,7 @@ function addChanges(api: FastifyInstance, { cache, parseImage, log }: CacheApiOp
     },
   )
 
-  api.post<{ Body: StaticDecode<typeof EvictBody> }>(
+  api.post<{ Body: Static<typeof EvictBody> }>(
     '/evict',
     { schema: { body: EvictBody } },
     async ({ body: { image, force } }, reply) => {
@@ -136,7 +136,7 @@ function addChanges(api: FastifyInstance, { cache, parseImage, log }: CacheApiOp
     },
   )
 
-  api.post<{ Body: StaticDecode<typeof VerifyBody> }>(
+  api.post<{ Body: Static<typeof VerifyBody> }>(
     '/verify',
     { schema: { body: VerifyBody } },
     async ({ body: { rate } }, reply) => {

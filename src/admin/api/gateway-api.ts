@@ -1,7 +1,7 @@
 // What the gateway is doing, over HTTP: upstreams, shelf, certificates, sessions, and what changes it.
 import type { FastifyInstance } from 'fastify'
 import type { Logger } from 'pino'
-import type { StaticDecode } from 'typebox'
+import type { Static } from 'typebox'
 import type { Expiry } from '../../rules/expiry.ts'
 import { programVersion } from '../../rules/version.ts'
 import type { KeptCache } from '../../cache/open-cache.ts'
@@ -64,7 +64,7 @@ export async function gatewayApi(api: FastifyInstance, options: GatewayApiOption
 
   api.get('/log', async () => ({ level: log.level }))
 
-  api.post<{ Body: StaticDecode<typeof LogBody> }>(
+  api.post<{ Body: Static<typeof LogBody> }>(
     '/log',
     { schema: { body: LogBody } },
     async ({ body: { level } }) => {

@@ -1,30 +1,13 @@
-// What may be asked of the cache by the admin API: queries and bodies, checked as the config is.
-import Type, { type TSchema } from 'typebox'
-import { decode } from '../../config/decode.ts'
-import { closed, duration, logLevel, rate, size, text } from '../../config/schema-parts.ts'
-import { UsageError } from '../../errors.ts'
-import { compileImageGlob, type ImageGlob } from '../../rules/glob.ts'
+// What may be asked of the cache by the admin API: the schemas of queries and bodies.
+import Type from 'typebox'
+import { closed, duration, logLevel, rate, size, text, written } from '../../config/schema-parts.ts'
+import { mostRows } from '../../config/values/notations.ts'
 
-const mostRows = 1000
+const count = written('rows', { mustBe: `a whole number from 1 to ${mostRows}` })
 
-/** In a query everything is text. */
-const count = Type.Codec(
-  Type.Refine(
-    Type.String({ mustBe: `a whole number from 1 to ${mostRows}` }),
-    (given) => /^\d{1,4}$/.test(given) && Number(given) >= 1 && Number(given) <= mostRows,
-  ),
-)
-  .Decode(Number)
-  .Encode(String)
-
-const glob = Type.Codec(
-  Type.Refine(
-    Type.String({ mustBe: 'a pattern of images such as registry.local/app/*:v1.*' }),
-    (given) => compileImageGlob(given) !== undefined,
-  ),
-)
-  .Decode((given): ImageGlob => compileImageGlob(given) ?? (() => false))
-  .Encode(() => '')
+const glob = written('images', {
+  mustBe: 'a pattern of images such as registry.local/app/*:v1.*',
+})
 
 export const PageQuery = Type.Object(
   {
@@ -54,13 +37,3 @@ export const EvictBody = Type.Object({ image, force: Type.Boolean({ default: fal
 export const VerifyBody = Type.Object({ rate: Type.Optional(rate({})) }, closed)
 
 export const LogBody = Type.Object({ level: logLevel({}) }, closed)
-
-/** For Fastify: decodes, or fails with a UsageError that has every problem. */
-export function compileRequest({ schema }: { schema: unknown }) {
-  return (given: unknown): { value: unknown } | { error: UsageError } => {
-    const { value, findings } = decode(schema as TSchema, given, '/')
-    if (findings.length === 0) return { value }
-    const problems = findings.map(({ at, message }) => ({ path: at.join('.'), message }))
-    return { error: new UsageError(problems) }
-  }
-}

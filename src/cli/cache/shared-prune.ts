@@ -2,8 +2,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { StaticDecode } from 'typebox'
-import { compileRequest, PruneBody } from '../../admin/api/requests.ts'
+import type { Static } from 'typebox'
+import { PruneBody } from '../../admin/api/requests.ts'
+import { compileRequest } from '../../admin/api/validator.ts'
 import { formatReference } from '../../admin/status/views.ts'
 import type { ObjectStore } from '../../cache/shared/object-store.ts'
 import { pruneStore, shortestUnpulled } from '../../cache/shared/pruning/prune-store.ts'
@@ -68,11 +69,11 @@ export async function pruneShared(config: Config, given: object): Promise<PruneA
   }
 }
 
-function decodeOptions(given: object): StaticDecode<typeof PruneBody> {
+function decodeOptions(given: object): Static<typeof PruneBody> {
   const said = Object.entries(given).filter(([, value]) => value !== undefined)
   const decoded = compileRequest({ schema: PruneBody })(Object.fromEntries(said))
   if ('error' in decoded) throw aboutOptions(decoded.error.problems)
-  const body = decoded.value as StaticDecode<typeof PruneBody>
+  const body = decoded.value as Static<typeof PruneBody>
   if (body.notPulledFor !== undefined && body.notPulledFor < shortestUnpulled) {
     const message = `replicas tell the store of pulls once a day: ${formatDuration(shortestUnpulled)} or more; or take --older-than`
     throw new UsageError([{ path: '--not-pulled-for', message }])

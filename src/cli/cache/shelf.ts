@@ -1,6 +1,7 @@
 // `portcullis shelf`: what the site must hold, what of it is missing, and since when.
 import { loadConfig } from '../../config/load.ts'
-import { readShelf, type ShelfRow } from '../../transfer/shelf/ledger.ts'
+import { readShelf } from '../../transfer/shelf/ledger.ts'
+import type { ShelfRow } from '../../transfer/shelf/schema.ts'
 import { defineCommand } from '../command.ts'
 import { cacheFolderOption, configFile, configOption, jsonOption } from '../options.ts'
 import { printJson, printLine, printTable } from '../output/print.ts'

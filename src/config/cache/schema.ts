@@ -1,5 +1,5 @@
 // The section of the cache: what it may take on disk and in memory, and the tier that replicas share.
-import Type, { type StaticDecode } from 'typebox'
+import Type, { type Static } from 'typebox'
 import { closed, duration, path, rate, section, size, text } from '../schema-parts.ts'
 import { upstreamTls } from '../upstream/schema.ts'
 
@@ -81,7 +81,7 @@ const Shared = Type.Object(
 )
 
 /** The section `cache.shared.s3`. */
-export type S3Config = StaticDecode<typeof S3>
+export type S3Config = Static<typeof S3>
 
 /** The section `cache`. */
 export const CacheSchema = Type.Object(

@@ -1,5 +1,5 @@
 // The list of what a site must hold: images, or patterns of them.
-import Type, { type StaticDecode } from 'typebox'
+import Type, { type Static } from 'typebox'
 import { closed, duration, oneOrMore, text } from '../schema-parts.ts'
 
 const Entry = Type.Object(
@@ -48,4 +48,4 @@ export const ShelfSchema = Type.Array(Entry, {
     'What this site must hold: the gateway pulls what is missing, and keeps it whatever is evicted. A list, or the path of a YAML file with such a list.',
 })
 
-export type ShelfEntry = StaticDecode<typeof Entry>
+export type ShelfEntry = Static<typeof Entry>

@@ -1,6 +1,6 @@
 // What the schema cannot say of `replicas`: who they are needs one way, and certificates on both sides.
 import type { TellAt } from '../draft.ts'
-import { hasReplicas, type ReplicasConfig } from './replicas.ts'
+import type { ReplicasConfig } from './replicas.ts'
 
 export function checkReplicas(replicas: ReplicasConfig, clientAuth: string, tell: TellAt): void {
   const { list, dns, self, identity, tls } = replicas
@@ -33,4 +33,9 @@ export function checkReplicas(replicas: ReplicasConfig, clientAuth: string, tell
       'needs client certificates: set listen.tls.clientAuth to optional or required',
     )
   }
+}
+
+/** Whether there is anybody to share with. */
+export function hasReplicas({ list, dns }: Pick<ReplicasConfig, 'list' | 'dns'>): boolean {
+  return list.length > 0 || dns !== undefined
 }

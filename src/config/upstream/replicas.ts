@@ -1,5 +1,5 @@
 // The section of the gateways that share the work: who they are, and how they know each other.
-import Type, { type StaticDecode } from 'typebox'
+import Type, { type Static } from 'typebox'
 import { closed, port, section, text } from '../schema-parts.ts'
 import { upstreamTls } from './schema.ts'
 
@@ -56,9 +56,4 @@ export const ReplicasSchema = Type.Object(
   },
 )
 
-export type ReplicasConfig = StaticDecode<typeof ReplicasSchema>
-
-/** Whether there is anybody to share with. */
-export function hasReplicas({ list, dns }: Pick<ReplicasConfig, 'list' | 'dns'>): boolean {
-  return list.length > 0 || dns !== undefined
-}
+export type ReplicasConfig = Static<typeof ReplicasSchema>

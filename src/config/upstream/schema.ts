@@ -3,7 +3,6 @@ import Type from 'typebox'
 import {
   byPattern,
   closed,
-  defaultTagTtl,
   duration,
   hostPatterns,
   limit,
@@ -15,6 +14,7 @@ import {
   tagTtl,
   text,
 } from '../schema-parts.ts'
+import { defaultTagTtl } from '../registries.ts'
 import { formatDuration } from '../units.ts'
 
 /** The keys of `tls` towards whoever is asked. */

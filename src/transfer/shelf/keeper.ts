@@ -10,8 +10,9 @@ import { isDigest } from '../../oci/digest.ts'
 import type { Reference } from '../../cache/index/image-queries.ts'
 import { formatImage, type ImageName } from '../image-name.ts'
 import type { Platforms } from '../platforms.ts'
-import { preloadImage, type PreloadedImage } from '../preload.ts'
-import { openLedger, type Ledger, type ShelfRow } from './ledger.ts'
+import type { PreloadedImage } from '../preload.ts'
+import { openLedger, type Ledger } from './ledger.ts'
+import type { ShelfRow } from './schema.ts'
 import { plainName, selectImages, type ShelfNaming } from './selection.ts'
 
 export interface ShelfOptions {
@@ -137,6 +138,7 @@ function createPull({ cache, log }: ShelfOptions, ledger: Ledger): Pull {
     try {
       const pulled = await inTurn(name.upstream, async () => {
         signal.throwIfAborted()
+        const { preloadImage } = await import('../preload.ts')
         const next = await nextOf(cache, place, before)
         if (next !== undefined) assertStored(await preloadImage(next, options))
         return preloadImage(place, options)

@@ -4,31 +4,12 @@ import { readFileSync } from 'node:fs'
 import { rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import Type, { type Static } from 'typebox'
-import { Value } from 'typebox/value'
 import { foldersIn, newTemporary } from '../../cache/disk/folder.ts'
+import { accepts } from '../../config/values/accepts.ts'
+import { Rows, type ShelfRow } from './schema.ts'
 
 /** Its name in the cache folder. */
 export const shelfFile = 'shelf.json'
-
-const Row = Type.Object({
-  /** The entry of the shelf, as the config has it. */
-  entry: Type.String(),
-  /** The image; the entry itself as long as nobody knows what it means. */
-  image: Type.String(),
-  digest: Type.Optional(Type.String()),
-  /** Milliseconds since 1970; absent: all of it is there. */
-  missingSince: Type.Optional(Type.Number()),
-  /** Why it is missing, or what is wrong though it is there; one sentence. */
-  problem: Type.Optional(Type.String()),
-  /** When it was last looked at, ms since 1970; absent: not yet. */
-  checkedAt: Type.Optional(Type.Number()),
-})
-
-/** One image that the site must hold. */
-export type ShelfRow = Static<typeof Row>
-
-const Rows = Type.Array(Row)
 
 /** What was found; `digest` stays where it is not known. */
 export interface ShelfFacts {
@@ -98,7 +79,7 @@ function withFacts(row: ShelfRow, { missingSince, problem, ...facts }: ShelfFact
 export function readShelf(dir: string): ShelfRow[] {
   try {
     const value: unknown = JSON.parse(readFileSync(fileIn(dir), 'utf8'))
-    return Value.Check(Rows, value) ? value : []
+    return accepts(Rows, value) ? (value as ShelfRow[]) : []
   } catch {
     return []
   }
