@@ -6,9 +6,6 @@ import type { Cache } from '../cache/cache.ts'
 import { messageOf } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
 import type { Place } from '../oci/place.ts'
-import { indexTypes } from './archive/oci-graph.ts'
-import { pullBlobs } from './preload.ts'
-import { createWalk } from './upstream-image.ts'
 
 /** Nothing, the blobs of a manifest that was pulled, or also all that an index lists. */
 export type PrefetchMode = 'none' | 'platform' | 'all'
@@ -40,8 +37,11 @@ export function createPrefetch({ cache, modeOf, log }: PrefetchOptions): Prefetc
   async function fetch(place: Place, digest: Digest, key: string): Promise<void> {
     let bytes = 0
     try {
-      const walk = createWalk(cache, place)
       const { content } = await cache.manifest(place, digest)
+      const { indexTypes } = await import('./archive/oci-graph.ts')
+      const { pullBlobs } = await import('./preload.ts')
+      const { createWalk } = await import('./upstream-image.ts')
+      const walk = createWalk(cache, place)
       const isIndex = indexTypes.includes(content.mediaType)
       if (isIndex && modeOf(place.upstream) !== 'all') return
       await walk.add(content, 'all')
