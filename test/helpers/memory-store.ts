@@ -11,6 +11,8 @@ export interface MemoryStore extends ObjectStore {
   before: (method: string, key: string) => unknown
   /** This machine's clock is so much ahead, ms. */
   skew: number
+  /** False: it writes whatever the condition is, as some stores do. */
+  knowsConditions: boolean
 }
 
 export function createMemoryStore(): MemoryStore {
@@ -23,6 +25,7 @@ export function createMemoryStore(): MemoryStore {
   const store: MemoryStore = {
     objects,
     skew: 0,
+    knowsConditions: true,
     before: () => undefined,
     age: (ms) => objects.forEach((object) => (object.modified -= ms)),
     name: 'memory',
@@ -46,14 +49,15 @@ export function createMemoryStore(): MemoryStore {
     async put(key, body, { ifAbsent, signal }) {
       await store.before('put', key)
       signal?.throwIfAborted()
-      if (ifAbsent && objects.has(key)) return false
+      if (ifAbsent && objects.has(key) && store.knowsConditions) return false
       write(key, body)
       return true
     },
     async swap(key, body, etag) {
       await store.before('swap', key)
       const found = objects.get(key)
-      if ((found && etagOf(found.body)) !== etag) return undefined
+      const isOther = (found && etagOf(found.body)) !== etag
+      if (isOther && store.knowsConditions) return undefined
       return write(key, body)
     },
     async putFile(key, { path }, signal) {

@@ -28,6 +28,7 @@ const known: Readonly<Record<string, (config: S3Config) => S3Problem>> = {
   RequestExpired: () => clock(),
   AuthorizationHeaderMalformed: () => region(),
   PermanentRedirect: () => region(),
+  NotImplemented: () => passing('not_implemented', 'the store does not know what it was asked for'),
   SlowDown: () => passing('busy', 'the store asks for fewer requests'),
   ServiceUnavailable: () => passing('busy', 'the store is not available now'),
   InsufficientStorage: () => full(),

@@ -118,6 +118,19 @@ function reading({ client, s3, bucket, prefix, at }: Bucket) {
 }
 
 function writing({ client, partClient, s3, Upload, at }: Bucket) {
+  /** What is replaced where the store does not know this is the same. */
+  let unlessThere: { IfNoneMatch?: string } = { IfNoneMatch: '*' }
+
+  async function whereAbsent<T>(write: (condition: typeof unlessThere) => Promise<T>): Promise<T> {
+    try {
+      return await write(unlessThere)
+    } catch (error) {
+      if (nameOf(error) !== 'NotImplemented' || unlessThere.IfNoneMatch === undefined) throw error
+      unlessThere = {}
+      return write(unlessThere)
+    }
+  }
+
   async function putIf(
     condition: Pick<S3.PutObjectCommandInput, 'IfMatch' | 'IfNoneMatch'>,
     { key, body, signal }: { key: string; body: Buffer; signal: AbortSignal | undefined },
@@ -126,14 +139,40 @@ function writing({ client, partClient, s3, Upload, at }: Bucket) {
     return client.send(command, signal && { abortSignal: signal })
   }
 
+  async function putFileIf(
+    condition: object,
+    file: { key: string; path: string; size: number; sha256: string; signal: AbortSignal },
+  ): Promise<void> {
+    const { key, path, size, sha256, signal } = file
+    signal.throwIfAborted()
+    const target = { ...at(key), Body: createReadStream(path), ...condition }
+    let abort = nothing
+    try {
+      if (size <= singlePutLimit) {
+        const facts = { ContentLength: size, ChecksumSHA256: sha256 }
+        const command = new s3.PutObjectCommand({ ...target, ...facts })
+        await unlessOther(client.send(command, { abortSignal: signal }))
+        return
+      }
+      const partSize = Math.max(partBytes, Math.ceil(size / mostParts))
+      const upload = new Upload({ client: partClient, params: target, partSize, queueSize: 2 })
+      abort = () => void upload.abort()
+      signal.addEventListener('abort', abort, { once: true })
+      await unlessOther(upload.done())
+    } finally {
+      signal.removeEventListener('abort', abort)
+      target.Body.destroy()
+    }
+  }
+
   return {
     async put(
       key: string,
       body: Buffer,
       { ifAbsent, signal }: { ifAbsent: boolean; signal?: AbortSignal },
     ): Promise<boolean> {
-      const sent = putIf(ifAbsent ? { IfNoneMatch: '*' } : {}, { key, body, signal })
-      return (await unlessOther(sent)) !== undefined
+      const write = async (condition: object) => putIf(condition, { key, body, signal })
+      return (await unlessOther(ifAbsent ? whereAbsent(write) : write({}))) !== undefined
     },
     async swap(key: string, body: Buffer, etag: string | undefined, signal: AbortSignal) {
       const putOn = async (condition: Parameters<typeof putIf>[0]) => {
@@ -145,31 +184,12 @@ function writing({ client, partClient, s3, Upload, at }: Bucket) {
       // Ceph's gateway tells etags in quotes, and knows them without quotes only.
       return (await putOn({ IfMatch: etag })) ?? putOn({ IfMatch: etag.replaceAll('"', '') })
     },
-    async putFile(
+    putFile: async (
       key: string,
-      { path, size, sha256 }: { path: string; size: number; sha256: string },
-      abortSignal: AbortSignal,
-    ): Promise<void> {
-      abortSignal.throwIfAborted()
-      const target = { ...at(key), Body: createReadStream(path), IfNoneMatch: '*' }
-      let abort = nothing
-      try {
-        if (size <= singlePutLimit) {
-          const facts = { ContentLength: size, ChecksumSHA256: sha256 }
-          const command = new s3.PutObjectCommand({ ...target, ...facts })
-          await unlessOther(client.send(command, { abortSignal }))
-          return
-        }
-        const partSize = Math.max(partBytes, Math.ceil(size / mostParts))
-        const upload = new Upload({ client: partClient, params: target, partSize, queueSize: 2 })
-        abort = () => void upload.abort()
-        abortSignal.addEventListener('abort', abort, { once: true })
-        await unlessOther(upload.done())
-      } finally {
-        abortSignal.removeEventListener('abort', abort)
-        target.Body.destroy()
-      }
-    },
+      file: { path: string; size: number; sha256: string },
+      signal: AbortSignal,
+    ): Promise<void> =>
+      whereAbsent(async (condition) => putFileIf(condition, { ...file, key, signal })),
   }
 }
 

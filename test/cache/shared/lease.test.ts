@@ -104,3 +104,12 @@ t.test('whoever waits for it can be told to stop', async (t) => {
   t.ok(performance.now() - began < 1000)
   await lease.release()
 })
+
+t.test('a store that knows no conditions is not pruned', async (t) => {
+  const store = createMemoryStore()
+  store.knowsConditions = false
+  await t.rejects(take(store, 'first'), /the store writes whatever the condition is/)
+  const told: string[] = []
+  await t.rejects(take(store, 'second', told), /the store writes whatever the condition is/)
+  t.same(told, [], 'nobody holds it, and nobody waits')
+})

@@ -12,6 +12,7 @@ import { openS3Store } from '../../../src/upstream/s3/s3-store.ts'
 
 const MiB = 2 ** 20
 const { signal } = new AbortController()
+t.setTimeout(120_000)
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => Promise<unknown>
 
@@ -112,4 +113,21 @@ t.test('a store that knows etags without quotes only', async (t) => {
   t.equal(await swap(undefined), undefined, 'something is there')
   t.equal(await swap(first), '"etag-2"')
   t.equal(await swap(first), undefined, 'it is another one')
+})
+
+t.test('a store that knows no conditions is written to without', async (t) => {
+  const written: string[] = []
+  const store = await startStub(t, async (request, response) => {
+    const body = await buffer(request)
+    const isKnown = !('if-none-match' in request.headers) && !('if-match' in request.headers)
+    if (isKnown) written.push(`${request.url} ${body.length}`)
+    response.statusCode = isKnown ? 200 : 501
+    response.end(isKnown ? '' : '<Error><Code>NotImplemented</Code></Error>')
+  })
+  await store.putFile('file', fileOf(t, 1000), signal)
+  t.ok(await store.put('small', Buffer.from('a'), { ifAbsent: true }))
+  const at = '/images/portcullis/'
+  t.same(written, [`${at}file?x-id=PutObject 1000`, `${at}small?x-id=PutObject 1`])
+  const error = await store.swap('a', Buffer.from('a'), '"1"', signal).catch((cause) => cause)
+  t.match(store.explain(error), { reason: 'not_implemented' })
 })

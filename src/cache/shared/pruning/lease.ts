@@ -87,9 +87,14 @@ export async function takeLease(store: ObjectStore, options: LeaseOptions): Prom
   }
 
   let etag = await write(await whenFree(store, { ...options, term }), false)
-  // A store that knows no conditions would let two have it.
-  if (etag === undefined || (await ownEtag(store, run)) === undefined) {
+  if (etag === undefined) {
     throw new Error('somebody else has just begun to prune this bucket: try again later')
+  }
+  // It would let two have it.
+  if ((await write(`"${run}"`, true)) !== undefined) {
+    throw new Error(
+      'the store writes whatever the condition is (If-Match), so that two could prune it at once: prune it by rules of the bucket',
+    )
   }
   let renewal: Promise<void> = Promise.resolve()
   const timer = setInterval(() => {
