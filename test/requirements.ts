@@ -9,7 +9,7 @@ interface Needs {
   programs: readonly string[]
   /** Mounts and processes of its own, which only root may have, and in a container not always. */
   namespaces?: boolean
-  /** No package of Debian: skipped with the reason where it is missing, also with `CI=true`. */
+  /** No package of Debian, or a large one: skipped with the reason where it is missing, also with `CI=true`. */
   optional?: boolean
 }
 
@@ -80,6 +80,7 @@ const suites = {
   notify: { programs: ['systemd-notify', 'python3'] },
   unit: { programs: ['systemd-analyze'] },
   chart: { programs: ['helm'], optional: true },
+  ceph: { programs: ['ceph', 'ceph-mon', 'ceph-osd', 'radosgw'], optional: true },
   matrix: { programs: lab },
   container: { programs: [...engine, 'busybox', 'ldd', 'tar', 'iptables'], namespaces: true },
   'matrix-compose': {
@@ -100,6 +101,9 @@ const suites = {
 type Suite = keyof typeof suites
 
 const packageOf: Record<string, string> = {
+  ceph: 'ceph-common',
+  'ceph-mon': 'ceph-mon',
+  'ceph-osd': 'ceph-osd',
   certutil: 'libnss3-tools',
   easyrsa: 'easy-rsa',
   'gnutls-cli': 'gnutls-bin',
@@ -115,6 +119,7 @@ const packageOf: Record<string, string> = {
   setpriv: 'util-linux',
   prlimit: 'util-linux',
   promtool: 'prometheus',
+  radosgw: 'radosgw',
   'systemd-analyze': 'systemd',
   'systemd-notify': 'systemd',
   umount: 'mount',
@@ -148,7 +153,8 @@ export function optionsFor(suite: Suite): { skip?: string } {
 
 function reasonToSkip(needs: Needs): string | undefined {
   const missing = needs.programs.filter((program) => findProgram(program) === undefined)
-  if (missing.length > 0 && needs.optional === true) {
+  const isPackaged = missing.some((program) => program in packageOf)
+  if (missing.length > 0 && needs.optional === true && !isPackaged) {
     return `${missing.join(', ')} not on PATH (Go modules, no packages of Debian)`
   }
   if (missing.length > 0) {

@@ -4,20 +4,28 @@ import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import type { Test } from 'tap'
 import type { ObjectStore } from '../../src/cache/shared/object-store.ts'
 import type { S3Config } from '../../src/config/cache/schema.ts'
 import { openS3Store } from '../../src/upstream/s3/s3-store.ts'
 import { findGoProgram } from '../e2e/lab/go-program.ts'
+import { optionsFor } from '../requirements.ts'
+import { startCeph } from './ceph.ts'
 
 /** What the way to the store does: a number is bytes a second. */
 export type Way = 'open' | 'cut' | 'unavailable' | number
 
+/** `versity` keeps objects as files of a folder. */
+export type StoreKind = 'versity' | 'ceph'
+
 export interface TestObjectStore {
   config: S3Config
-  /** The folder whose files are the objects of the bucket, below the prefix. */
+  /** The folder whose files are the objects of the bucket, below the prefix; of `versity` only. */
   folder: string
+  /** All that the tests look at and change there, past whatever is on the way. */
+  objects: StoredObjects
   way: (way: Way) => void
   /** A client of its own, as a gateway has it. */
   open: (changes?: Partial<S3Config>) => Promise<ObjectStore>
@@ -26,12 +34,22 @@ export interface TestObjectStore {
   start: () => Promise<void>
 }
 
+export interface StoredObjects {
+  read: (key: string) => Promise<Buffer | undefined>
+  write: (key: string, bytes: Buffer | string) => Promise<void>
+  keys: (prefix: string) => Promise<string[]>
+}
+
 const user = 'test-access'
 const secret = 'test-secret-key'
 const bucket = 'images'
 
-/** Options for every `t.test` that needs one: no package of Debian brings it, so that CI may do without. */
-export function withObjectStore(): { skip?: string } {
+/** Whose tests are run: where another file runs them again, with another store. */
+export const storeKind: StoreKind = process.env['TEST_STORE'] === 'ceph' ? 'ceph' : 'versity'
+
+/** Options for every `t.test` that needs one: no package of Debian brings it quickly, so that CI may do without. */
+export function withObjectStore(kind = storeKind): { skip?: string } {
+  if (kind === 'ceph') return optionsFor('ceph')
   if (findGoProgram('versitygw') !== undefined) return {}
   return {
     skip: 'versitygw not found: go install github.com/versity/versitygw/cmd/versitygw@v1.8.0',
@@ -42,7 +60,38 @@ export function withObjectStore(): { skip?: string } {
 export async function startObjectStore(
   t: Pick<Test, 'teardown'>,
   folder: string,
+  kind = storeKind,
 ): Promise<TestObjectStore> {
+  const { port, stop, start } =
+    kind === 'ceph' ? await startCeph(t, folder, { user, secret }) : await startVersity(t, folder)
+  const shim = await startShim(t, port)
+  process.env['AWS_ACCESS_KEY_ID'] = user
+  process.env['AWS_SECRET_ACCESS_KEY'] = secret
+  const config: S3Config = {
+    endpoint: `http://127.0.0.1:${shim.port}`,
+    region: 'us-east-1',
+    bucket,
+    prefix: 'portcullis',
+    pathStyle: true,
+    credentials: { profile: 'default' },
+    tls: { verify: true },
+  }
+  const near = { ...config, endpoint: `http://127.0.0.1:${port}` }
+  if (kind === 'ceph') await makeBucket(near)
+  const store = await openS3Store(near)
+  t.teardown(store.close)
+  return {
+    config,
+    folder: join(folder, bucket, config.prefix),
+    objects: objectsOf(store),
+    way: shim.way,
+    open: async (changes) => openS3Store({ ...config, ...changes }),
+    stop,
+    start,
+  }
+}
+
+async function startVersity(t: Pick<Test, 'teardown'>, folder: string) {
   const program = findGoProgram('versitygw') ?? ''
   mkdirSync(join(folder, bucket), { recursive: true })
   const port = await freePort()
@@ -62,25 +111,36 @@ export async function startObjectStore(
   }
   t.teardown(stop)
   await start()
-  const shim = await startShim(t, port)
-  process.env['AWS_ACCESS_KEY_ID'] = user
-  process.env['AWS_SECRET_ACCESS_KEY'] = secret
-  const config: S3Config = {
-    endpoint: `http://127.0.0.1:${shim.port}`,
-    region: 'us-east-1',
-    bucket,
-    prefix: 'portcullis',
-    pathStyle: true,
-    credentials: { profile: 'default' },
-    tls: { verify: true },
-  }
+  return { port, stop, start }
+}
+
+async function makeBucket({ endpoint, region }: S3Config): Promise<void> {
+  const { CreateBucketCommand, S3Client } = await import('@aws-sdk/client-s3')
+  const credentials = { accessKeyId: user, secretAccessKey: secret }
+  const client = new S3Client({
+    ...(endpoint && { endpoint }),
+    region,
+    credentials,
+    forcePathStyle: true,
+  })
+  await client.send(new CreateBucketCommand({ Bucket: bucket }))
+  client.destroy()
+}
+
+function objectsOf(store: ObjectStore): StoredObjects {
+  const { signal } = new AbortController()
   return {
-    config,
-    folder: join(folder, bucket, config.prefix),
-    way: shim.way,
-    open: async (changes) => openS3Store({ ...config, ...changes }),
-    stop,
-    start,
+    async read(key) {
+      const object = await store.get(key, { signal })
+      return object && buffer(object.body)
+    },
+    write: async (key, bytes) =>
+      void (await store.put(key, Buffer.from(bytes), { ifAbsent: false })),
+    async keys(prefix) {
+      const keys: string[] = []
+      for await (const { key } of store.list(prefix, signal)) keys.push(key)
+      return keys
+    },
   }
 }
 

@@ -7,23 +7,26 @@ import { buffer } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
 import type { ObjectStore } from '../../../src/cache/shared/object-store.ts'
 import { createMemoryStore } from '../../helpers/memory-store.ts'
-import { startObjectStore, withObjectStore } from '../../helpers/object-store.ts'
+import { startObjectStore, withObjectStore, type StoreKind } from '../../helpers/object-store.ts'
 
-const signal = AbortSignal.timeout(60_000)
+const signal = AbortSignal.timeout(300_000)
 const bytes = (text: string) => Buffer.from(text)
 
 const stores = {
   memory: { options: {}, open: async (): Promise<ObjectStore> => createMemoryStore() },
-  S3: {
-    options: withObjectStore(),
-    open: async (t: Test): Promise<ObjectStore> => {
-      const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
-      t.teardown(() => rmSync(folder, { recursive: true, force: true }))
-      const store = await (await startObjectStore(t, folder)).open()
-      t.teardown(store.close)
-      return store
-    },
+  'versity S3 gateway': {
+    options: withObjectStore('versity'),
+    open: async (t: Test) => openStore(t, 'versity'),
   },
+  Ceph: { options: withObjectStore('ceph'), open: async (t: Test) => openStore(t, 'ceph') },
+}
+
+async function openStore(t: Test, kind: StoreKind): Promise<ObjectStore> {
+  const folder = mkdtempSync(join(tmpdir(), 'portcullis-test-'))
+  t.teardown(() => rmSync(folder, { recursive: true, force: true }))
+  const store = await (await startObjectStore(t, folder, kind)).open()
+  t.teardown(store.close)
+  return store
 }
 
 async function textOf(store: ObjectStore, key: string): Promise<string | undefined> {
@@ -39,6 +42,7 @@ async function listed(store: ObjectStore, prefix: string): Promise<string[]> {
   return keys
 }
 
+t.setTimeout(300_000)
 for (const [name, { options, open }] of Object.entries(stores)) {
   t.test(`${name}: one writes in the place of what it knows`, options, async (t) => {
     const store = await open(t)

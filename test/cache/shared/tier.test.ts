@@ -1,23 +1,17 @@
-// The tier that replicas share, with a real object store.
-import {
-  existsSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs'
+// The tier that replicas share, with a real object store; with `TEST_STORE=ceph` with that one.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import type { KeptCache } from '../../../src/cache/open-cache.ts'
+import { contentKey, tagKey } from '../../../src/cache/shared/layout.ts'
 import { buildSampleImage } from '../../../src/demo/sample-image.ts'
 import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import { app, largest, minute, readAll, startSite, until } from '../../helpers/cache.ts'
+import { until as eventually } from '../../e2e/lab/program.ts'
 import {
   startObjectStore,
+  storeKind,
   withObjectStore,
   type TestObjectStore,
 } from '../../helpers/object-store.ts'
@@ -28,6 +22,7 @@ type Replica = KeptCache
 const options = withObjectStore()
 t.setTimeout(5 * minute)
 const MiB = 2 ** 20
+const latest = tagKey(app, 'latest')
 
 /** A store, an upstream, and a first replica in front of both. */
 async function startRegion(t: Test, layerBytes = 5 * MiB + 12_345) {
@@ -79,20 +74,27 @@ function later({ clock }: Site): void {
 }
 
 /** All of it lies in the store, and is right. */
-function hasAll(t: Test, { folder }: TestObjectStore, digests: ReadonlySet<string>): void {
+async function hasAll(
+  t: Test,
+  { objects }: TestObjectStore,
+  digests: ReadonlySet<string>,
+): Promise<void> {
   t.ok(digests.size > 3)
   for (const digest of digests) {
-    const [algorithm = '', hex = ''] = digest.split(':')
-    const file = join(folder, 'blobs', algorithm, hex.slice(0, 2), hex)
-    t.ok(existsSync(file) && digestOf(readFileSync(file)) === digest, `${digest} is in the store`)
+    const bytes = await objects.read(contentKey(digest as Digest))
+    t.ok(bytes && digestOf(bytes) === digest, `${digest} is in the store`)
   }
+}
+
+async function isThere({ objects }: TestObjectStore, key: string): Promise<boolean> {
+  return (await objects.read(key)) !== undefined
 }
 
 t.test('a replica with an empty disk and no upstream serves everything', options, async (t) => {
   const { store, site, image, replica, first } = await startRegion(t)
   const got = await pull(first)
   await written(first)
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
   const asked = site.upstream.requests.length
   site.site.offline = true
   const second = await replica()
@@ -134,7 +136,9 @@ t.test('referrers are known to a replica that cannot ask', options, async (t) =>
   t.same((await (await replica()).referrers(app, subject)).entries, entries)
 })
 
-t.test('an object that the store does not take holds nothing else up', options, async (t) => {
+const aside = storeKind === 'versity' ? options : { skip: 'not known how to make it refuse one' }
+
+t.test('an object that the store does not take holds nothing else up', aside, async (t) => {
   const { store, site, first } = await startRegion(t)
   mkdirSync(join(store.folder, 'repositories/registry.test/app/_tags/latest/taken'), {
     recursive: true,
@@ -144,20 +148,19 @@ t.test('an object that the store does not take holds nothing else up', options, 
     later(site)
     return first.sharedWaiting?.() === 1
   }, 'all else is written')
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
 })
 
 t.test('a tag object that is none is written anew', options, async (t) => {
   const { store, site, first, replica } = await startRegion(t)
   await pull(first)
   await written(first)
-  const [file = ''] = globSync(join(store.folder, 'repositories/**/_tags/latest'))
-  writeFileSync(file, 'null and void')
+  await store.objects.write(latest, 'null and void')
   site.clock.time += 10 * minute
   const second = await replica()
   await pull(second)
   await written(second)
-  t.ok(readFileSync(file, 'utf8').startsWith('{'))
+  t.match((await store.objects.read(latest))?.toString(), /^\{/)
 })
 
 t.test('what was cached before there was a store is written to it', options, async (t) => {
@@ -165,9 +168,9 @@ t.test('what was cached before there was a store is written to it', options, asy
   const got = await pull(site.cache)
   await site.cache.close()
   const cache = site.open({ remote: await store.open() })
-  await until(() => globSync(join(store.folder, 'repositories/**/_tags/latest')).length === 1)
+  await eventually('the tag is there', async () => isThere(store, latest))
   await written(cache)
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
 })
 
 t.test('the store is away: pulls go on, and the queue survives a restart', options, async (t) => {
@@ -181,7 +184,7 @@ t.test('the store is away: pulls go on, and the queue survives a restart', optio
   const again = await replica({ dir: join(folder, 'replica-1') })
   later(site)
   await written(again)
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
   t.same(await again.problems(), [])
 })
 
@@ -193,7 +196,7 @@ t.test('the store answers 503 for a while', options, async (t) => {
   store.way('open')
   later(site)
   await written(first)
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
 })
 
 t.test(
@@ -230,7 +233,7 @@ t.test('a store that is slow is left for the upstream', options, async (t) => {
 for (const { name, layerBytes, damage } of [
   { name: 'altered', layerBytes: 3 * MiB, damage: alter },
   { name: 'altered and small', layerBytes: 50_000, damage: alter },
-  { name: 'cut off', layerBytes: 5 * MiB, damage: (file: string) => truncateSync(file, 3 * MiB) },
+  { name: 'cut off', layerBytes: 5 * MiB, damage: (bytes: Buffer) => bytes.subarray(0, 3 * MiB) },
 ]) {
   t.test(
     `an object that is ${name} is set aside, fetched again and replaced`,
@@ -240,26 +243,28 @@ for (const { name, layerBytes, damage } of [
       const got = await pull(first)
       await written(first)
       const [digest, bytes] = largest(image)
-      const hex = digest.slice('sha256:'.length)
-      const file = join(store.folder, 'blobs/sha256', hex.slice(0, 2), hex)
-      damage(file)
+      const key = contentKey(digest)
+      await store.objects.write(key, damage(Buffer.from(bytes)))
       const second = await replica()
       t.same(await pull(second), got, 'nobody notices')
-      await until(() => globSync(join(store.folder, `quarantine/sha256-${hex}-*`)).length === 1)
-      await until(() => existsSync(file), 'it is written again')
+      const aside = `quarantine/${digest.replace(':', '-')}-`
+      await eventually(
+        'it is set aside',
+        async () => (await store.objects.keys(aside)).length === 1,
+      )
+      await eventually('it is written again', async () => isThere(store, key))
       await written(second)
-      hasAll(t, store, got)
+      await hasAll(t, store, got)
       t.ok(site.requests.includes('read damaged'))
       t.equal((await readAll(await (await replica()).blob(app, digest))).length, bytes.length)
     },
   )
 }
 
-function alter(file: string): void {
-  const bytes = readFileSync(file)
+function alter(bytes: Buffer): Buffer {
   const at = Math.floor(bytes.length * 0.7)
   bytes[at] = (bytes[at] ?? 0) ^ 1
-  writeFileSync(file, bytes)
+  return bytes
 }
 
 t.test('a part of a blob comes from the store, too', options, async (t) => {
@@ -281,7 +286,7 @@ t.test('content above 64 MiB goes in parts', options, async (t) => {
   const { store, first, replica, site } = await startRegion(t, 70 * MiB)
   const got = await pull(first)
   await until(() => first.sharedWaiting?.() === 0)
-  hasAll(t, store, got)
+  await hasAll(t, store, got)
   site.site.offline = true
   t.same(await pull(await replica()), got)
 })
@@ -290,7 +295,7 @@ t.test('a bucket of a newer format is left alone', options, async (t) => {
   const { store, first, replica } = await startRegion(t)
   await pull(first)
   await written(first)
-  writeFileSync(join(store.folder, 'format'), '2\n')
+  await store.objects.write('format', '2\n')
   const second = await replica()
   await pull(second)
   t.match((await second.problems()).join(), /is of format 2, this version knows 1/)
