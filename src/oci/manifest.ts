@@ -14,6 +14,8 @@ export interface ManifestFacts {
 
 /** The largest manifest that is accepted, in bytes: what registries accept on push. */
 export const manifestLimit = 4 * 2 ** 20
+/** No layer has so many bytes: 1 TiB. */
+export const blobLimit = 2 ** 40
 
 /**
  * Reads a manifest's facts from its bytes alone.

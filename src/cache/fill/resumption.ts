@@ -1,6 +1,7 @@
 // Judges what the headers of a blob's response mean for a download that may have begun before. Pure.
 import { GatewayError } from '../../errors.ts'
 import { isDigestOfNothing, type Digest } from '../../oci/digest.ts'
+import { blobLimit } from '../../oci/manifest.ts'
 import type { OriginResponse } from '../../oci/origin.ts'
 import { badResponse, blobUnknown, digestMismatch, lengthOf } from '../ask.ts'
 
@@ -27,9 +28,6 @@ export type ResponseVerdict =
   | { kind: 'fail'; error: GatewayError }
   /** All is there already, and does not hash to the digest. */
   | { kind: 'wrong' }
-
-/** No layer has so many bytes: 1 TiB. */
-const largest = 2 ** 40
 
 /**
  * What does not fit a download that has begun is worth asking for the whole once more: a signed
@@ -90,7 +88,9 @@ function tooOdd(
   digest: Digest,
 ): GatewayError | undefined {
   if (size === 0 && !isDigestOfNothing(digest)) return digestMismatch(response)
-  if ((size ?? 0) > largest) return badResponse(`a blob of ${size} bytes, beyond reason`, response)
+  if ((size ?? 0) > blobLimit) {
+    return badResponse(`a blob of ${size} bytes, beyond reason`, response)
+  }
   return undefined
 }
 

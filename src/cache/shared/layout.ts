@@ -1,5 +1,6 @@
 // What lies where in the bucket: content by digest, and what is known of it as small objects beside it.
 import { algorithmOf, hexOf, isDigest, type Digest } from '../../oci/digest.ts'
+import { blobLimit } from '../../oci/manifest.ts'
 import type { Place } from '../../oci/place.ts'
 import type { TagFacts } from '../index/content-index.ts'
 import type { LinkKind } from '../index/links.ts'
@@ -23,7 +24,8 @@ export interface SharedLink {
 /** undefined: it is no link. */
 export function readLink(object: Buffer): SharedLink | undefined {
   const { size, content } = (objectIn(object) ?? {}) as Partial<SharedLink>
-  if (!Number.isSafeInteger(size) || size === undefined || size < 0) return undefined
+  if (size === undefined || !Number.isSafeInteger(size)) return undefined
+  if (size < 0 || size > blobLimit) return undefined
   if (content === undefined) return { size }
   return isDigest(content) ? { size, content } : undefined
 }

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { algorithmOf, digestOf, type Digest } from '../../oci/digest.ts'
 import type { StoreAccess } from './store-access.ts'
 import { contentKey, hashBytes, hashesKey, pieceBytes, pieceCount } from './layout.ts'
+import { readSmallObject } from './small-object.ts'
 
 /** How long an answer, and each piece, may take while there is an upstream to ask, ms: half a MiB a second. */
 const pieceMs = 2000
@@ -37,9 +38,12 @@ async function hashesOf({
   signal,
 }: SharedContent): Promise<Buffer> {
   const limit = AbortSignal.timeout(isPatient ? patientMs : pieceMs)
-  const hashes = await access.bytes(hashesKey(content), AbortSignal.any([signal, limit]))
-  if (hashes === undefined) throw new Missing()
-  if (hashes.length !== pieceCount(size) * hashBytes) throw new Damaged()
+  const until = AbortSignal.any([signal, limit])
+  const object = await access.store.get(hashesKey(content), { signal: until })
+  if (object === undefined) throw new Missing()
+  const length = pieceCount(size) * hashBytes
+  const hashes = await readSmallObject(object, length)
+  if (hashes?.length !== length) throw new Damaged()
   return hashes
 }
 

@@ -1,8 +1,8 @@
 // Asks the object store while it is well: lets it rest after a failure, and refuses a bucket of a newer format.
 import type { Logger } from 'pino'
-import { buffer } from 'node:stream/consumers'
 import { formatKey, sharedFormat } from './layout.ts'
 import type { ObjectStore, StoreProblem } from './object-store.ts'
+import { readSmallObject } from './small-object.ts'
 
 export type StorePart = 'read' | 'write'
 
@@ -17,7 +17,7 @@ export interface StoreAccess {
     options: UseOptions,
     work: (signal: AbortSignal) => Promise<T>,
   ) => Promise<Brought<T>>
-  /** All bytes of a small object; undefined: there is none. */
+  /** All bytes of a small object; undefined: there is none, or it is not small. */
   bytes: (key: string, signal: AbortSignal) => Promise<Buffer | undefined>
   failed: (part: StorePart, error: unknown) => void
   isResting: (part: StorePart) => boolean
@@ -83,7 +83,7 @@ export function createStoreAccess({ store, log, now, onRequest }: StoreAccessOpt
 
   async function bytes(key: string, signal: AbortSignal): Promise<Buffer | undefined> {
     const object = await store.get(key, { signal })
-    return object && buffer(object.body)
+    return object && readSmallObject(object)
   }
 
   return {
@@ -115,7 +115,7 @@ export function createStoreAccess({ store, log, now, onRequest }: StoreAccessOpt
 export async function readFormat(store: ObjectStore): Promise<boolean> {
   const object = await store.get(formatKey, { signal: AbortSignal.timeout(formatMs) })
   if (object === undefined) return false
-  const known = (await buffer(object.body)).toString().trim()
+  const known = String((await readSmallObject(object)) ?? 'no known size').trim()
   if (!(Number(known) <= sharedFormat)) {
     throw new NewerFormat(`is of format ${known.slice(0, 20)}, this version knows ${sharedFormat}`)
   }

@@ -6,6 +6,7 @@ import type { Logger } from 'pino'
 import type { Digest } from '../../oci/digest.ts'
 import type { OpenUpstream } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
+import { descriptorOf } from '../lists/descriptors.ts'
 import { objectIn } from '../lists/json-object.ts'
 import type { TagFacts } from '../index/content-index.ts'
 import type { LinkKind } from '../index/links.ts'
@@ -169,10 +170,13 @@ function createKnowledge({ now }: SharedTierOptions, access: StoreAccess, seen: 
     },
     referrers: async (place: Place, digest: Digest) => {
       const bytes = await read(referrersKey(place, digest))
-      const found = (bytes && objectIn(bytes)) as { body: string; checkedAt: number } | undefined
-      return typeof found?.body === 'string' && Array.isArray(valueIn(found.body))
-        ? found
-        : undefined
+      const { body, checkedAt } = (bytes && objectIn(bytes)) ?? {}
+      const listed = typeof body === 'string' ? valueIn(body) : undefined
+      if (!Array.isArray(listed)) return undefined
+      const entries = listed
+        .map((entry) => descriptorOf(entry))
+        .filter((entry) => entry !== undefined)
+      return { body: JSON.stringify(entries), checkedAt: Number(checkedAt) || 0 }
     },
   }
 }

@@ -1,6 +1,5 @@
 // Reads a bucket into an index of its own, by which it is judged as a cache folder is: in a file, so that
 // it takes no more memory for a large bucket.
-import { buffer } from 'node:stream/consumers'
 import { isDigest, type Digest } from '../../../oci/digest.ts'
 import { manifestLimit } from '../../../oci/manifest.ts'
 import type { Place } from '../../../oci/place.ts'
@@ -10,6 +9,7 @@ import { manifestIn } from '../../index/content-facts.ts'
 import { openIndex, type Index, type TagFacts } from '../../index/content-index.ts'
 import { contentKey, digestIn, readLink, readPlacedKey, readTag, tagKey } from '../layout.ts'
 import type { ListedObject, ObjectStore } from '../object-store.ts'
+import { readSmallObject } from '../small-object.ts'
 import { recordTime } from './records.ts'
 
 /** Requests at once. */
@@ -161,7 +161,7 @@ async function readAll(
 ): Promise<Buffer | undefined> {
   const limit = AbortSignal.any([signal, AbortSignal.timeout(requestMs)])
   const object = await store.get(key, { signal: limit })
-  return object && buffer(object.body)
+  return object && readSmallObject(object)
 }
 
 /** Rejects with the first failure. */

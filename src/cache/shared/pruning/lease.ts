@@ -2,10 +2,10 @@
 // place of what it wrote before. Whoever watches it needs no clock but its own: what does not change for
 // a term is held by nobody.
 import { randomUUID } from 'node:crypto'
-import { buffer } from 'node:stream/consumers'
 import { setTimeout as wait } from 'node:timers/promises'
 import { pruningKey } from '../layout.ts'
 import type { ObjectStore } from '../object-store.ts'
+import { readSmallObject } from '../small-object.ts'
 
 /** How long it may stay unchanged, ms. */
 export const leaseTerm = 60_000
@@ -43,7 +43,7 @@ export interface LeaseOptions {
 export async function readLease(store: ObjectStore): Promise<LeaseState | undefined> {
   const object = await store.get(pruningKey, { signal: AbortSignal.timeout(requestMs) })
   if (object === undefined) return undefined
-  const text = (await buffer(object.body)).toString()
+  const text = String((await readSmallObject(object)) ?? '')
   return { ...stateIn(text), etag: object.etag }
 }
 
