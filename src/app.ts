@@ -69,10 +69,10 @@ export async function startGateway(
   const traces = await openTraces(config)
   const { dir } = config.cache
   const background = createBackground({ cache, dir, config: () => current.live.config, log })
-  metrics.shelf(background.shelf)
   let imports: ReturnType<typeof startImport> | undefined
   const urls = { gateway: [] as string[], admin: [] as string[] }
-  const wiring = { ...reporting, current, cache, background, recent, traces }
+  const { lookElsewhere } = team
+  const wiring = { ...reporting, current, cache, background, recent, traces, lookElsewhere }
   const { registry, forWorkers } = wireRegistry(config, { ...wiring, origins: () => urls.admin })
   let renewal: Reloader | undefined
   const reload = async () => (await renewal?.reload()) ?? false

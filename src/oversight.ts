@@ -107,6 +107,7 @@ export function wireAdmin(
       upstreams: current.live.upstreams.expiries,
     })
   }
+  metrics.shelf(background.shelf)
   metrics.crew(() => others?.crew())
   const counted = others && createSum(metrics.registry, others.counted)
   const traffic = createTraffic(counted ?? (async () => metrics.registry))

@@ -24,6 +24,7 @@ export interface ServingOptions extends Omit<Reporting, 'audit' | 'own'> {
   origins: () => readonly string[]
   recent: Memories
   traces: Traces | undefined
+  lookElsewhere: PullOptions['lookElsewhere']
 }
 
 /** Listener, who is calling, policy, what is meant, cache. `forWorkers` answers those of this gateway. */
@@ -32,6 +33,7 @@ export function wireRegistry(
   options: ServingOptions,
 ): { registry: FastifyInstance; forWorkers: RequestListener } {
   const { current, cache, background, log, metrics, pseudonym, origins, recent, traces } = options
+  const { lookElsewhere } = options
   const record = createRecorder(createRequestLog(log), metrics.request, (exchange) => {
     const { resource, place, digest, req, error } = exchange
     const isByTag = resource?.kind === 'manifest' && resource.tag !== undefined
@@ -52,6 +54,7 @@ export function wireRegistry(
   const registry = createRegistryServer({
     pull: createPull({
       ...pulling(record),
+      lookElsewhere,
       onLeft: metrics.inFlight,
       beginSpan: traces?.begin,
     }),

@@ -29,6 +29,8 @@ export interface Team {
   others: Others | undefined
   /** As the upstream is; the process that owns what is wanted is asked first. */
   before: (openUpstream: OpenUpstream) => OpenUpstream
+  /** See `Siblings`; absent where it is alone. */
+  lookElsewhere: Siblings['look'] | undefined
   /** Answers the others from now on. */
   listen: (pull: RequestListener, acts: WorkerActs) => Promise<void>
   close: () => Promise<void>
@@ -38,6 +40,7 @@ const alone: Team = {
   leads: true,
   others: undefined,
   before: (openUpstream) => openUpstream,
+  lookElsewhere: undefined,
   listen: async () => undefined,
   close: async () => undefined,
 }
@@ -66,6 +69,7 @@ export function joinTeam(member: TeamMember | undefined, dir: string, pseudonym:
       let asked: OpenUpstream | undefined
       return (...request) => (asked ??= siblingsNow().before(openUpstream))(...request)
     },
+    lookElsewhere: async (...what) => siblingsNow().look(...what),
     async listen(pull, acts) {
       try {
         own = await listenInFolder(dir, answerWorkers(pull, acts), sockets[number - 1])

@@ -111,6 +111,9 @@ export interface Circuit {
 }
 
 /** Methods that may answer at once do so where memory has the answer. All reject with GatewayError. */
+/** `elsewhere`: for another repository of the upstream, which has to confirm it for this one. */
+export type AtHand = 'here' | 'elsewhere' | undefined
+
 export interface Cache {
   /** MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT, UNAVAILABLE. */
   manifest: (place: Place, digest: Digest) => Sync<Found<Small>>
@@ -125,7 +128,7 @@ export interface Cache {
    * asking for it makes nothing be fetched, and waits for no other replica. `elsewhere`: a blob that another
    * repository of the upstream has brought, which has to confirm that this one holds it, too.
    */
-  atHand: (place: Place, digest: Digest, kind: LinkKind) => 'here' | 'elsewhere' | undefined
+  atHand: (place: Place, digest: Digest, kind: LinkKind) => AtHand
   /** The size of a blob in bytes, without downloading it. */
   blobSize: (place: Place, digest: Digest) => Sync<{ size: number; source: Source }>
   /** All tags, sorted; while the upstream cannot be asked, those that the cache holds. */

@@ -22,12 +22,12 @@ import { multipartOf } from './multi-range.ts'
 import { createSender, type Transfer } from './send-body.ts'
 import { createRequestIds } from './record/request-id.ts'
 import { beginExchange, type Exchange, type Recorder } from './request-record.ts'
-import { answerLook, comesFromReplica } from './replicas.ts'
+import { answerLook, comesFromReplica, type LookOptions } from './replicas.ts'
 import { answerCatalog, answerReferrers, answerTags } from './lists/answer-lists.ts'
 import type { TakeShare } from './shares.ts'
 import { markAsOfWorker, placeOf, readTarget, type Chooser, type Target } from './target.ts'
 
-export interface PullOptions {
+export interface PullOptions extends Pick<LookOptions, 'lookElsewhere'> {
   cache: Cache
   /** Asked at each request: a reload replaces them. */
   live: () => { choose: Chooser; access: Access }
@@ -149,14 +149,13 @@ function createServing(options: PullOptions): Serve {
     return undefined
   }
 
-  return (exchange, target, identity) => {
+  const answer: Serve = (exchange, target, identity) => {
     const { resource } = target
     if (resource.kind === 'base') {
       answers.json(exchange, '{}')
       return undefined
     }
     if (resource.kind === 'catalog') return answerCatalog(options, exchange, target, identity)
-    if (answerLook(cache, exchange, target)) return undefined
     const place = placeOf(target)
     switch (resource.kind) {
       case 'manifest':
@@ -174,6 +173,15 @@ function createServing(options: PullOptions): Serve {
       default:
         throw new GatewayError('UNSUPPORTED', 'the gateway is pull-only')
     }
+  }
+
+  return (exchange, target, identity) => {
+    const looked = answerLook(options, exchange, target)
+    if (looked === false) return answer(exchange, target, identity)
+    if (looked === true) return undefined
+    return looked.then(async (isAnswered) => {
+      if (!isAnswered) await answer(exchange, target, identity)
+    })
   }
 }
 

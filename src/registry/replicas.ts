@@ -1,6 +1,6 @@
 // What a request of another replica wants: that something is fetched, or only what is here.
 import type { IncomingMessage } from 'node:http'
-import type { Cache } from '../cache/cache.ts'
+import type { AtHand, Cache } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import { replicaHeader, replicaVersions } from '../oci/via.ts'
 import type { Exchange } from './request-record.ts'
@@ -14,18 +14,31 @@ export function comesFromReplica({ headers }: IncomingMessage): boolean {
   throw new GatewayError('REQUEST_INVALID', 'a replica of another version asks')
 }
 
+export interface LookOptions {
+  cache: Pick<Cache, 'atHand'>
+  /** Whether another worker of this gateway has it, or is fetching it; absent where nobody else is asked. */
+  lookElsewhere?: ((...what: Parameters<Cache['atHand']>) => Promise<AtHand>) | undefined
+}
+
 /** Answers one that only looks. Returns false where it wants content, which may be sent as to anybody. */
 export function answerLook(
-  cache: Pick<Cache, 'atHand'>,
-  { req, res }: Exchange,
+  { cache, lookElsewhere }: LookOptions,
+  exchange: Exchange,
   { place, resource }: Target,
-): boolean {
-  const { [replicaHeader]: version, 'cache-control': control } = req.headers
+): boolean | Promise<boolean> {
+  const { [replicaHeader]: version, 'cache-control': control } = exchange.req.headers
   const isLook = version === replicaVersions.looking && control === 'only-if-cached'
   if (!isLook || place === undefined) return false
   if (resource.kind !== 'manifest' && resource.kind !== 'blob') return false
   if (resource.digest === undefined) return false
-  const found = cache.atHand(place, resource.digest, resource.kind)
+  const what = [place, resource.digest, resource.kind] as const
+  const found = cache.atHand(...what)
+  if (found === 'here' || lookElsewhere === undefined) return answerFound(exchange, found)
+  return lookElsewhere(...what).then((there) => answerFound(exchange, there ?? found))
+}
+
+/** Returns false where content is to be sent. */
+function answerFound({ req, res }: Exchange, found: AtHand): boolean {
   const isHead = req.method === 'HEAD'
   if (found === 'here' && !isHead) return false
   const isToldOf = found === 'here' || (found === 'elsewhere' && isHead)

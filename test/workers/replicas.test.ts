@@ -17,7 +17,7 @@ import { freePort } from '../e2e/lab/program.ts'
 import type { SendOptions } from '../helpers/gateway.ts'
 import { testPki } from '../helpers/tls.ts'
 import { on, startUpstream } from '../helpers/upstream.ts'
-import { slowly, upstreamName } from './site.ts'
+import { slowly, until, upstreamName } from './site.ts'
 
 const pki = await testPki()
 const replica = await issueCertificate(pki.ca, {
@@ -74,14 +74,18 @@ const newAddress = async () => `127.0.0.1:${await freePort()}`
 async function pull(
   address: string,
   resource: string,
-  { client = pki.client, headers = {} }: Pick<SendOptions, 'headers'> & { client?: Issued } = {},
+  {
+    client = pki.client,
+    headers = {},
+    method = 'GET',
+  }: Pick<SendOptions, 'headers' | 'method'> & { client?: Issued } = {},
 ) {
   const { certificatePem: cert, keyPem: key } = client
   const agent = new Agent({ ca: pki.ca.certificatePem, cert, key })
   const path = `/v2/app/${resource}?ns=${upstreamName}`
   const url = new URL(path, `https://${address.replace('127.0.0.1', 'localhost')}`)
   const response = await new Promise<IncomingMessage>((resolve, reject) => {
-    const asked = request(url, { agent, headers }, resolve)
+    const asked = request(url, { agent, headers, method }, resolve)
     asked.on('error', reject).on('close', () => agent.destroy())
     asked.end()
   })
@@ -153,6 +157,43 @@ t.test('who is asked by a replica asks no other one, by whichever worker', limit
     t.equal(via.length, (reached === 'first') === isFirsts ? 1 : 2, resource)
   }
   t.equal(upstream.requests.length, contents.length)
+})
+
+t.test('who only looks is told of what any worker has or fetches', limit, async (t) => {
+  const { upstream, entries } = await startParts(t)
+  const headers = { 'portcullis-replica': '2', 'cache-control': 'only-if-cached' }
+  const look = async (entry: keyof typeof entries, resource: string, method = 'HEAD') =>
+    pull(entries[entry], resource, { client: replica, headers, method })
+
+  for (const resource of contents) {
+    const digest = resource.split('/')[1] ?? ''
+    const isFirsts = rank(['worker-1', 'worker-2'], digest)[0] === 'worker-1'
+    const [owner, other] = isFirsts ? (['first', 'other'] as const) : (['other', 'first'] as const)
+    for (const method of ['HEAD', 'GET']) t.equal((await look(other, resource, method)).status, 504)
+    t.equal(upstream.count(new RegExp(resource)), 0, 'that makes nothing be fetched')
+
+    const held = Promise.withResolvers<undefined>()
+    upstream.fail(
+      on(new RegExp(resource), (_req, res) => {
+        const end = res.end.bind(res)
+        res.end = ((chunk?: Buffer) => {
+          void held.promise.then(() => end(chunk))
+          return res
+        }) as typeof res.end
+        return false
+      }),
+    )
+    const pulling = pull(entries[owner], resource)
+    await until('it is being fetched', () => upstream.count(new RegExp(resource)) > 0)
+    t.equal((await look(other, resource)).status, 200, `${resource} is on its way`)
+    const following = look(other, resource, 'GET')
+    held.resolve(undefined)
+    const right = { status: 200, digest }
+    t.same(await Promise.all([pulling, following]), [right, right])
+    t.equal((await look(other, resource)).status, 200, 'it is there')
+    t.same(await look(other, resource, 'GET'), right)
+    t.equal(upstream.count(new RegExp(resource)), 1)
+  }
 })
 
 t.test('what all are asked for at once is fetched once', limit, async (t) => {

@@ -22,7 +22,7 @@ export interface Other extends Pick<EndpointCandidate, 'onAnswer' | 'onFailure' 
 type Found = 'here' | 'elsewhere' | undefined
 
 /** Whoever takes longer than that to look hangs, or has more to do than to send it, ms. */
-const patience = 5000
+const lookPatience = 5000
 
 /** @param others whom to ask, once it comes to that */
 export function lookAround(
@@ -68,7 +68,7 @@ async function firstHolder(
   request: OriginRequest,
 ): Promise<Holder | undefined> {
   const looks = others.map(async (other): Promise<Holder> => {
-    return { other, found: await look(other, request) }
+    return { other, found: await lookAt(other, request, lookPatience) }
   })
   const here = looks.map(async (looked) => {
     const holder = await looked
@@ -80,8 +80,15 @@ async function firstHolder(
   )
 }
 
-/** Never rejects. */
-async function look(other: Other, request: OriginRequest): Promise<Found> {
+/**
+ * Asks one whether it has something; undefined also where it cannot be asked. Never rejects.
+ * @param patience ms
+ */
+export async function lookAt(
+  other: Other,
+  request: Pick<OriginRequest, 'upstream' | 'repository' | 'resource' | 'requestId'>,
+  patience: number,
+): Promise<Found> {
   const { client, onAsked, onAnswer, onFailure, onLate } = other
   const { upstream, repository, resource, requestId } = request
   const url = apiAddress(client.url, `${repository}/${resource}`, client.namespace)
