@@ -10,4 +10,5 @@ import { run } from './cli/run.ts'
 setFlagsFromString('--semi-space-growth-factor=1')
 
 outliveReaders()
-process.exitCode = await run(process.argv.slice(2))
+const code = await run(process.argv.slice(2))
+process.exitCode ??= code

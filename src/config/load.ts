@@ -10,6 +10,7 @@ import {
   parseDocument,
   stringify,
   type Document,
+  type ErrorCode,
 } from 'yaml'
 import { messageOf, UsageError, type Problem } from '../errors.ts'
 import { decode, encode, type Finding } from './decode.ts'
@@ -103,10 +104,17 @@ async function readText(file: string, hint: string): Promise<string> {
 }
 
 function syntaxProblems(document: Document, lines: LineCounter, file: string): Problem[] {
-  return document.errors.map(({ message, pos }) => {
+  return document.errors.map(({ code, message, pos }) => {
     const { line, col } = lines.linePos(pos[0])
-    return { path: file, message: `${message} (line ${line}, column ${col})` }
+    const what = problemByCode[code] ?? message
+    return { path: file, message: `${what} (line ${line}, column ${col})` }
   })
+}
+
+/** Where the parser speaks to whoever has called it. */
+const problemByCode: Partial<Record<ErrorCode, string>> = {
+  MULTIPLE_DOCS: 'has a second document behind ---: keep one',
+  RESOURCE_EXHAUSTION: 'is nested too deeply',
 }
 
 function toPlain(document: Document, file: string): unknown {

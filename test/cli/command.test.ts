@@ -2,7 +2,7 @@
 // foreign texts that must not steer the terminal.
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import t, { type Test } from 'tap'
@@ -104,6 +104,21 @@ upstreams: { docker.io: { tls: { verify: false } } }
   t.match(await gone('import', 'app.tar', ...config), { code: 0, output: /^[^\n]*KiB\n$/ })
   const unheard = await unread(t, ['check', ...config], folder, 'stderr')
   t.match(unheard, { code: 0, output: /^listen:/ })
+})
+
+t.test('a full disk below stdout is told in a sentence, with the work done', async (t) => {
+  const { folder } = await makeSite(t)
+  const full = openSync('/dev/full', 'w')
+  t.teardown(() => closeSync(full))
+  for (const args of [['pki', 'init'], ['schema'], ['--version']]) {
+    const stdio = ['ignore', full, 'pipe'] as const
+    const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: [...stdio] })
+    if (child.stderr === null) throw new Error('stderr is no pipe')
+    const [output, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')])
+    t.equal(code, 1)
+    t.match(output, /^what it says cannot be written: ENOSPC[^\n]*\n$/)
+  }
+  t.ok(existsSync(join(folder, 'certs/ca.crl')))
 })
 
 t.test('what an archive calls its content does not steer the terminal', async (t) => {

@@ -170,6 +170,10 @@ t.test('YAML mistakes are told with line and column', async (t) => {
   t.match(duplicate, { path: /gateway\.yaml$/, message: /unique.*\(line 3, column 1\)/ })
   const [open] = await problems(t, 'listen: { port: 1\n')
   t.match(open?.message, /line/)
+  const [second] = await problems(t, 'offline: true\n---\noffline: false\n')
+  t.match(second?.message, /^has a second document behind ---: keep one \(line 2, column 1\)/)
+  const [deep] = await problems(t, `a: ${'['.repeat(5000)}`)
+  t.match(deep?.message, /^is nested too deeply/)
   const bomb = [1, 2, 3, 4, 5, 6, 7, 8].map(
     (level) =>
       `a${level}: &a${level} [${Array(9)

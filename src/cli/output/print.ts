@@ -1,5 +1,6 @@
 // Prints what commands have to say. Names and messages in it may be foreign, so that every line goes
 // through here: a printed line steers no terminal.
+import { messageOf, systemCode } from '../../errors.ts'
 import { printable, printableJson } from '../../rules/printable.ts'
 import { programVersion } from '../../rules/version.ts'
 import { formatTable, type Column } from './table.ts'
@@ -31,12 +32,16 @@ export function printTable(columns: readonly Column[], rows: readonly (readonly 
 
 /**
  * A reader that goes away, as `| head -1` does, takes nothing from the work: it goes on to its end,
- * and what it still has to say is lost.
+ * and what it still has to say is lost. So does the work where the disk below stdout is full, but then
+ * it has failed.
  */
 export function outliveReaders(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error
-    })
-  }
+  let isTold = false
+  process.stderr.on('error', () => undefined)
+  process.stdout.on('error', (error) => {
+    if (systemCode(error) === 'EPIPE') return
+    process.exitCode = 1
+    if (!isTold) printNote(`what it says cannot be written: ${messageOf(error)}`)
+    isTold = true
+  })
 }
