@@ -1,4 +1,5 @@
 // Replicas look at each other for what they lack before they fetch it, and wait for one that is only slow.
+import type { ServerResponse } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
 import { setTimeout } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -22,6 +23,8 @@ import {
   stallAfter,
   stallBeforeHeaders,
   startUpstream,
+  times,
+  type Fault,
 } from '../helpers/upstream.ts'
 
 const pki = await testPki()
@@ -117,6 +120,27 @@ t.test('a download from the upstream is followed', limit, async (t) => {
   const answers = await Promise.all([early, owner.send(blobPath(layer))])
   for (const { body } of answers) t.equal(digestOf(body), layer)
   t.equal(upstream.count(/^GET .*blobs/), 1)
+})
+
+t.test('who has begun to fetch goes on by itself, and has no owner begin', limit, async (t) => {
+  let response: ServerResponse | undefined
+  const note: Fault = (_req, res) => {
+    response = res
+    return false
+  }
+  const { upstream, gateways, addresses, introduce } = await startStrangers(t, 2, {
+    repositories,
+    faults: [on(/^GET .*blobs/, times(1, note, stallAfter(1000)))],
+  })
+  const [owner, other] = inOrder(gateways, addresses, layer)
+  const pull = other.send(blobPath(layer))
+  await until(() => response?.headersSent === true)
+  await setTimeout(100)
+  await introduce()
+  response?.destroy()
+  t.equal(digestOf((await pull).body), layer)
+  t.equal(upstream.count(/^GET .*blobs/), 2)
+  t.notOk(owner.lines.some(({ msg }) => msg === 'request'))
 })
 
 t.test('who waits for another replica has nothing to be followed', limit, async (t) => {
