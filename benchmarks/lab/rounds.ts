@@ -33,16 +33,25 @@ export async function inTurn(
 
 /** CPU seconds that `server` spends on the work, and on what it leaves to be done after it. */
 export async function cpuOf(
-  { pid }: Pick<Server, 'pid'>,
+  server: Pick<Server, 'pid'>,
   work: () => Promise<unknown>,
 ): Promise<number> {
-  const before = cpuSeconds(pid)
+  return cpuOfAll([server], work)
+}
+
+/** The same for several, which do it together. */
+export async function cpuOfAll(
+  servers: readonly Pick<Server, 'pid'>[],
+  work: () => Promise<unknown>,
+): Promise<number> {
+  const used = () => servers.reduce((sum, { pid }) => sum + cpuSeconds(pid), 0)
+  const before = used()
   await work()
-  let after = cpuSeconds(pid)
+  let after = used()
   for (let previous = -1; after - previous >= 0.02;) {
     previous = after
     await delay(200)
-    after = cpuSeconds(pid)
+    after = used()
   }
   return after - before
 }

@@ -25,7 +25,7 @@ t.test('replicas that are killed cost no pull', options, async (t) => {
     images: 8,
     pullers: 6,
     killEvery: 3000,
-    seconds: 15,
+    seconds: 20,
   })
   t.same([...failures, ...wrong], [])
   t.ok(kills.length >= 2)
