@@ -20,7 +20,7 @@ type Site = Awaited<ReturnType<typeof startSite>>
 type Replica = KeptCache
 
 const options = withObjectStore()
-t.setTimeout(5 * minute)
+t.setTimeout((storeKind === 'ceph' ? 20 : 5) * minute)
 const MiB = 2 ** 20
 const latest = tagKey(app, 'latest')
 
