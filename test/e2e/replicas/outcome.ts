@@ -1,8 +1,8 @@
 // What came of the pulls: looked up in the store, and at a replica that has nothing else.
-import { existsSync, globSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { rmSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
-import { digestOf, hexOf, type Digest } from '../../../src/oci/digest.ts'
+import { contentKey, quarantineKey } from '../../../src/cache/shared/layout.ts'
+import { digestOf, type Digest } from '../../../src/oci/digest.ts'
 import type { TestObjectStore } from '../../helpers/object-store.ts'
 import { createPuller, createTally, type Tally } from './puller.ts'
 import { startNewcomer, type Bench, type Image, type Region, type Replica } from './region.ts'
@@ -27,13 +27,13 @@ export async function lookAtStore(
 ): Promise<StoreOutcome | undefined> {
   const { store, digests, images, lab, replicas } = region
   if (store === undefined) return undefined
-  const missingNow = () => digests.filter((digest) => !isRight(store, digest))
   // Content is written before what names it.
   await within(async () => {
     const left = await Promise.all(replicas.map(waitingFor))
     return left.every((count) => count === 0)
   })
-  const missing = missingNow()
+  const missing: Digest[] = []
+  for (const digest of digests) if (!(await isRight(store, digest))) missing.push(digest)
   const isMended = await mendsDamage(region, store, tally)
   const newcomer = createTally()
   const { port } = await startNewcomer(t, region)
@@ -51,17 +51,17 @@ async function mendsDamage(
   const [[image], [replica]] = [images, replicas]
   if (image === undefined || replica === undefined) return false
   const digest = largestOf(image)
-  const bytes = readFileSync(fileOf(store, digest))
+  const bytes = Buffer.from(image.content.blobs.get(digest) ?? '')
   const at = bytes.length >> 1
   bytes[at] = (bytes[at] ?? 0) ^ 1
-  writeFileSync(fileOf(store, digest), bytes)
+  await store.objects.write(contentKey(digest), bytes)
   await replica.gateway.program.stop('SIGKILL')
   rmSync(replica.dir, { recursive: true })
   await replica.start()
   const puller = createPuller(lab, replica.gateway.port, tally)
   await puller.pull(image.repository)
   puller.close()
-  return within(() => isSetAside(store, digest) && isRight(store, digest))
+  return within(async () => (await isSetAside(store, digest)) && isRight(store, digest))
 }
 
 /** How many objects a replica has still to write. */
@@ -87,16 +87,12 @@ function largestOf({ content }: Image): Digest {
   return largest[0]
 }
 
-function fileOf({ folder }: TestObjectStore, digest: Digest): string {
-  const hex = hexOf(digest)
-  return join(folder, 'blobs/sha256', hex.slice(0, 2), hex)
+async function isRight({ objects }: TestObjectStore, digest: Digest): Promise<boolean> {
+  const bytes = await objects.read(contentKey(digest))
+  return bytes !== undefined && digestOf(bytes) === digest
 }
 
-function isRight(store: TestObjectStore, digest: Digest): boolean {
-  const file = fileOf(store, digest)
-  return existsSync(file) && digestOf(readFileSync(file)) === digest
-}
-
-function isSetAside({ folder }: TestObjectStore, digest: Digest): boolean {
-  return globSync(join(folder, `quarantine/sha256-${hexOf(digest)}-*`)).length > 0
+async function isSetAside({ objects }: TestObjectStore, digest: Digest): Promise<boolean> {
+  const [start = ''] = quarantineKey(digest, 0).split(/0$/)
+  return (await objects.keys(start)).length > 0
 }

@@ -80,7 +80,7 @@ async function kill({ replicas, lab, store, before }: Region, replica: Replica):
   await replica.gateway.program.stop('SIGKILL')
   const own = contentIn([replica.dir])
   const others = contentIn(replicas.filter((other) => other !== replica).map(({ dir }) => dir))
-  if (store !== undefined) for (const digest of namesIn(store)) others.add(digest)
+  for (const digest of store === undefined ? [] : await namesIn(store)) others.add(digest)
   await delay(1000)
   // What it was fetching when it was killed is in the log by now.
   const fetched = fetchesIn((await lab.nginx.requests()).slice(before))
@@ -103,9 +103,15 @@ function contentIn(folders: readonly string[]): Set<Digest> {
   return new Set(files.map(digestOfFile))
 }
 
-/** What a replica gets from a store: content is written before what names it, and found by that. */
-function namesIn({ folder }: TestObjectStore): Digest[] {
-  return globSync(join(folder, 'repositories/**/_{blobs,manifests}/sha256/*')).map(digestOfFile)
+/** What a replica gets from a store now: content is written before what names it, and found by that. */
+async function namesIn({ objects }: TestObjectStore): Promise<Digest[]> {
+  try {
+    const keys = await objects.keys('repositories/')
+    return keys.filter((key) => /_(blobs|manifests)\/sha256\/[^/]+$/.test(key)).map(digestOfFile)
+  } catch {
+    // It is stopped.
+    return []
+  }
 }
 
 function digestOfFile(file: string): Digest {
