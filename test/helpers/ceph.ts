@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Test } from 'tap'
-import { freePort, run, startProgram, succeed, until, type Program } from '../e2e/lab/program.ts'
+import { freePort, startProgram, succeed, type Program } from '../e2e/lab/program.ts'
 
 export interface Ceph {
   /** Where its gateway listens. */
@@ -32,15 +32,13 @@ export async function startCeph(
   const made = ['--mkfs', '--monmap', at('monmap'), '--keyring', at('keyring')]
   await succeed('ceph-mon', [...conf, '-i', 'a', ...made])
   await startProgram(t, { command: 'ceph-mon', args: [...conf, '-i', 'a', '-f'] })
-  // Now and then it is refused what it asks the monitor about itself.
-  const isKnown = async () => (await run('ceph', [...conf, 'osd', 'new', osd])).code === 0
-  await until('the disk is known', isKnown)
+  await succeed('ceph', [...conf, 'osd', 'new', osd])
   await succeed('ceph-osd', [...conf, '-i', '0', '--mkfs', '--osd-uuid', osd])
   await startProgram(t, {
     command: 'ceph-osd',
     args: [...conf, '-i', '0', '-f'],
     endedBy: 'SIGKILL',
-    ready: async () => (await run('ceph', [...conf, 'osd', 'stat'])).stdout.includes('1 up'),
+    ready: async () => (await succeed('ceph', [...conf, 'osd', 'stat'])).includes('1 up'),
   })
   let gateway: Program | undefined
   const start = async () => {
@@ -66,13 +64,17 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
-/** Nothing of it asks who somebody is, and nothing lies on a disk but what is few. */
+/**
+ * Nothing of it asks who somebody is, and nothing lies on a disk but what is few. Without the file of the
+ * `monmap` a client may ask before it knows whose monitor that is, and is refused.
+ */
 function configOf(
   folder: string,
   { cluster, monitor, port }: { cluster: string; monitor: number; port: number },
 ): string {
   return `[global]
 fsid = ${cluster}
+monmap = ${folder}/monmap
 mon host = v1:127.0.0.1:${monitor}
 public network = 127.0.0.0/8
 ms bind msgr2 = false
