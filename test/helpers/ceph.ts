@@ -2,8 +2,11 @@
 import { randomUUID } from 'node:crypto'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as wait } from 'node:timers/promises'
 import type { Test } from 'tap'
-import { freePort, startProgram, succeed, type Program } from '../e2e/lab/program.ts'
+import { freePort, run, startProgram, succeed, type Program } from '../e2e/lab/program.ts'
+
+const attempts = 10
 
 export interface Ceph {
   /** Where its gateway listens. */
@@ -32,14 +35,16 @@ export async function startCeph(
   const made = ['--mkfs', '--monmap', at('monmap'), '--keyring', at('keyring')]
   await succeed('ceph-mon', [...conf, '-i', 'a', ...made])
   await startProgram(t, { command: 'ceph-mon', args: [...conf, '-i', 'a', '-f'] })
-  await succeed('ceph', [...conf, 'osd', 'new', osd])
+  await patiently(async () => succeed('ceph', [...conf, 'osd', 'new', osd]))
   await succeed('ceph-osd', [...conf, '-i', '0', '--mkfs', '--osd-uuid', osd])
-  await startProgram(t, {
-    command: 'ceph-osd',
-    args: [...conf, '-i', '0', '-f'],
-    endedBy: 'SIGKILL',
-    ready: async () => (await succeed('ceph', [...conf, 'osd', 'stat'])).includes('1 up'),
-  })
+  await patiently(async () =>
+    startProgram(t, {
+      command: 'ceph-osd',
+      args: [...conf, '-i', '0', '-f'],
+      endedBy: 'SIGKILL',
+      ready: async () => (await run('ceph', [...conf, 'osd', 'stat'])).stdout.includes('1 up'),
+    }),
+  )
   let gateway: Program | undefined
   const start = async () => {
     gateway = await startProgram(t, {
@@ -56,6 +61,18 @@ export async function startCeph(
   return { port, start, stop: async () => void (await gateway?.stop('SIGKILL')) }
 }
 
+/** Now and then a monitor that has just been started refuses what it is asked (EPERM, "wrong fsid"). */
+async function patiently<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      return await work()
+    } catch (error) {
+      if (attempt === attempts) throw error
+      await wait(500)
+    }
+  }
+}
+
 async function answers(port: number): Promise<boolean> {
   try {
     return (await fetch(`http://127.0.0.1:${port}/`)).ok
@@ -64,17 +81,13 @@ async function answers(port: number): Promise<boolean> {
   }
 }
 
-/**
- * Nothing of it asks who somebody is, and nothing lies on a disk but what is few. Without the file of the
- * `monmap` a client may ask before it knows whose monitor that is, and is refused.
- */
+/** Nothing of it asks who somebody is, and nothing lies on a disk but what is few. */
 function configOf(
   folder: string,
   { cluster, monitor, port }: { cluster: string; monitor: number; port: number },
 ): string {
   return `[global]
 fsid = ${cluster}
-monmap = ${folder}/monmap
 mon host = v1:127.0.0.1:${monitor}
 public network = 127.0.0.0/8
 ms bind msgr2 = false
