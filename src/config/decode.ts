@@ -193,6 +193,7 @@ function expectation(shape: Shape): string {
   if (shape.type === 'integer') {
     return `must be a whole number from ${shape.minimum} to ${shape.maximum}`
   }
+  if (shape.type === 'object') return 'must be a section with keys of its own'
   return `must be a ${shape.type}`
 }
 

@@ -4,7 +4,12 @@ import { Value } from 'typebox/value'
 import { isDigest, type Digest } from '../oci/digest.ts'
 import { BadArchive } from './bad-archive.ts'
 
-const DigestText = Type.Unsafe<Digest>(Type.Refine(Type.String(), (text) => isDigest(text)))
+const digest = Type.Refine(
+  Type.String(),
+  (text) => isDigest(text),
+  () => 'must be a digest',
+)
+export const DigestText = Type.Unsafe<Digest>(digest)
 
 const Descriptor = Type.Object({
   mediaType: Type.String(),

@@ -125,6 +125,7 @@ const broken: [yaml: string, path: string, message: RegExp][] = [
     'upstreams.index.docker.io',
     /same registry as docker.io/,
   ],
+  [`${listen}\ncache: { shared: {} }`, 'cache.shared.s3', /^is missing; must be a section/],
   [store('endpoint: http://a, tls: { ca: b }'), 'cache.shared.s3.tls', /write https in endpoint/],
   [store('endpoint: http://a, tls: { verify: false }'), 'cache.shared.s3.tls', /no effect/],
   [store('tls: { cert: a }'), 'cache.shared.s3.tls.key', /is missing/],

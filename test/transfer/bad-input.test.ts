@@ -155,6 +155,17 @@ const contents: [string, Files, RegExp][] = [
     /manifest\.json: is not what it should be/,
   ],
   [
+    'OCI: a digest that is none',
+    {
+      ...layout,
+      'index.json': json({
+        schemaVersion: 2,
+        manifests: [{ mediaType: 'a/b', digest: 'sha256:..', size: 1 }],
+      }),
+    },
+    /index\.json: is not what it should be: \/manifests\/0\/digest must be a digest/,
+  ],
+  [
     'OCI: a layer that is missing',
     withoutEntry(layout, `blobs/sha256/${largeHex}`),
     new RegExp(`blobs/sha256/${largeHex}: is missing`),

@@ -5,13 +5,12 @@ import { digestOf, hasherFor, hexOf, isDigest, type Digest } from '../../oci/dig
 import { readSmall, type Archive } from '../archive/archive.ts'
 import { blobPath } from '../archive/oci-graph.ts'
 import { BadArchive } from '../bad-archive.ts'
-import { parseDocument } from '../documents.ts'
+import { DigestText, parseDocument } from '../documents.ts'
 
 /** Where the list stands in a bundle, and its signature: the bytes that were signed are those of the file. */
 export const bundleListFile = 'portcullis/bundle.json'
 export const bundleSignatureFile = 'portcullis/bundle.sig'
 
-const DigestText = Type.Unsafe<Digest>(Type.Refine(Type.String(), (text) => isDigest(text)))
 const Content = Type.Object({ digest: DigestText, size: Type.Integer({ minimum: 0 }) })
 
 const Document = Type.Object({
