@@ -1,6 +1,7 @@
 // What does a cache with very many entries cost? `node benchmarks/many-entries.ts [ENTRIES [EVERY]]`: start, a warm
 // pull, and the index made anew from journal and files; eviction.ts has the cost of making room. Of 1,000,000
 // entries, unless told, only those of one image in EVERY (10) have files: 2 GiB of disk, and some minutes.
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -127,14 +128,21 @@ async function measure(work: () => unknown): Promise<string> {
 
 const tell = (line: string) => process.stdout.write(`${line}\n`)
 const [entries, every] = [Number(process.argv[2] ?? 1_000_000), Number(process.argv[3] ?? 10)]
+const fillOnly = process.argv[4]
+if (fillOnly !== undefined) {
+  tell(`${fill(fillOnly, entries, every)}`)
+  process.exit()
+}
 const dir = mkdtempSync('/tmp/many-entries-')
 const sizeOf = (name: string) => `${(statSync(join(dir, name)).size / 2 ** 20).toFixed(0)} MiB`
 let images = 0
 try {
-  tell(
-    `${entries.toLocaleString('en')} entries; written in ${await measure(() => (images = fill(dir, entries, every)))}`,
-  )
+  // By a process of its own: what it takes is not the cache's.
+  const args = [import.meta.filename, `${entries}`, `${every}`, dir]
+  images = Number(execFileSync(process.execPath, args, { encoding: 'utf8' }))
+  tell(`${entries.toLocaleString('en')} entries of ${images} images`)
   tell(`index ${sizeOf('index.db')}, journal ${sizeOf('journal')}`)
+  const resident = process.memoryUsage.rss() / 2 ** 20
   let cache = open(dir)
   await cache.close()
   tell(`start: ${await measure(() => void (cache = open(dir)))}`)
@@ -149,6 +157,8 @@ try {
   }
   tell(`${count} images pulled for the first time since: ${await measure(each)}`)
   tell(`${count} images pulled again: ${await measure(each)}`)
+  const before = `${resident.toFixed(0)} before it was opened`
+  tell(`resident: ${(process.memoryUsage.rss() / 2 ** 20).toFixed(0)} MiB, ${before}`)
   await cache.close()
   for (const suffix of ['', '-wal', '-shm']) rmSync(join(dir, `index.db${suffix}`), { force: true })
   tell(`start without an index: ${await measure(() => void (cache = open(dir)))}`)
