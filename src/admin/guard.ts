@@ -1,5 +1,6 @@
 // Who may do what on the admin listener: asked by its own name, by a caller that the policy allows,
 // and by no page of somebody else.
+import type { IncomingHttpHeaders } from 'node:http'
 import type { FastifyRequest } from 'fastify'
 import { GatewayError } from '../errors.ts'
 import { callerOf } from '../identity/certificate.ts'
@@ -38,7 +39,8 @@ export function createGuard(options: GuardOptions): (request: FastifyRequest) =>
     }
     const { origin, host } = raw.headers
     const action = method === 'GET' || method === 'HEAD' ? 'admin:read' : 'admin:write'
-    if (action === 'admin:write' && origin !== undefined && hostIn(origin) !== host) {
+    const isForeign = (origin !== undefined && hostIn(origin) !== host) || isCrossSite(raw.headers)
+    if (action === 'admin:write' && isForeign) {
       throw deny('foreign_origin', 'a page of somebody else may change nothing here')
     }
     const caller = callerOf(raw.socket)
@@ -51,6 +53,11 @@ export function createGuard(options: GuardOptions): (request: FastifyRequest) =>
     audit({ audit: 'refused', client, who, how: caller.kind, action, reason: 'policy' })
     throw deny('policy', 'the caller may not do this here')
   }
+}
+
+/** A browser says so (W3C Fetch Metadata), also where it sends no origin. */
+function isCrossSite({ 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
+  return site === 'cross-site' || site === 'same-site'
 }
 
 /** `host:port` of an origin; undefined where it is none, as `null` of a file or a sandbox. */

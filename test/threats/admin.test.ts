@@ -29,6 +29,8 @@ threat('a page of somebody else that asks the admin listener', async (t) => {
     { host: `localhost:${site.adminPort}`, origin: 'https://evil.example', ...json },
     { host: `localhost:${site.adminPort}`, origin: 'http://localhost:1', ...json },
     { host: `localhost:${site.adminPort}`, origin: 'null', ...json },
+    { host: `localhost:${site.adminPort}`, 'sec-fetch-site': 'cross-site', ...json },
+    { host: `localhost:${site.adminPort}`, 'sec-fetch-site': 'same-site', ...json },
     { host: `localhost:${site.adminPort}`, 'content-type': 'text/plain' },
     { host: `localhost:${site.adminPort}`, 'content-type': 'application/x-www-form-urlencoded' },
   ]
