@@ -105,6 +105,16 @@ export function systemCode(error: unknown): string {
   return typeof code === 'string' ? code : String(error)
 }
 
+/** What is done with a file, undefined where that is not there. */
+export async function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  try {
+    return await work
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+}
+
 const verificationReasons: Readonly<Record<string, string>> = {
   CERT_HAS_EXPIRED: 'expired',
   CERT_NOT_YET_VALID: 'not_yet_valid',

@@ -11,7 +11,7 @@ import {
 import { mkdir, open, rename, rm, stat, type FileHandle } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { GatewayError, systemCode } from '../errors.ts'
+import { GatewayError, ifThere, systemCode } from '../errors.ts'
 import { algorithmOf, hasherFor, hexOf, type Digest } from '../oci/digest.ts'
 import {
   newTemporary,
@@ -90,8 +90,8 @@ export function openStore(dir: string): Store {
   return {
     folder,
     pathOf,
-    size: async (digest) => (await present(stat(pathOf(digest))))?.size,
-    open: async (digest) => present(open(pathOf(digest))),
+    size: async (digest) => (await ifThere(stat(pathOf(digest))))?.size,
+    open: async (digest) => ifThere(open(pathOf(digest))),
     draft,
     create: async (digest) => createWriter(digest, draft(digest)),
     remove: async (digest) => rm(pathOf(digest), { force: true }),
@@ -110,7 +110,7 @@ export function openStore(dir: string): Store {
         folder.quarantine,
         `${algorithmOf(digest)}-${hexOf(digest)}-${Date.now()}`,
       )
-      await present(moveAside(pathOf(digest), target))
+      await ifThere(moveAside(pathOf(digest), target))
       await trimQuarantine(folder.quarantine)
     },
     digests: (onUnreadable = () => undefined) => digestsIn(folder, onUnreadable),
@@ -216,14 +216,5 @@ async function* digestsIn(
     } catch (error) {
       onUnreadable(prefix, error)
     }
-  }
-}
-
-async function present<T>(result: Promise<T>): Promise<T | undefined> {
-  try {
-    return await result
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
   }
 }

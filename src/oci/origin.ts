@@ -113,6 +113,22 @@ export interface Receiver {
   fail(error: GatewayError): void
 }
 
+/** `receiver`, and `over`, which is called before it hears of the end, whichever that is. */
+export function withEnd(receiver: Receiver, over: () => void): Receiver {
+  return {
+    start: (response) => receiver.start(response),
+    data: (chunk) => receiver.data(chunk),
+    end() {
+      over()
+      receiver.end()
+    },
+    fail(error) {
+      over()
+      receiver.fail(error)
+    },
+  }
+}
+
 /**
  * Starts one exchange with an upstream. Never throws: what goes wrong reaches `receiver.fail`. The
  * receiver is never called before this has returned, so it may use the flow wherever it is called.

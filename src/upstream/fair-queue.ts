@@ -4,6 +4,7 @@ import { GatewayError } from '../errors.ts'
 import {
   createFailedFlow,
   createSuccessiveFlow,
+  withEnd,
   type Flow,
   type OpenUpstream,
   type OriginRequest,
@@ -115,19 +116,7 @@ function openLater(
   }
 
   function start(): void {
-    const flow = openUpstream(request, {
-      start: (response) => receiver.start(response),
-      data: (chunk) => receiver.data(chunk),
-      end() {
-        over()
-        receiver.end()
-      },
-      fail(error) {
-        over()
-        receiver.fail(error)
-      },
-    })
-    hand.use(flow)
+    hand.use(openUpstream(request, withEnd(receiver, over)))
   }
 
   return {

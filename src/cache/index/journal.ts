@@ -18,7 +18,7 @@ import { dirname } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
-import { systemCode } from '../../errors.ts'
+import { ifThere } from '../../errors.ts'
 import { newTemporary, syncFolder, type Folder } from '../disk/folder.ts'
 
 /** A change and its values, in the order of the columns of its table; the last of `tag` is a time. */
@@ -80,7 +80,7 @@ export function createJournal(
 
   async function rewrite(all: Iterable<Entry[]>): Promise<boolean> {
     const temporary = newTemporary(folder)
-    const old = await openIfThere(path)
+    const old = await ifThere(open(path))
     const handle = await open(temporary, 'wx', 0o600)
     try {
       let seen = (await old?.stat())?.size ?? 0
@@ -104,7 +104,7 @@ export function createJournal(
   }
 
   async function flush(): Promise<void> {
-    const size = await sizeOf(path)
+    const size = (await ifThere(stat(path)))?.size
     if (size === undefined && !isKeeper) return
     const isDue = size === undefined || (isKeeper && (waiting.isLacking() || size > longest))
     if (isDue && snapshot !== undefined) await waiting.write(async () => rewrite(snapshot()), true)
@@ -262,24 +262,6 @@ function entryIn(line: string): Entry | undefined {
   return Object.hasOwn(valuesOf, kind) && entry.length === valuesOf[kind] + 1
     ? (entry as unknown as Entry)
     : undefined
-}
-
-async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await stat(path)).size
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
-}
-
-async function openIfThere(path: string): Promise<FileHandle | undefined> {
-  try {
-    return await open(path)
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
-    throw error
-  }
 }
 
 /** Passes on what stands behind `position`; resolves to its number of bytes. */

@@ -33,11 +33,7 @@ export function buildkitHandover(input: HandoverInput): Handover {
   const image = sampleImage(registries)
   return {
     files: [
-      ...pairFiles(input, `${folder}/${certificates}`, {
-        ca: 'ca.crt',
-        certificate: `${name}.crt`,
-        key: `${name}.key`,
-      }),
+      ...pairFiles(input, `${folder}/${certificates}`),
       { path: `${folder}/buildkitd.toml`, content, mode: 0o644 },
     ],
     steps: [

@@ -19,11 +19,7 @@ export function containerdHandover(input: HandoverInput): Handover {
   const paths = pairPaths(`/${folder}/${certificates}`, name)
   return {
     files: [
-      ...pairFiles(input, `${folder}/${certificates}`, {
-        ca: 'ca.crt',
-        certificate: `${name}.crt`,
-        key: `${name}.key`,
-      }),
+      ...pairFiles(input, `${folder}/${certificates}`),
       ...hostNames(input).map((host) => ({
         path: `${folder}/certs.d/${host}/hosts.toml`,
         content: hostsToml(gateway, paths),

@@ -63,11 +63,11 @@ export function sampleImage(registries: readonly string[]): string {
   return `${registries[0] ?? 'docker.io'}/REPOSITORY:TAG`
 }
 
-/** The CA, the certificate and the key, in one folder under the names given. */
+/** The CA, the certificate and the key, in one folder; under the names that `pairPaths` has, unless told. */
 export function pairFiles(
-  { caPem, chainPem, keyPem }: HandoverInput,
+  { name, caPem, chainPem, keyPem }: HandoverInput,
   folder: string,
-  names: { ca: string; certificate: string; key: string },
+  names: PairPaths = usualNames(name),
 ): HandoverFile[] {
   const at = (file: string) => `${folder}/${file}`
   return [
@@ -112,11 +112,12 @@ export function hostNames({ gateway, registries }: HandoverInput): string[] {
 
 /** Where `<name>.crt`, `<name>.key` and `ca.crt` are in `folder`. */
 export function pairPaths(folder: string, name: string): PairPaths {
-  return {
-    ca: `${folder}/ca.crt`,
-    certificate: `${folder}/${name}.crt`,
-    key: `${folder}/${name}.key`,
-  }
+  const { ca, certificate, key } = usualNames(name)
+  return { ca: `${folder}/${ca}`, certificate: `${folder}/${certificate}`, key: `${folder}/${key}` }
+}
+
+function usualNames(name: string): PairPaths {
+  return { ca: 'ca.crt', certificate: `${name}.crt`, key: `${name}.key` }
 }
 
 /** What to do with a key that never left the node; nothing where it is handed over. */

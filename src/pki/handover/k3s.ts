@@ -42,11 +42,7 @@ function rancherHandover(
   })
   return {
     files: [
-      ...pairFiles(input, `${folder}/portcullis`, {
-        ca: 'ca.crt',
-        certificate: `${name}.crt`,
-        key: `${name}.key`,
-      }),
+      ...pairFiles(input, `${folder}/portcullis`),
       { path: `${folder}/registries.yaml`, content, mode: 0o600 },
     ],
     steps: [

@@ -1,5 +1,5 @@
 // Paces what comes from upstreams: within the rate of each, and what somebody waits for before the rest.
-import type { Flow, OpenUpstream, OriginRequest } from '../../oci/origin.ts'
+import { withEnd, type Flow, type OpenUpstream, type OriginRequest } from '../../oci/origin.ts'
 import { createBucket, type MaxRate } from './bucket.ts'
 
 export interface PacerOptions {
@@ -58,20 +58,12 @@ export function createPacer({
     }
 
     const flow = openUpstream(request, {
-      start: (response) => receiver.start(response),
+      ...withEnd(receiver, over),
       data(chunk) {
         lane.take(chunk.length)
         onBytes(request.upstream, chunk.length)
         receiver.data(chunk)
         lane.holdIfDue(paced)
-      },
-      end() {
-        over()
-        receiver.end()
-      },
-      fail(error) {
-        over()
-        receiver.fail(error)
       },
     })
     paced.flow = flow
