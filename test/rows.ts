@@ -34,7 +34,13 @@ function rowsOf(file: string, report: string): { name: string; result: Result }[
   rmSync(report, { force: true })
   const run = spawnSync(
     process.execPath,
-    ['node_modules/tap/dist/esm/run.mjs', `--output-file=${report}`, '--reporter=silent', file],
+    [
+      'node_modules/tap/dist/esm/run.mjs',
+      `--output-file=${report}`,
+      '--reporter=silent',
+      '--timeout=600',
+      file,
+    ],
     { cwd: root, encoding: 'utf8' },
   )
   const lines = readReport(report).matchAll(/^ {4}(not ok|ok) \d+ - (.*)$/gm)
