@@ -102,7 +102,16 @@ export function markAsOfWorker(
   if (place === undefined) return
   place.isOfWorker = true
   place.isOfReplica = isReplica
-  if (typeof client === 'string') place.client = decodeURIComponent(client)
+  if (typeof client === 'string') place.client = clientIn(client)
+}
+
+function clientIn(header: string): string {
+  try {
+    return decodeURIComponent(header)
+  } catch (cause) {
+    const message = `${clientHeader} cannot be decoded`
+    throw new GatewayError('REQUEST_INVALID', message, { cause })
+  }
 }
 
 /** Throws GatewayError NOT_FOUND where the resource is of no repository. */

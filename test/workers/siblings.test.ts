@@ -1,7 +1,7 @@
 // Two workers in one process, each asked by itself: who asks whom, and what is said on the way.
 import { once } from 'node:events'
 import { mkdirSync } from 'node:fs'
-import { createServer } from 'node:http'
+import { createServer, get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
 import { pino } from 'pino'
@@ -42,7 +42,7 @@ async function startTwo(t: Test, upstreamKeys: Record<string, unknown> = {}) {
     const response = await fetch(address)
     return { status: response.status, digest: digestOf(Buffer.from(await response.arrayBuffer())) }
   }
-  return { upstream, workers, ask }
+  return { upstream, workers, ask, socketPath: join(file, '../cache/tmp/one') }
 }
 
 t.test('what both are asked for at once is fetched once', async (t) => {
@@ -52,6 +52,14 @@ t.test('what both are asked for at once is fetched once', async (t) => {
     for (const answer of both) t.same(answer, { status: 200, digest: resource.split('/')[1] })
     t.equal(upstream.count(new RegExp(`^GET .*${resource}`)), 1, resource)
   }
+})
+
+t.test('a client that cannot be decoded is no failure of the gateway', async (t) => {
+  const { socketPath } = await startTwo(t)
+  const path = '/v2/app/manifests/latest?ns=registry.test'
+  const asked = get({ socketPath, path, headers: { 'portcullis-client': '%zz' } })
+  const [response] = (await once(asked, 'response')) as [IncomingMessage]
+  t.equal(response.resume().statusCode, 400)
 })
 
 t.test('the owner is asked, which asks the upstream; then both have it', async (t) => {
