@@ -8,6 +8,7 @@ import { findProgram, optionsFor } from './requirements.ts'
 const root = join(import.meta.dirname, '..')
 const scripts = globSync(['scripts/*', '.ci/run', 'deploy/archive/install.sh'], {
   cwd: root,
+  exclude: ['**/*.ts'],
 }).sort()
 
 function run(command: string, args: string[], options: { cwd: string; path?: string }) {

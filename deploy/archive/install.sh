@@ -76,7 +76,7 @@ $run rm -rf "$program.old"
 $run mkdir -p "$(dirname "$start")" "$(dirname "$unit")" "$manuals" "$(dirname "$completion")" "$config"
 write "$start" <<'END'
 #!/bin/sh
-exec /opt/portcullis/bin/node /opt/portcullis/src/main.ts "$@"
+exec /opt/portcullis/bin/node /opt/portcullis/dist/main.js "$@"
 END
 $run chmod 755 "$start"
 $run cp "$here/portcullis.service" "$unit"
@@ -84,7 +84,7 @@ $run cp "$here"/man/*.1 "$manuals"
 if [ -n "$run" ]; then
   echo "write $completion"
 else
-  "$program/bin/node" "$program/src/main.ts" completion bash | write "$completion"
+  "$program/bin/node" "$program/dist/main.js" completion bash | write "$completion"
 fi
 if [ ! -e "$config/keys" ]; then $run mkdir -m 700 "$config/keys"; fi
 if [ ! -e "$config/gateway.yaml" ]; then

@@ -4,13 +4,14 @@ import { cpSync, existsSync, mkdirSync, readFileSync, statSync, symlinkSync } fr
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { loadConfig } from '../../src/config/load.ts'
+import { makeBuild } from '../helpers/build.ts'
 import { optionsFor } from '../requirements.ts'
 
 t.setTimeout(120_000)
 
 const root = join(import.meta.dirname, '../..')
 
-/** The unpacked archive, with this checkout in place of its program, and a root folder to install to. */
+/** The unpacked archive, with a build of this checkout as its program, and a root folder to install to. */
 function unpack(t: Test) {
   const folder = t.testdir({ root: {}, archive: { program: { bin: {} } } })
   const archive = join(folder, 'archive')
@@ -18,9 +19,7 @@ function unpack(t: Test) {
     cpSync(join(root, file), join(archive, file.split('/').at(-1) ?? ''))
   }
   cpSync(join(root, 'docs/man'), join(archive, 'man'), { recursive: true })
-  for (const part of ['src', 'package.json', 'node_modules']) {
-    symlinkSync(join(root, part), join(archive, 'program', part))
-  }
+  makeBuild(join(archive, 'program'))
   symlinkSync(process.execPath, join(archive, 'program/bin/node'))
   const target = join(folder, 'root')
   const install = (...args: string[]) =>

@@ -28,7 +28,7 @@ interface Image {
   /** Instructions of a Dockerfile. */
   changes: readonly string[]
   /** Writes what else belongs to it. */
-  add: (folder: string) => void
+  add: (folder: string) => void | Promise<void>
 }
 
 const images: readonly Image[] = [
@@ -48,7 +48,9 @@ const images: readonly Image[] = [
     name: 'portcullis-stand-in/nginx',
     programs: { nginx: '/usr/sbin/nginx' },
     changes: ['CMD ["nginx"]'],
-    add: (folder) => mkdirSync(join(folder, 'var/log/nginx'), { recursive: true }),
+    add: (folder) => {
+      mkdirSync(join(folder, 'var/log/nginx'), { recursive: true })
+    },
   },
   {
     variable: 'PORTCULLIS_IMAGE',
@@ -81,7 +83,7 @@ async function build(
     for (const [program, target] of Object.entries({ busybox: '/bin/busybox', ...programs })) {
       await addProgram(tree, program, target)
     }
-    add(tree)
+    await add(tree)
     const archive = join(folder, 'image.tar')
     // The cache is the gateway's own, everything else root's.
     const cache = './var/lib/portcullis'
@@ -133,8 +135,8 @@ function changesOfDockerfile(): string[] {
   return stage.match(/^(ENV|WORKDIR|USER|EXPOSE|HEALTHCHECK|ENTRYPOINT|CMD) .*$/gm) ?? []
 }
 
-/** The production packages as the lock file has them, and the sources. */
-function addGateway(tree: string): void {
+/** The production packages as the lock file has them, and the program. */
+async function addGateway(tree: string): Promise<void> {
   const lock = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as {
     packages: Record<string, { dev?: boolean; devOptional?: boolean; optional?: boolean }>
   }
@@ -143,9 +145,10 @@ function addGateway(tree: string): void {
       ([path, { dev, devOptional, optional }]) => path !== '' && !(dev ?? devOptional ?? optional),
     )
     .map(([path]) => path)
-  for (const path of ['package.json', 'src', 'bin', 'docs/reference', ...needed]) {
+  for (const path of ['package.json', 'bin', 'docs/reference', ...needed]) {
     copy(join(root, path), join(tree, 'app', path))
   }
+  await succeed(join(root, 'scripts/build'), [join(tree, 'app/dist')])
   symlinkSync('/app/bin/portcullis.cjs', join(tree, 'usr/local/bin/portcullis'))
   mkdirSync(join(tree, 'usr/bin'), { recursive: true })
   symlinkSync('/bin/busybox', join(tree, 'usr/bin/env'))
