@@ -20,6 +20,8 @@ export function startGateway(
     identities: Identities
     originPort: number
     checkout?: string
+    /** The program; the sources of the checkout unless told. */
+    program?: string
     /** Told apart by it where several run. */
     name?: string
     /** Any free one unless told. */
@@ -33,6 +35,7 @@ export function startGateway(
 ): Promise<Server> {
   const { identities, originPort, checkout = here, port = 0, flags = [], workers = 1 } = options
   const { name = checkout === here ? 'portcullis' : 'other' } = options
+  const { program = join(checkout, 'src/main.ts') } = options
   const folder = subfolder(options.folder, name)
   const { ca, server, client } = identities
   const file = join(folder, 'gateway.yaml')
@@ -66,7 +69,7 @@ export function startGateway(
     name,
     folder,
     command: process.execPath,
-    args: [...profiling(), ...flags, join(checkout, 'src/main.ts'), 'serve', '--config', file],
+    args: [...profiling(), ...flags, program, 'serve', '--config', file],
     ready: async (output) => {
       const ready =
         workers > 1 ? /"port":(\d+).*"msg":"all workers serve"/ : /"port":(\d+).*"msg":"listening"/

@@ -1,4 +1,6 @@
 // Those that would be used instead, each an empty pull-through cache behind mutual TLS.
+import { join } from 'node:path'
+import { makeBuild } from '../../test/helpers/build.ts'
 import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { startGateway } from '../lab/gateway.ts'
 import { startNginxCache, type Origin } from '../lab/nginx.ts'
@@ -28,8 +30,10 @@ export async function startPeers(
   const own = { ...site, originPort: origin.port }
   // A registry has no client certificate to show.
   const open = { ...site, originPort: origin.openPort }
+  // As it is installed.
+  const program = join(makeBuild(subfolder(site.folder, 'build')), 'main.js')
   const servers = [
-    await startGateway(scope, own),
+    await startGateway(scope, { ...own, program }),
     await startNginxCache(scope, own),
     await startRegistryCache(scope, { ...open, name: 'docker-registry' }),
   ]
