@@ -1,6 +1,4 @@
 // What a well-behaved upstream gives: once, verified, and from then on by itself.
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import t from 'tap'
 import { digestOf } from '../../src/oci/digest.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -16,6 +14,7 @@ import {
   startSite,
   storedIn,
   until,
+  untilNothingTemporary,
 } from '../helpers/cache.ts'
 
 t.test('an image is fetched once, then served without the upstream', async (t) => {
@@ -44,7 +43,7 @@ t.test('an image is fetched once, then served without the upstream', async (t) =
   await cache.close()
   const all = image.blobs.size + image.manifests.size
   t.same(counts, { hit: all + 2, miss: all, coalesced: 0, fills: 0 })
-  t.same(readdirSync(join(dir, 'tmp')), [])
+  await untilNothingTemporary(dir)
   const before = upstream.requests.length
   site.offline = true
   const again = open()

@@ -1,6 +1,6 @@
 // What the machine can do wrong while something is stored: clients do not notice, the operator does.
 import { randomBytes } from 'node:crypto'
-import { fstatSync, openSync, readdirSync } from 'node:fs'
+import { fstatSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as wait } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -19,6 +19,7 @@ import {
   startSite,
   storedIn,
   until,
+  untilNothingTemporary,
 } from '../helpers/cache.ts'
 import { limitFiles } from '../helpers/limits.ts'
 import { createOrigin } from '../helpers/origin.ts'
@@ -41,7 +42,7 @@ t.test('the disk takes no more in the middle of a blob', optionsFor('storing'), 
   t.equal(upstream.count(blobGet), 1)
   await until(() => counts.fills === 0)
   t.same(storedIn(dir), [])
-  t.same(readdirSync(join(dir, 'tmp')), [])
+  await untilNothingTemporary(dir)
   t.same(await cache.problems(), ['storing a blob failed: EFBIG'])
   t.equal(lines.filter(({ level }) => level === 50).length, 1)
   t.equal(await hashAll(await cache.blob(app, digest)), digest, 'the next one is passed on too')
@@ -113,7 +114,7 @@ t.test('nobody reads any more what cannot be stored', optionsFor('storing'), asy
   await readUntil(only, 2_000_000)
   large(only).close()
   await until(() => counts.fills === 0)
-  t.same(readdirSync(join(dir, 'tmp')), [])
+  await untilNothingTemporary(dir)
 })
 
 t.test('the disk fails when nobody reads any more', optionsFor('storing'), async (t) => {
@@ -129,7 +130,7 @@ t.test('the disk fails when nobody reads any more', optionsFor('storing'), async
   large(await cache.blob(app, largest(image)[0])).close()
   valve.open()
   await until(() => counts.fills === 0)
-  t.same(readdirSync(join(dir, 'tmp')), [])
+  await untilNothingTemporary(dir)
 })
 
 t.test('a file that takes nothing at all', async (t) => {

@@ -178,3 +178,8 @@ export async function until(condition: () => boolean, what = 'the condition'): P
     })
   }
 }
+
+/** Resolves once nothing is left of what was being written: the index may write its journal at the moment. */
+export async function untilNothingTemporary(dir: string): Promise<void> {
+  await until(() => readdirSync(join(dir, 'tmp')).length === 0, 'nothing in tmp')
+}

@@ -1,6 +1,4 @@
 // What an upstream can do wrong in the middle of a blob: nobody completes a wrong body.
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import t from 'tap'
 import { buildSampleImage } from '../../../src/demo/sample-image.ts'
@@ -13,6 +11,7 @@ import {
   startSite,
   storedIn,
   until,
+  untilNothingTemporary,
 } from '../../helpers/cache.ts'
 import * as faults from '../../helpers/upstream.ts'
 
@@ -73,7 +72,7 @@ for (const [name, list] of Object.entries(survived)) {
     t.ok((await readAll(found)).equals(bytes))
     await until(() => storedIn(dir).length === 1)
     t.ok(upstream.count(/^GET/) >= 2, 'it was cut')
-    t.same(readdirSync(join(dir, 'tmp')), [])
+    await untilNothingTemporary(dir)
   })
 }
 
@@ -114,7 +113,7 @@ for (const [name, { list, reason, early, sent }] of Object.entries(failing)) {
     }
     await until(() => counts.fills === 0)
     t.same(storedIn(dir), [])
-    t.same(readdirSync(join(dir, 'tmp')), [])
+    await untilNothingTemporary(dir)
     upstream.fail()
     t.ok((await readAll(await cache.blob(app, digest))).equals(bytes), 'the next pull works')
   })

@@ -18,6 +18,7 @@ import {
   storedIn,
   until,
   type SiteOptions,
+  untilNothingTemporary,
 } from '../../helpers/cache.ts'
 import { addImage, emptyContent, layerOf, partsIn, pull } from '../../helpers/images.ts'
 import * as faults from '../../helpers/upstream.ts'
@@ -128,7 +129,7 @@ t.test('what is larger than the cache is passed on, and nothing goes for it', as
   }
   t.same(uncached, ['too_large', 'too_large'])
   t.same(tags(), ['0'])
-  t.same(readdirSync(join(dir, 'tmp')), [])
+  await untilNothingTemporary(dir)
   const told = lines.filter(({ msg }) => /no room in the cache/.test(String(msg)))
   t.match(told, [{ cause: 'too_large', bytes: 3 * mebibyte }], 'once a minute')
   t.equal(told.length, 1)
