@@ -1,6 +1,7 @@
 // The cache as the registry's routes see it.
 import type { GatewayError } from '../errors.ts'
 import type { Digest } from '../oci/digest.ts'
+import type { AtHand } from '../oci/origin.ts'
 import type { Place } from '../oci/place.ts'
 import type { LinkKind } from './index/links.ts'
 import type { Inventory } from './room/inventory.ts'
@@ -111,9 +112,6 @@ export interface Circuit {
 }
 
 /** Methods that may answer at once do so where memory has the answer. All reject with GatewayError. */
-/** `elsewhere`: for another repository of the upstream, which has to confirm it for this one. */
-export type AtHand = 'here' | 'elsewhere' | undefined
-
 export interface Cache {
   /** MANIFEST_UNKNOWN, NAME_UNKNOWN, DENIED, UPSTREAM_FAILED, UPSTREAM_TIMEOUT, UNAVAILABLE. */
   manifest: (place: Place, digest: Digest) => Sync<Found<Small>>

@@ -91,7 +91,7 @@ export function openCache(options: CacheOptions): KeptCache {
   const storage = openStorage(options, now, (digest) => fills.isBusy(digest))
   const { parts, inventory, limits, kept } = storage
   const { room } = parts
-  const { outages, openUpstream } = createWay({ ...options, report }, parts.shared, now)
+  const { outages, openUpstream } = createAsking({ ...options, report }, parts.shared, now)
   const heads = createHeads(now)
   const negatives = createNegativeAnswers(freshnessOf, now)
   const pending = new Set<Promise<void>>()
@@ -151,7 +151,7 @@ export function openCache(options: CacheOptions): KeptCache {
 }
 
 /** How upstreams are asked: where there is a shared store, after that, which is asked offline, too. */
-function createWay(options: CacheOptions, shared: SharedTier | undefined, now: () => number) {
+function createAsking(options: CacheOptions, shared: SharedTier | undefined, now: () => number) {
   const { openUpstream, patience = 2000 } = options
   const outages = createOutages({ ...options, now, patience })
   if (shared === undefined) return { outages, openUpstream }

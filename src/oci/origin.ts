@@ -45,6 +45,12 @@ export function createWay(): Way {
   return { isOwn: false, hasBeenOwn: false, tooSlow: new Set() }
 }
 
+/**
+ * Whether one that is asked has something, so that nothing has to be fetched for it. `elsewhere`: for another
+ * repository of the upstream, which has to confirm it for this one.
+ */
+export type AtHand = 'here' | 'elsewhere' | undefined
+
 /** The final response, after authentication, redirects and retries. Header names are lower-case. */
 export interface OriginResponse {
   /** 200, 206, 304, 404, 405 or 416: everything else arrives as `fail`. */

@@ -1,7 +1,8 @@
 // What a request of another replica wants: that something is fetched, or only what is here.
 import type { IncomingMessage } from 'node:http'
-import type { AtHand, Cache } from '../cache/cache.ts'
+import type { Cache } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
+import type { AtHand } from '../oci/origin.ts'
 import { replicaHeader, replicaVersions } from '../oci/via.ts'
 import type { Exchange } from './request-record.ts'
 import type { Target } from './target.ts'

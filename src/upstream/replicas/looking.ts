@@ -1,7 +1,12 @@
 // Asks other replicas all at once whether they have something, which makes none of them fetch it, and has it
 // from the first one that does.
 import { GatewayError } from '../../errors.ts'
-import { createSuccessiveFlow, type OriginRequest, type Receiver } from '../../oci/origin.ts'
+import {
+  createSuccessiveFlow,
+  type AtHand,
+  type OriginRequest,
+  type Receiver,
+} from '../../oci/origin.ts'
 import { apiAddress } from '../api-address.ts'
 import { attempt, requestOptions } from '../attempt.ts'
 import type { EndpointCandidate } from '../endpoints/failover.ts'
@@ -17,9 +22,6 @@ export interface Other extends Pick<EndpointCandidate, 'onAnswer' | 'onFailure' 
   /** It has not answered in time. */
   onLate: () => void
 }
-
-/** `elsewhere`: for another repository of the upstream, which has to confirm it for this one. */
-type Found = 'here' | 'elsewhere' | undefined
 
 /** Whoever takes longer than that to look hangs, or has more to do than to send it, ms. */
 const lookPatience = 5000
@@ -59,7 +61,7 @@ function nobodyHasIt(): GatewayError {
 
 interface Holder {
   other: Other
-  found: Found
+  found: AtHand
 }
 
 /** Never rejects. */
@@ -88,7 +90,7 @@ export async function lookAt(
   other: Other,
   request: Pick<OriginRequest, 'upstream' | 'repository' | 'resource' | 'requestId'>,
   patience: number,
-): Promise<Found> {
+): Promise<AtHand> {
   const { client, onAsked, onAnswer, onFailure, onLate } = other
   const { upstream, repository, resource, requestId } = request
   const url = apiAddress(client.url, `${repository}/${resource}`, client.namespace)
@@ -103,7 +105,7 @@ export async function lookAt(
     onLate()
     flow.abort()
   }, patience)
-  let found: Found
+  let found: AtHand
   const receiver: Receiver = {
     start(response) {
       onAnswer(response)

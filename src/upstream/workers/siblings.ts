@@ -1,7 +1,7 @@
 // Asks the worker of this gateway that owns something before this one asks the upstream itself.
 import type { GatewayError } from '../../errors.ts'
 import type { Digest } from '../../oci/digest.ts'
-import type { OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
+import type { AtHand, OpenUpstream, OriginRequest, OriginResponse } from '../../oci/origin.ts'
 import type { Place } from '../../oci/place.ts'
 import { createSocketAgents } from '../agents.ts'
 import { createUpstream, userAgent, type ClientContext } from '../endpoints/client.ts'
@@ -15,7 +15,7 @@ export interface Siblings {
   /** As the upstream is; the worker that owns what is wanted is asked first. */
   before: (openUpstream: OpenUpstream) => OpenUpstream
   /** Whether the worker that owns it has it, or is fetching it; undefined where this one is that. */
-  look: (place: Place, digest: Digest, kind: 'blob' | 'manifest') => ReturnType<typeof lookAt>
+  look: (place: Place, digest: Digest, kind: 'blob' | 'manifest') => Promise<AtHand>
   close: () => Promise<void>
 }
 
