@@ -10,7 +10,7 @@ import { subfolder } from '../../test/e2e/lab/folder.ts'
 import { runInScope, type Scope } from '../../test/e2e/lab/scope.ts'
 import { createFreshBlobs, startCaches } from '../lab/cold.ts'
 import { GiB, KiB, MiB } from '../lab/content.ts'
-import { disturbance, mostDisturbance, touchMemory } from '../lab/quiet.ts'
+import { disturbance, mostDisturbance } from '../lab/quiet.ts'
 import { startRegistryCache } from '../lab/registry.ts'
 import { cpuOf, inTurn, median, type Series } from '../lab/rounds.ts'
 import { startServer, type Server } from '../lab/server.ts'
@@ -102,7 +102,6 @@ async function measure(scope: Scope, { count, size, scale, steps }: Work): Promi
     await site.load({ kind: 'close' })
     return cpu * scale
   }
-  touchMemory(8 * GiB)
   // Until what is pulled by is compiled.
   await inTurn(servers, pull, { rounds: 3, seconds: 60 })
   return inTurn(servers, pull, { rounds: 9, seconds: 200 })

@@ -1,11 +1,15 @@
 // Content that nobody holds yet but the origin: fresh for every round, because it is warm after one.
 import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { startGateway } from './gateway.ts'
-import { addBlob, addColdImage, emptyContent } from './content.ts'
-import { addFiles, removeFiles, startNginxCache, startOrigin, type Origin } from './nginx.ts'
+import { addBlob, addColdImage, emptyContent, MiB } from './content.ts'
+import { addFiles, startNginxCache, startOrigin, type Origin } from './nginx.ts'
+import { touchPages } from './quiet.ts'
 import type { Scope } from '../../test/e2e/lab/scope.ts'
 import type { Server } from './server.ts'
 import type { Site } from './site.ts'
+
+/** More than what a round stores, at the origin and behind it. */
+const touched = 512 * MiB
 
 export interface Caches {
   origin: Origin
@@ -40,18 +44,22 @@ export function createFreshImages(
   return createFresh(origin, count, (content) => addColdImage(content, sizes))
 }
 
+/**
+ * What is there stays until the end: for one to five minutes ext4 gives the inode of a removed file to no other, and
+ * whoever makes files meanwhile goes through them all each time.
+ */
 function createFresh<T>({ folder }: Origin, count: number, add: (content: SampleContent) => T) {
-  let content = emptyContent()
   let made: readonly T[] = []
   let current = -1
   return (round: number): readonly T[] => {
     if (round !== current) {
-      removeFiles(folder, content)
-      content = emptyContent()
+      const content = emptyContent()
       made = Array.from({ length: count }, () => add(content))
       addFiles(folder, content)
       current = round
     }
+    // For every server, not for the first of a round alone.
+    touchPages(folder, touched)
     return made
   }
 }

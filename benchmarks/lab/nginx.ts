@@ -1,5 +1,5 @@
 // nginx, as a server of files, which is also the origin of all who cache, and as a cache itself.
-import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { SampleContent } from '../../src/demo/sample-image.ts'
 import { mediaTypes } from '../../src/oci/media-type.ts'
@@ -52,12 +52,6 @@ export function addFiles(folder: string, { blobs, manifests, tags }: SampleConte
     if (manifest === undefined) throw new Error(`${digest} is no manifest`)
     writeFileSync(join(names, name), manifest.bytes)
   }
-}
-
-export function removeFiles(folder: string, { blobs, manifests, tags }: SampleContent): void {
-  const home = join(folder, 'files/v2', repository)
-  for (const digest of blobs.keys()) rmSync(join(home, 'blobs', digest))
-  for (const name of [...manifests.keys(), ...tags.keys()]) rmSync(join(home, 'manifests', name))
 }
 
 /** Starts nginx with `proxy_cache`, all of it in use, in front of the server on `originPort`. */

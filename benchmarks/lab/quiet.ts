@@ -1,7 +1,7 @@
 // Whether anybody else works on this machine: a busy loop takes longer than the CPU that it gets. And what the host of
 // a virtual machine has to do with a figure.
-import { spawnSync } from 'node:child_process'
-import { freemem } from 'node:os'
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
 
 /** What others take of a core while this runs: 0 for nothing, 1 where a loop takes twice its CPU time. */
 export function disturbance(): number {
@@ -19,12 +19,15 @@ export function disturbance(): number {
 export const mostDisturbance = 0.15
 
 /**
- * Uses so much memory for a moment, at most half of what is free. What the host has not given yet, or has taken back,
- * costs 2 to 3 us of system time a page: that is up to 0.7 CPU s/GiB for whoever happens to write files into it.
+ * Writes so much into a file, and removes it. Pages that the host has not given yet, or has taken back, cost 2 to
+ * 10 us of system time each: that is up to 3 CPU s/GiB for whoever happens to write files into them. What was freed
+ * last is used first.
  */
-export function touchMemory(bytes: number): void {
-  const part = 2 ** 26
-  const parts = Math.floor(Math.min(bytes, freemem() / 2) / part)
-  const script = `const held = []; for (let n = 0; n < ${parts}; n += 1) held.push(Buffer.alloc(${part}, 1))`
-  spawnSync(process.execPath, ['-e', script])
+export function touchPages(folder: string, bytes: number): void {
+  const file = join(folder, 'touched')
+  const fd = openSync(file, 'w')
+  const part = Buffer.alloc(256 * 1024, 1)
+  for (let done = 0; done < bytes; done += part.length) writeSync(fd, part)
+  closeSync(fd)
+  rmSync(file)
 }
