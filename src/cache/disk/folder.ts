@@ -2,7 +2,7 @@
 //
 // Only a folder with our `format` file is ever written to or cleaned, and in it only what has one of
 // our names: a config that names somebody's own folder must do no harm.
-import { randomBytes } from 'node:crypto'
+import { randomBytes, randomUUID } from 'node:crypto'
 import {
   closeSync,
   fsync as fsyncCallback,
@@ -94,7 +94,8 @@ export const ownPrefix = `${process.pid}-${processToken}-`
 
 /** A name in `tmp/` that nobody else uses. */
 export function newTemporary(folder: Folder): string {
-  return join(folder.tmp, `${ownPrefix}${randomBytes(6).toString('hex')}`)
+  // Node has random UUIDs at hand; asked for bytes it asks OpenSSL each time.
+  return join(folder.tmp, `${ownPrefix}${randomUUID().slice(-12)}`)
 }
 
 /** Removes what a process that is no more has left in `tmp/`. */

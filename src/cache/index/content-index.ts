@@ -6,9 +6,9 @@ import { contentQueries, type ContentQueries } from './content-queries.ts'
 import { lacksFacts, openDatabase, runTransaction, type Database, type Made } from './database.ts'
 import { imageQueries, type ImageQueries } from './image-queries.ts'
 import { linkQueries, type Links } from './links.ts'
-import { createJournal } from './journal.ts'
-import { entriesIn, restore } from './journal-rows.ts'
-import { withJournal } from './journaled-index.ts'
+import { createJournal } from './journal/journal.ts'
+import { entriesIn, restore } from './journal/journal-rows.ts'
+import { withJournal } from './journal/journaled-index.ts'
 import { foldersIn } from '../disk/folder.ts'
 
 export interface TagFacts {

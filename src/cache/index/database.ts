@@ -6,7 +6,7 @@ import { UsageError } from '../../errors.ts'
 import { createDurability, type Durability } from './wal-sync.ts'
 import type { Folder } from '../disk/folder.ts'
 import { createPrivate, makePrivate } from '../disk/private.ts'
-import { restore } from './journal-rows.ts'
+import { restore } from './journal/journal-rows.ts'
 import { fromFirst, upkeep } from './upkeep.ts'
 
 const schemaVersion = 2

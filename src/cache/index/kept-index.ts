@@ -13,7 +13,7 @@ import { buildAside, quickCheck } from './background.ts'
 import { readFacts } from './content-facts.ts'
 import { openIndex, type Index } from './content-index.ts'
 import { checkedAtOnce, isDamage, setAside } from './database.ts'
-import { longestLine } from './journal.ts'
+import { longestLine } from './journal/journal.ts'
 import { createTolerantIndex, type TolerantIndex } from './tolerant-index.ts'
 
 export interface KeptIndexOptions {

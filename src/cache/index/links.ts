@@ -18,7 +18,8 @@ export interface Links {
   isLinkedBy: (upstream: string, digest: Digest) => boolean
   /** All, those of a repository, or those to a digest. */
   links: (filter?: { place?: Place; digest?: Digest }) => Link[]
-  addLink: (place: Place, digest: Digest, kind: LinkKind) => void
+  /** Whether it is new. */
+  addLink: (place: Place, digest: Digest, kind: LinkKind) => boolean
   /** And the list of referrers that was kept with it. */
   dropLink: (place: Place, digest: Digest) => void
   /** The upstreams of what is known, in no order. */
@@ -60,7 +61,7 @@ export function linkQueries(sqlite: DatabaseSync): Links {
       return found as unknown as Link[]
     },
     addLink: ({ upstream, repository }, digest, kind) =>
-      void put.run(upstream, repository, digest, kind),
+      put.run(upstream, repository, digest, kind).changes > 0,
     dropLink({ upstream, repository }, digest) {
       drop.run(upstream, repository, digest)
       dropList.run(upstream, repository, digest)

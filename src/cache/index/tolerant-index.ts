@@ -1,6 +1,10 @@
 // The index as the cache uses it: a failure of the database is told to the operator, not to clients.
+import type { Digest } from '../../oci/digest.ts'
+import type { Place } from '../../oci/place.ts'
 import type { Index } from './content-index.ts'
 import { isDamage } from './database.ts'
+import { createGatheredWrites, type GatheredWrites } from './gathered-writes.ts'
+import type { LinkKind } from './links.ts'
 import type { StorageProblems } from '../storage-problems.ts'
 
 type Reads =
@@ -20,7 +24,6 @@ type Writes =
   | 'addContent'
   | 'dropContent'
   | 'touchContents'
-  | 'addLink'
   | 'setTag'
   | 'dropTag'
   | 'addEdges'
@@ -28,6 +31,7 @@ type Writes =
   | 'hasFacts'
 
 export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged' | 'close'> {
+  addLink: (place: Place, digest: Digest, kind: LinkKind) => void
   /** The index itself, for whoever has to know whether what it does comes true. */
   current: () => Index
   /** See `Index`. */
@@ -46,8 +50,6 @@ export interface TolerantIndex extends Pick<Index, Reads | Writes | 'hasChanged'
 /** Opens the index anew, after the one before was closed; a damaged one is out of the way then. */
 export type Reopen = (isDamaged: boolean) => Index
 
-/** Writes that wait for a disk with room, or for another process to be done. */
-const maxWaiting = 10_000
 /** Where the disk damages one after the other, ms. */
 const reopenEvery = 2000
 
@@ -62,80 +64,122 @@ export function createTolerantIndex(
   reopen?: Reopen,
 ): TolerantIndex {
   const { current, renew, sync } = createRenewal(first, storageProblems, reopen)
-  const waiting: (() => void)[] = []
+  const writes = createGatheredWrites(current, (error) => {
+    storageProblems.note(error, 'writing the index of the cache')
+    return isDamage(error) && renew(true)
+  })
+  const { flush } = writes
 
-  function read<Args extends unknown[], Result>(query: (...args: Args) => Result, unknown: Result) {
-    return (...args: Args): Result => {
-      try {
-        return query(...args)
-      } catch (error) {
-        storageProblems.note(error, 'reading the index of the cache')
-        if (!isDamage(error) || !renew(true)) return unknown
-      }
-      try {
-        return query(...args)
-      } catch {
-        return unknown
-      }
-    }
-  }
-
-  function write<Args extends unknown[]>(statement: (...args: Args) => void) {
-    return (...args: Args): void => {
-      waiting.push(() => statement(...args))
-      if (waiting.length === 1) catchUp()
-      else if (waiting.length > maxWaiting) waiting.shift()
-    }
-  }
-
-  function catchUp(): void {
+  function tried<Result>(query: (index: Index) => Result, unknown: Result): Result {
     try {
-      for (let next = waiting[0]; next !== undefined; next = waiting[0]) {
-        next()
-        waiting.shift()
-      }
+      return query(current())
     } catch (error) {
-      storageProblems.note(error, 'writing the index of the cache')
-      if (isDamage(error) && renew(true)) catchUp()
+      storageProblems.note(error, 'reading the index of the cache')
+      if (!isDamage(error) || !renew(true)) return unknown
+    }
+    try {
+      return query(current())
+    } catch {
+      return unknown
     }
   }
 
   return {
-    current,
+    ...readsOf(writes, tried),
+    ...writesOf(writes),
+    current() {
+      flush()
+      return current()
+    },
     isVolatile: () => current().isVolatile,
     isProvisional: () => current().isProvisional,
-    content: read((digest) => current().content(digest), undefined),
-    contents: read((prefix) => current().contents(prefix), []),
-    isLinkedBy: read((upstream, digest) => current().isLinkedBy(upstream, digest), false),
-    linkKinds: read((place, digest) => current().linkKinds(place, digest), []),
-    tag: read((place, name) => current().tag(place, name), undefined),
-    tagsOf: read((place) => current().tagsOf(place), []),
-    childrenOf: read((parent, kind) => current().childrenOf(parent, kind), []),
-    parentsOf: read((child, kind) => current().parentsOf(child, kind), []),
-    referrers: read((place, digest) => current().referrers(place, digest), undefined),
-    upstreams: read(() => current().upstreams(), []),
-    repositories: read((...part) => current().repositories(...part), { held: [], last: undefined }),
-    lacksFacts: read(() => current().lacksFacts(), false),
-    hasChanged: read(() => current().hasChanged(), false),
-    hasFacts: write(() => current().hasFacts()),
-    addContent: write((...facts) => current().addContent(...facts)),
-    dropContent: write((digest) => current().dropContent(digest)),
-    touchContents: write((accessed) => current().touchContents(accessed)),
-    addLink: write((...link) => current().addLink(...link)),
-    setTag: write((...tag) => current().setTag(...tag)),
-    dropTag: write((...tag) => current().dropTag(...tag)),
-    addEdges: write((...edges) => current().transaction(() => current().addEdges(...edges))),
-    together: write((work) => current().transaction(() => work(current()))),
-    setReferrers: write((...list) => current().setReferrers(...list)),
     async settle() {
       if (!isInPlace(current())) renew(false)
-      catchUp()
+      writes.catchUp()
       // What nothing can be written to is tried now and then only, see `keepIndex`.
       if (!current().isVolatile) await sync()
     },
-    sync,
+    async sync() {
+      flush()
+      return sync()
+    },
     replace: (because) => void renew(because === 'damaged', because === 'better'),
-    close: () => storageProblems.guard('closing the index of the cache', () => current().close()),
+    close() {
+      flush()
+      storageProblems.guard('closing the index of the cache', () => current().close())
+    },
+  }
+}
+
+/** What a read and a write that waits for a moment may have in common. */
+const rows = {
+  content: (digest: Digest) => `content ${digest}`,
+  link: (digest: Digest) => `link ${digest}`,
+  edge: (digest: Digest) => `edge ${digest}`,
+  tag: (name: string) => `tag ${name}`,
+}
+
+type Tried = <Result>(query: (index: Index) => Result, unknown: Result) => Result
+
+/** Behind all that was written before: of certain rows, or of any. */
+function readsOf(
+  { flush, concern }: GatheredWrites,
+  tried: Tried,
+): Pick<TolerantIndex, Reads | 'hasChanged'> {
+  function about<Result>(row: string, query: (index: Index) => Result, unknown: Result): Result {
+    if (concern(row)) flush()
+    return tried(query, unknown)
+  }
+
+  function all<Result>(query: (index: Index) => Result, unknown: Result): Result {
+    flush()
+    return tried(query, unknown)
+  }
+
+  return {
+    content: (digest) => about(rows.content(digest), (index) => index.content(digest), undefined),
+    isLinkedBy: (upstream, digest) =>
+      about(rows.link(digest), (index) => index.isLinkedBy(upstream, digest), false),
+    linkKinds: (place, digest) =>
+      about(rows.link(digest), (index) => index.linkKinds(place, digest), []),
+    tag: (place, name) => about(rows.tag(name), (index) => index.tag(place, name), undefined),
+    childrenOf: (parent, kind) =>
+      about(rows.edge(parent), (index) => index.childrenOf(parent, kind), []),
+    parentsOf: (child, kind) =>
+      about(rows.edge(child), (index) => index.parentsOf(child, kind), []),
+    contents: (prefix) => all((index) => index.contents(prefix), []),
+    tagsOf: (place) => all((index) => index.tagsOf(place), []),
+    referrers: (place, digest) => all((index) => index.referrers(place, digest), undefined),
+    upstreams: () => all((index) => index.upstreams(), []),
+    repositories: (...part) =>
+      all((index) => index.repositories(...part), { held: [], last: undefined }),
+    lacksFacts: () => all((index) => index.lacksFacts(), false),
+    hasChanged: () => all((index) => index.hasChanged(), false),
+  }
+}
+
+/** In a moment, those of a pull; the rest at once. */
+function writesOf({
+  write,
+  writeNow,
+}: GatheredWrites): Pick<TolerantIndex, Writes | 'addLink' | 'together'> {
+  return {
+    addContent: (digest, ...facts) =>
+      write([rows.content(digest)], (index) => index.addContent(digest, ...facts)),
+    addLink: (place, digest, kind) =>
+      write([rows.link(digest)], (index) => index.addLink(place, digest, kind)),
+    addEdges: (parent, children, kind) =>
+      write([parent, ...children].map(rows.edge), (index) =>
+        index.addEdges(parent, children, kind),
+      ),
+    setTag: (place, name, ...means) =>
+      write([rows.tag(name)], (index) => index.setTag(place, name, ...means)),
+    hasFacts: () => writeNow((index) => index.hasFacts()),
+    dropContent: (digest) => writeNow((index) => index.dropContent(digest)),
+    touchContents: (accessed) => writeNow((index) => index.touchContents(accessed)),
+    dropTag: (...tag) => writeNow((index) => index.dropTag(...tag)),
+    together: (work) => writeNow((index) => index.transaction(() => work(index))),
+    setReferrers: (...list) => writeNow((index) => index.setReferrers(...list)),
   }
 }
 

@@ -65,6 +65,8 @@ const expectedShare = 1 / 8
 const making = 'making room in the cache'
 const stepRows = 16
 const minute = 60_000
+/** How often it is looked what is left where there is plenty, ms. */
+const lookEvery = 100
 /** For so long it is known what is pinned, ms. */
 const pinnedFor = 10_000
 
@@ -116,7 +118,7 @@ export function createRoom(options: RoomOptions): Room {
 
   return {
     reserve(bytes, come = () => 0) {
-      if (!line.isWaitedIn() && account.lacking(bytes) <= 0) return account.grant(bytes, come)
+      if (!line.isWaitedIn() && account.fits(bytes)) return account.grant(bytes, come)
       if (!canChoose()) return refusal.refuse(bytes, 'no_index')
       if (bytes > limits.maxBytes - pinned()) return refusal.refuse(bytes, 'too_large')
       return line.wait(async () => {
@@ -126,7 +128,7 @@ export function createRoom(options: RoomOptions): Room {
     },
     expect(bytes) {
       const most = limits.maxBytes * expectedShare
-      if (account.lacking(most) > 0) begin(Math.min(bytes(), most))
+      if (!account.fits(most)) begin(Math.min(bytes(), most))
     },
     trim: () => begin(0),
     problems: () => [...pinnedTooMuch(pinned(), limits), ...refusal.problems()],
@@ -140,6 +142,9 @@ export function createRoom(options: RoomOptions): Room {
 /** What is taken, and what is promised to those who come. */
 function createAccount({ index, limits, freeBytes, storageProblems }: RoomOptions) {
   const reserved = new Set<{ bytes: number; come: () => number }>()
+  /** So many bytes fit whatever others take meanwhile, until then. */
+  let plenty = 0
+  let until = -Infinity
 
   /** What the index counts; an index that cannot be read is no reason to keep nothing. */
   function heldBytes(): number {
@@ -151,17 +156,29 @@ function createAccount({ index, limits, freeBytes, storageProblems }: RoomOption
     }
   }
 
+  /** Bytes that are too many once so many more have come; at most 0 where they fit. */
+  function lacking(bytes: number, free = freeBytes()): number {
+    const all = [...reserved]
+    const taken = all.reduce((sum, one) => sum + one.bytes, heldBytes())
+    const toCome = all.reduce((sum, one) => sum + Math.max(0, one.bytes - one.come()), 0)
+    return Math.max(taken + bytes - limits.maxBytes, limits.minFree + toCome + bytes - free)
+  }
+
   return {
-    /** Bytes that are too many once so many more have come; at most 0 where they fit. */
-    lacking(bytes: number, free = freeBytes()): number {
-      const all = [...reserved]
-      const taken = all.reduce((sum, one) => sum + one.bytes, heldBytes())
-      const toCome = all.reduce((sum, one) => sum + Math.max(0, one.bytes - one.come()), 0)
-      return Math.max(taken + bytes - limits.maxBytes, limits.minFree + toCome + bytes - free)
+    lacking,
+    /** Whether so many bytes more fit; looks at disk and index now and then, and where little is left. */
+    fits(bytes: number): boolean {
+      const now = performance.now()
+      if (now < until && bytes <= plenty) return true
+      const left = -lacking(0)
+      plenty = left / 2
+      until = now + lookEvery
+      return bytes <= left
     },
     grant(bytes: number, come: () => number): Reservation {
       const one = { bytes, come }
       reserved.add(one)
+      plenty -= bytes
       return { release: () => void reserved.delete(one) }
     },
   }

@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { prepareFolder } from '../../../src/cache/disk/folder.ts'
-import { createJournal, readJournal, type Entry } from '../../../src/cache/index/journal.ts'
+import { createJournal, readJournal, type Entry } from '../../../src/cache/index/journal/journal.ts'
 import { limitFiles } from '../../helpers/limits.ts'
 import { optionsFor } from '../../requirements.ts'
 

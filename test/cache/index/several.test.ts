@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { pino } from 'pino'
 import t from 'tap'
 import { openIndex } from '../../../src/cache/index/content-index.ts'
-import { readJournal } from '../../../src/cache/index/journal.ts'
+import { readJournal } from '../../../src/cache/index/journal/journal.ts'
 import { setAside } from '../../../src/cache/index/database.ts'
 import { createTolerantIndex } from '../../../src/cache/index/tolerant-index.ts'
 import { createStorageProblems } from '../../../src/cache/storage-problems.ts'
@@ -53,6 +53,7 @@ t.test('who finds damage that another has mended takes what that has made', asyn
   const [first, second] = [open(), open()]
   first.replace('damaged')
   first.setTag(app, 'latest', one)
+  await first.settle()
   second.replace('damaged')
   t.equal(second.tag(app, 'latest')?.digest, one)
   const aside = readdirSync(folder.quarantine).filter((name) => name.endsWith('.db'))

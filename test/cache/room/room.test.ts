@@ -255,6 +255,45 @@ t.test('while the index lacks what the files say, nothing goes', async (t) => {
   t.equal(index.holding().entries, 0)
 })
 
+t.test(
+  'disk and index are looked at now and then where there is plenty, always where not',
+  async (t) => {
+    const dir = t.testdir()
+    openStore(dir).close()
+    const index = openIndex(dir)
+    t.teardown(() => index.close())
+    let looks = 0
+    let free = 1000
+    const log = pino({ level: 'silent' })
+    const room = createRoom({
+      index: () => index,
+      removals: createRemovals({
+        store: { takeOut: () => async () => undefined },
+        index: () => index,
+        isBusy: () => false,
+        isArriving: () => false,
+        onGone: () => undefined,
+      }),
+      limits: { maxBytes: 10_000, minFree: 100 },
+      freeBytes() {
+        looks += 1
+        return free
+      },
+      flush: () => undefined,
+      storageProblems: createStorageProblems(log, () => undefined),
+      log,
+      metrics: { evicted: () => undefined, uncached: () => undefined },
+    })
+    for (let number = 0; number < 10; number += 1) t.ok(await room.reserve(10))
+    t.equal(looks, 1)
+    free = 300
+    t.equal(await room.reserve(450), undefined, 'more than half of what was left')
+    t.ok(await room.reserve(50))
+    free = 200
+    t.equal(await room.reserve(50), undefined, 'little is left')
+  },
+)
+
 t.test('an index that cannot be read keeps nothing from being stored', async (t) => {
   const dir = t.testdir()
   openStore(dir).close()

@@ -18,8 +18,8 @@ import { dirname } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { crc32 } from 'node:zlib'
-import { ifThere } from '../../errors.ts'
-import { newTemporary, syncFolder, type Folder } from '../disk/folder.ts'
+import { ifThere } from '../../../errors.ts'
+import { newTemporary, syncFolder, type Folder } from '../../disk/folder.ts'
 
 /** A change and its values, in the order of the columns of its table; the last of `tag` is a time. */
 export type Entry = readonly [kind: EntryKind, ...values: (string | number)[]]

@@ -1,7 +1,7 @@
 // Writes down what the index learns of links, tags and pins, so that another index can be made of it.
-import type { Digest } from '../../oci/digest.ts'
-import type { Place } from '../../oci/place.ts'
-import type { PinOwner, Reference } from './image-queries.ts'
+import type { Digest } from '../../../oci/digest.ts'
+import type { Place } from '../../../oci/place.ts'
+import type { PinOwner, Reference } from '../image-queries.ts'
 import type { Entry, Journal } from './journal.ts'
 
 /** Checks of a tag that are closer than this are one, ms. */
@@ -9,8 +9,7 @@ const tagStep = 60_000
 
 /** What of an index concerns the journal. */
 interface Journaled {
-  linkKinds: (place: Place, digest: Digest) => ('manifest' | 'blob')[]
-  addLink: (place: Place, digest: Digest, kind: 'manifest' | 'blob') => void
+  addLink: (place: Place, digest: Digest, kind: 'manifest' | 'blob') => boolean
   dropLink: (place: Place, digest: Digest) => void
   tag: (place: Place, name: string) => { digest: Digest; checkedAt: number } | undefined
   setTag: (place: Place, name: string, digest: Digest, checkedAt?: number) => void
@@ -31,11 +30,11 @@ export function withJournal<Index extends Journaled>(index: Index, journal: Jour
     else uncommitted.push(entry)
   }
 
-  const journaled: Omit<Journaled, 'linkKinds' | 'tag' | 'isVolatile'> = {
+  const journaled: Omit<Journaled, 'tag' | 'isVolatile'> = {
     addLink(place, digest, kind) {
-      if (index.linkKinds(place, digest).includes(kind)) return
-      index.addLink(place, digest, kind)
-      add(['link', place.upstream, place.repository, digest, kind])
+      const isNew = index.addLink(place, digest, kind)
+      if (isNew) add(['link', place.upstream, place.repository, digest, kind])
+      return isNew
     },
     dropLink(place, digest) {
       index.dropLink(place, digest)
