@@ -52,8 +52,14 @@ export function addColdImage(content: SampleContent, layerSizes: readonly number
 function addPlatformImage(content: SampleContent, layerSizes: readonly number[]) {
   const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip'
   const layers = layerSizes.map((size) => describe(layerType, content, randomBytes(size)))
-  const told = JSON.stringify({ architecture: 'amd64', os: 'linux', padding: 'x'.repeat(1500) })
-  const config = describe('application/vnd.oci.image.config.v1+json', content, Buffer.from(told))
+  // As of every image, it is of no other.
+  const rootfs = { type: 'layers', diff_ids: layers.map(({ digest }) => digest) }
+  const told = { architecture: 'amd64', os: 'linux', rootfs, padding: 'x'.repeat(1000) }
+  const config = describe(
+    'application/vnd.oci.image.config.v1+json',
+    content,
+    Buffer.from(JSON.stringify(told)),
+  )
   const manifest = addManifest(content, mediaTypes.ociManifest, { config, layers })
   return { manifest, blobs: [config, ...layers].map(({ digest }) => digest) }
 }
