@@ -20,6 +20,9 @@ const contentStatuses: ReadonlySet<number> = new Set([200, 206, 304, 404, 405, 4
 /** Of an answer that is no content this much is of interest, bytes. */
 const largestAnswer = 16 * 1024
 
+/** A 200 that a proxy on the way has changed, RFC 9110, section 15.3.4: digests say whether it is what it was. */
+const modified = 203
+
 /** Whom one request goes to, and with what. */
 interface Asked {
   url: URL
@@ -101,8 +104,9 @@ export function attempt(
         patience.asked()
         flow.attach(controller)
       },
-      onResponseStart(controller, status, headers) {
+      onResponseStart(controller, told, headers) {
         if (flow.isAborted) return
+        const status = told === modified ? 200 : told
         if (status < 200) return patience.interim(controller)
         const flat = flatHeaders(headers)
         if (contentStatuses.has(status)) {

@@ -42,6 +42,21 @@ t.test('content arrives as it is, with lower-case headers', async (t) => {
   t.match(request?.headers.via, /^1\.1 portcullis-[0-9a-f]{12}$/)
 })
 
+t.test(
+  'what a proxy on the way has changed is content like any other: its digest tells',
+  async (t) => {
+    const modified: faults.Fault = (_req, res) => {
+      const writeHead = res.writeHead.bind(res)
+      res.writeHead = (_status: number, ...rest: never[]) => writeHead(203, ...rest)
+      return false
+    }
+    const { client } = await start(t, [modified])
+    const { response, body } = await ask(client.open, blob)
+    t.equal(response?.status, 200)
+    t.ok(body.equals(bytes))
+  },
+)
+
 t.test('HEAD, Accept and Range reach the upstream', async (t) => {
   const { upstream, client } = await start(t)
   const head = await ask(client.open, { method: 'HEAD', accept: 'text/x' })
