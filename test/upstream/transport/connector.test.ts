@@ -59,7 +59,8 @@ interface Told {
 
 function ask(
   { agent, origin }: { agent: Dispatcher; origin: string },
-  react: (controller: Dispatcher.DispatchController, chunks: number) => void = () => undefined,
+  react: (controller: Dispatcher.DispatchController, chunks: number, length: number) => void = () =>
+    undefined,
 ): Promise<Told> {
   return new Promise((resolve) => {
     const copies: Buffer[] = []
@@ -74,7 +75,7 @@ function ask(
         onResponseData(controller, chunk) {
           copies.push(Buffer.from(chunk))
           told.kept.push(chunk)
-          react(controller, copies.length)
+          react(controller, copies.length, chunk.length)
         },
         onResponseEnd: () => finish(),
         onResponseError: (_controller, error) => finish(error),
@@ -245,6 +246,28 @@ t.test('two downloads at once do not get into each other', async (t) => {
   const [first, second] = await Promise.all([ask(one), ask(two)])
   t.ok(first.body.equals(body))
   t.ok(second.body.equals(other))
+})
+
+t.test('one download does not have a turn of the event loop for itself', async (t) => {
+  const site = await start(t, sendBody)
+  let [bytes, most] = [0, 0]
+  const told = await ask(site, (_controller, _chunks, length) => {
+    if (bytes === 0) setImmediate(() => (bytes = 0))
+    most = Math.max(most, (bytes += length))
+  })
+  t.ok(told.body.equals(body))
+  t.ok(most <= 512 * 1024, `${most} bytes in one turn`)
+})
+
+t.test('what comes unasked ends an idle connection, also behind what was large', async (t) => {
+  const site = await start(t, (socket) => {
+    sendBody(socket)
+    setTimeout(() => socket.write(head(0)), 100)
+  })
+  t.ok((await ask(site)).body.equals(body))
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  t.ok((await ask(site)).body.equals(body))
+  t.equal(site.connections(), 2)
 })
 
 t.test('what comes unasked ends an idle connection', async (t) => {
