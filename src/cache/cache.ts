@@ -30,11 +30,21 @@ export interface Large {
    * be fetched by itself, and is not verified then.
    */
   read: (buffer: Buffer, position: number, end?: number) => number | Promise<number>
+  /**
+   * The same without a copy, where it is in memory, to several at once; false: it has to be read, or is the end.
+   */
+  lend?: (position: number, end?: number) => Loan | false | Promise<Loan | false>
   /** Calls back, once at most, when the rest cannot be had any more although nobody is reading. */
   onBroken?: (listener: (error: GatewayError) => void) => void
   /** Whether some of what was read was fetched by itself, and is not kept. */
   isPassedOn?: () => boolean
   close: () => void
+}
+
+/** Bytes that stay as they are until they are given back, which has to be done once. */
+export interface Loan {
+  bytes: Buffer
+  giveBack: () => void
 }
 
 export type Content = Small | Large

@@ -1,9 +1,10 @@
-// Sends large content: one buffer for each connection, one read or one write under way at a time.
+// Sends large content: what is in memory from there, anything else by way of one buffer for each connection; one read
+// or one write under way at a time.
 //
-// States: reading or writing, which have the buffer; over, by its end, a failure or a client that left.
+// States: waiting, reading or writing; over, by its end, a failure or a client that left.
 // The head goes out with the first byte, or when that takes long; the content is closed once it is over.
 import type { ServerResponse } from 'node:http'
-import type { Large } from '../cache/cache.ts'
+import type { Large, Loan } from '../cache/cache.ts'
 import { GatewayError } from '../errors.ts'
 import { clientLeft } from './request-record.ts'
 
@@ -16,7 +17,7 @@ const headWait = 1000
 
 export interface Transfer {
   res: ServerResponse
-  content: Pick<Large, 'read' | 'onBroken' | 'isPassedOn' | 'close'>
+  content: Pick<Large, 'read' | 'lend' | 'onBroken' | 'isPassedOn' | 'close'>
   /** Offset of the first byte that is wanted. */
   from: number
   /** Offset behind the last one; undefined for all of content whose size is not known. */
@@ -27,7 +28,11 @@ export interface Transfer {
   done: (bytes: number, error?: unknown) => void
 }
 
-type Give = (buffer: Buffer) => void
+interface Pool {
+  take: () => Buffer
+  give: (buffer: Buffer) => void
+}
+
 type CountBytes = (bytes: number) => void
 
 /**
@@ -36,15 +41,17 @@ type CountBytes = (bytes: number) => void
  */
 export function createSender(onLeft: CountBytes = () => undefined): (transfer: Transfer) => void {
   const free: Buffer[] = []
-  const take = () => free.pop() ?? Buffer.allocUnsafeSlow(bufferSize)
-  const give: Give = (buffer) => {
-    if (free.length < kept) free.push(buffer)
+  const pool: Pool = {
+    take: () => free.pop() ?? Buffer.allocUnsafeSlow(bufferSize),
+    give(buffer) {
+      if (free.length < kept) free.push(buffer)
+    },
   }
   return (transfer) => {
     const { from, to, done } = transfer
     const whole = to === undefined ? undefined : to - from
     if (whole === undefined) {
-      send(transfer, take(), give, () => undefined)
+      send(transfer, pool, () => undefined)
       return
     }
     onLeft(whole)
@@ -52,16 +59,15 @@ export function createSender(onLeft: CountBytes = () => undefined): (transfer: T
       onLeft(bytes - whole)
       done(bytes, error)
     }
-    send({ ...transfer, done: counted }, take(), give, (bytes) => onLeft(-bytes))
+    send({ ...transfer, done: counted }, pool, (bytes) => onLeft(-bytes))
   }
 }
 
-function send(transfer: Transfer, buffer: Buffer, give: Give, onSent: CountBytes): void {
+function send(transfer: Transfer, pool: Pool, onSent: CountBytes): void {
   const { res, content, from, to, done } = transfer
   const head = createHead(transfer)
+  const pieces = createPieces(content, pool)
   let position = from
-  /** A read or a write has the buffer. */
-  let busy = false
   let over = false
 
   function finish(error?: unknown): void {
@@ -70,8 +76,7 @@ function send(transfer: Transfer, buffer: Buffer, give: Give, onSent: CountBytes
     head.forget()
     res.off('close', closed)
     content.close()
-    // Whoever still has the buffer may write to it: it is left to the garbage collector.
-    if (!busy) give(buffer)
+    pieces.end()
     done(position - from, error)
   }
 
@@ -81,51 +86,35 @@ function send(transfer: Transfer, buffer: Buffer, give: Give, onSent: CountBytes
 
   function next(): void {
     try {
-      const wanted = to === undefined ? bufferSize : Math.min(bufferSize, to - position)
-      const part = wanted === bufferSize ? buffer : buffer.subarray(0, wanted)
-      const read = content.read(part, position, to)
-      if (typeof read === 'number') {
-        got(read)
-        return
-      }
-      busy = true
-      head.await()
-      read.then(gotLater, failed)
+      const piece = pieces.next(position, to)
+      if (piece instanceof Promise) {
+        head.await()
+        piece.then(got, finish)
+      } else got(piece)
     } catch (error) {
       finish(error)
     }
   }
 
-  function gotLater(bytes: number): void {
-    busy = false
-    if (over) give(buffer)
-    else got(bytes)
-  }
-
-  function failed(error: unknown): void {
-    busy = false
-    if (over) give(buffer)
-    else finish(error)
-  }
-
-  function got(bytes: number): void {
+  function got(piece: Loan | undefined): void {
+    if (over) {
+      piece?.giveBack()
+      return
+    }
     head.write()
-    if (bytes === 0) {
+    if (piece === undefined) {
       end()
       return
     }
-    position += bytes
-    onSent(bytes)
-    busy = true
-    res.write(bytes === bufferSize ? buffer : buffer.subarray(0, bytes), wrote)
-  }
-
-  function wrote(error?: Error | null): void {
-    busy = false
-    if (over) give(buffer)
-    else if (error) closed()
-    else if (position === to) end()
-    else next()
+    position += piece.bytes.length
+    onSent(piece.bytes.length)
+    res.write(piece.bytes, (error) => {
+      piece.giveBack()
+      if (over) return
+      if (error) closed()
+      else if (position === to) end()
+      else next()
+    })
   }
 
   function end(): void {
@@ -146,6 +135,58 @@ function send(transfer: Transfer, buffer: Buffer, give: Give, onSent: CountBytes
   content.onBroken?.(finish)
   // Also where no byte is wanted: only a read tells that an empty body is right.
   next()
+}
+
+/**
+ * What is sent, piece by piece: lent by the content, or read into a buffer that is taken once that is needed, and goes back
+ * to the pool when neither the transfer nor a read or a write under way has it any more.
+ */
+function createPieces(content: Transfer['content'], { take, give }: Pool) {
+  let buffer: Buffer | undefined
+  let isUsed = false
+  let isOver = false
+
+  function giveBack(): void {
+    isUsed = false
+    if (!isOver || buffer === undefined) return
+    give(buffer)
+    buffer = undefined
+  }
+
+  function read(position: number, to: number | undefined) {
+    if (isOver) return undefined
+    isUsed = true
+    buffer ??= take()
+    const part = to === undefined ? buffer : buffer.subarray(0, to - position)
+    const got = (bytes: number): Loan | undefined => {
+      if (bytes > 0) return { bytes: part.subarray(0, bytes), giveBack }
+      giveBack()
+      return undefined
+    }
+    const failed = (error: unknown): never => {
+      giveBack()
+      throw error
+    }
+    try {
+      const bytes = content.read(part, position, to)
+      return typeof bytes === 'number' ? got(bytes) : bytes.then(got, failed)
+    } catch (error) {
+      return failed(error)
+    }
+  }
+
+  return {
+    /** undefined: there is no more. */
+    next(position: number, to: number | undefined): Loan | undefined | Promise<Loan | undefined> {
+      const lent = content.lend?.(position, to) ?? false
+      const orRead = (loan: Loan | false) => (loan === false ? read(position, to) : loan)
+      return lent instanceof Promise ? lent.then(orRead) : orRead(lent)
+    },
+    end(): void {
+      isOver = true
+      if (!isUsed) giveBack()
+    },
+  }
 }
 
 /** The head goes out with the first byte, or when that takes long. */

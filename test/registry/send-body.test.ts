@@ -16,6 +16,7 @@ setFlagsFromString('--expose-gc')
 const collectGarbage = runInNewContext('gc') as () => void
 
 type Read = Large['read']
+type Lend = NonNullable<Large['lend']>
 
 interface Outcome {
   closed: number
@@ -24,7 +25,12 @@ interface Outcome {
 }
 
 /** Sends what `read` gives to everybody; `to` is behind the last byte. */
-async function serve(t: Test, read: (req: IncomingMessage) => Read, range: [number, number?]) {
+async function serve(
+  t: Test,
+  read: (req: IncomingMessage) => Read,
+  range: [number, number?],
+  lend?: Lend,
+) {
   const inFlight = { now: 0, most: 0 }
   const send = createSender((change) => {
     inFlight.now += change
@@ -39,6 +45,7 @@ async function serve(t: Test, read: (req: IncomingMessage) => Read, range: [numb
       mediaType: 'a/b',
       size: undefined,
       read: read(req),
+      ...(lend !== undefined && { lend }),
       close: () => void (outcome.closed += 1),
     }
     send({
@@ -90,6 +97,35 @@ t.test('a part is sent to its end and no further', async (t) => {
   t.equal(text.split('HTTP/1.1 200 OK').length, 3, 'two answers')
   t.equal(text.replaceAll(/HTTP[^]*?\r\n\r\n/g, ''), '0'.repeat(20), 'and nothing beside them')
   t.same(outcome, { closed: 2, begun: 2, done: [{ bytes: 10 }, { bytes: 10 }] })
+})
+
+t.test('what is lent is sent as it is, and given back once', async (t) => {
+  const loans = { taken: 0, back: 0 }
+  const bytes = Buffer.alloc(10, '1')
+  const lend: Lend = (position) => {
+    if (position === 10) return false
+    const loan = { bytes, giveBack: () => void (loans.back += 1) }
+    loans.taken += 1
+    return position === 0 ? loan : wait(5, loan)
+  }
+  const read: Read = (buffer) => buffer.fill('0', 0, 10).length && 10
+  const whole = await serve(t, () => read, [0, 30], lend)
+  t.match(await talk(whole.port, 1, /1{10}$/), /1{10}0{10}1{10}$/, 'what is not lent is read')
+  t.same(whole.outcome, { closed: 1, begun: 1, done: [{ bytes: 30 }] })
+  t.same(loans, { taken: 2, back: 2 })
+
+  const gone = Promise.withResolvers<Awaited<ReturnType<Lend>>>()
+  const left = await serve(
+    t,
+    () => read,
+    [0, 30],
+    () => gone.promise,
+  )
+  await talk(left.port, 1, /never/, 20)
+  await until(() => left.outcome.closed === 1)
+  gone.resolve({ bytes, giveBack: () => void (loans.back += 1) })
+  await until(() => loans.back === 3)
+  t.match(left.outcome, { closed: 1, begun: 0 }, 'also to a client that has left')
 })
 
 t.test('content that ends early does not end as if it were whole', async (t) => {

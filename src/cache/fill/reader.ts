@@ -1,7 +1,7 @@
 // One reader of a growing file: at its own offset, waiting where it has caught up.
 import { GatewayError } from '../../errors.ts'
 import type { Place } from '../../oci/place.ts'
-import type { Large } from '../cache.ts'
+import type { Large, Loan } from '../cache.ts'
 import type { FarReads } from './far-reads.ts'
 import type { Growth } from './growth.ts'
 
@@ -10,7 +10,7 @@ import type { Growth } from './growth.ts'
  * where it is far ahead; broken off, it holds nothing up any more.
  */
 export interface Reader extends Required<
-  Pick<Large, 'read' | 'onBroken' | 'isPassedOn' | 'close'>
+  Pick<Large, 'read' | 'lend' | 'onBroken' | 'isPassedOn' | 'close'>
 > {
   position: () => number
   /** It waits for the download. */
@@ -22,8 +22,8 @@ export interface Reader extends Required<
 }
 
 interface Waiting {
-  buffer: Buffer
-  resolve: (bytes: number | Promise<number>) => void
+  /** Whether it has been told what it waits for. */
+  look: () => boolean
   reject: (error: unknown) => void
 }
 
@@ -48,14 +48,43 @@ export function createReader(growth: () => Growth, farReads: FarReads, place: Pl
     return come === undefined && read === 0 ? undefined : read
   }
 
+  function lendNext(end: number | undefined): Loan | false | undefined {
+    const limit = limitAt(growth(), at)
+    if (limit === undefined) return ahead.isFetching() ? false : undefined
+    const loan = growth().file?.tail.lend(at, Math.min(limit, end ?? limit))
+    if (loan === undefined || limit === at) return false
+    ahead.leave()
+    at += loan.bytes.length
+    moved()
+    return loan
+  }
+
+  /** What `take` gives, now or when there is something to take. */
+  function taken<T>(
+    take: () => T | Promise<T> | undefined,
+    position: number,
+    end: number | undefined,
+  ): T | Promise<T> {
+    at = position
+    if (broken !== undefined) throw broken
+    const now = take()
+    if (now !== undefined) return now
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        const later = take()
+        if (later !== undefined) resolve(later)
+        return later !== undefined
+      }
+      waiting = { look, reject }
+      ahead.look(position, end)
+    })
+  }
+
   function wake(): void {
     if (waiting === undefined) return
-    const { buffer, resolve, reject } = waiting
+    const { look, reject } = waiting
     try {
-      const read = readNext(buffer)
-      if (read === undefined) return
-      waiting = undefined
-      resolve(read)
+      if (look()) waiting = undefined
     } catch (error) {
       waiting = undefined
       ahead.leave()
@@ -67,16 +96,8 @@ export function createReader(growth: () => Growth, farReads: FarReads, place: Pl
     position: () => at,
     isWaiting: () => waiting !== undefined && !ahead.isFetching(),
     wake,
-    read(buffer, position, end) {
-      at = position
-      if (broken !== undefined) throw broken
-      const read = readNext(buffer)
-      if (read !== undefined) return read
-      return new Promise((resolve, reject) => {
-        waiting = { buffer, resolve, reject }
-        ahead.look(position, end)
-      })
-    },
+    read: (buffer, position, end) => taken(() => readNext(buffer), position, end),
+    lend: (position, end) => taken(() => lendNext(end), position, end),
     onBroken: (listener) => void (onBroken = listener),
     isPassedOn: ahead.isUsed,
     breakOff(error) {
@@ -98,22 +119,35 @@ export function createReader(growth: () => Growth, farReads: FarReads, place: Pl
 
 /** undefined: the bytes at `position` have yet to come, or to be verified. */
 function readNow(
-  { file, size, isVerified, failure }: Growth,
+  growth: Growth,
   buffer: Buffer,
   position: number,
 ): number | Promise<number> | undefined {
+  const limit = limitAt(growth, position)
+  if (limit === undefined || limit === position) return limit === undefined ? undefined : 0
+  return growth.file?.tail.read(buffer, position, limit)
+}
+
+/**
+ * Offset behind what can be read from `position` on, which it is itself at the end; undefined: those bytes have yet to
+ * come, or to be verified.
+ */
+function limitAt(
+  { file, size, isVerified, failure }: Growth,
+  position: number,
+): number | undefined {
   if (failure !== undefined) throw failure
   if (file === undefined) return undefined
   const { tail } = file
   const end = tail.end()
   // The last byte is withheld: nobody completes what is not verified.
   const limit = isVerified || (size !== undefined && end < size) ? end : end - 1
-  if (position >= limit) return isVerified ? 0 : undefined
+  if (position >= limit) return isVerified ? position : undefined
   if (tail.isGone(position)) {
     throw new GatewayError(
       'UNAVAILABLE',
       'the cache cannot store, and this part has gone by; ask again',
     )
   }
-  return tail.read(buffer, position, limit)
+  return limit
 }

@@ -42,7 +42,7 @@ export function createReaders(
 
   function follow(place: Place): Large {
     const reader = createReader(growth, farReads, place)
-    const { read, onBroken, isPassedOn } = reader
+    const { read, lend, onBroken, isPassedOn } = reader
     readers.add(reader)
     isNew = false
     if (place.isBackground === true) patient.add(reader)
@@ -54,6 +54,7 @@ export function createReaders(
         return growth().size
       },
       read,
+      lend,
       onBroken,
       isPassedOn,
       close() {

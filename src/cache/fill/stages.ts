@@ -1,6 +1,7 @@
 // The stages of a download that are in memory, in order. Their buffers go from one download to the next: new ones are
 // outside of the heap, and their sum starts full collections.
 import { joined } from '../../oci/body-collector.ts'
+import type { Loan } from '../cache.ts'
 
 export interface FillStage {
   buffer: Buffer
@@ -10,6 +11,10 @@ export interface FillStage {
   flushed: number
   /** Writes under way. */
   writes: number
+  /** Readers who have it on loan. */
+  loans: number
+  /** It is not one of the stages any more. */
+  isGone: boolean
 }
 
 export interface Stages {
@@ -25,14 +30,17 @@ export interface Stages {
   shift: (position: number) => void
   /** Copies from `position` on, at most to `limit`: the number of bytes. */
   read: (buffer: Buffer, position: number, limit: number) => number
+  /** The same without a copy; undefined where that is not in memory. */
+  lend: (position: number, limit: number) => Loan | undefined
   /** All of it, where it is in memory as a whole; takes no more than its bytes. */
   whole: () => Buffer | undefined
 }
 
-const stageBytes = 256 * 1024
+export const stageBytes = 256 * 1024
 /** Buffers kept for the next downloads: eight have some four each. */
 const kept = 32
 const spare: Buffer[] = []
+const unused = { filled: 0, flushed: 0, writes: 0, loans: 0, isGone: false }
 
 /**
  * @param size bytes of the content, as far as it is known
@@ -47,12 +55,15 @@ export function createStages(size: number | undefined, isSmall: boolean): Stages
     const last = stages.at(-1)
     if (last !== undefined && last.filled < last.buffer.length) return last
     const length = Math.min(stageBytes, Math.max(1, (size ?? Infinity) - next))
-    const buffer =
-      (length === stageBytes ? spare.pop() : undefined) ?? Buffer.allocUnsafeSlow(length)
-    const stage = { buffer, start: next, filled: 0, flushed: 0, writes: 0 }
+    const buffer = length === stageBytes ? takeStageBuffer() : Buffer.allocUnsafeSlow(length)
+    const stage = { ...unused, buffer, start: next }
     next += length
     stages.push(stage)
     return stage
+  }
+
+  function holding(position: number): FillStage | undefined {
+    return stages.find(({ start, flushed }) => position < start + flushed)
   }
 
   return {
@@ -68,14 +79,28 @@ export function createStages(size: number | undefined, isSmall: boolean): Stages
         const { buffer, start, flushed, writes } = first
         if (isSmall || writes > 0 || flushed < buffer.length || start + flushed > position) return
         stages.shift()
-        if (buffer.length === stageBytes && spare.length < kept) spare.push(buffer)
+        first.isGone = true
+        reuse(first)
       }
     },
     read(buffer, position, limit) {
-      const stage = stages.find(({ start, flushed }) => position < start + flushed)
+      const stage = holding(position)
       if (stage === undefined) return 0
       const end = Math.min(stage.flushed, limit - stage.start)
       return stage.buffer.copy(buffer, 0, position - stage.start, end)
+    },
+    lend(position, limit) {
+      const stage = holding(position)
+      if (stage === undefined || position < stage.start) return undefined
+      stage.loans += 1
+      const end = Math.min(stage.flushed, limit - stage.start)
+      return {
+        bytes: stage.buffer.subarray(position - stage.start, end),
+        giveBack() {
+          stage.loans -= 1
+          reuse(stage)
+        },
+      }
     },
     whole() {
       if (size === 0) return Buffer.alloc(0)
@@ -86,4 +111,18 @@ export function createStages(size: number | undefined, isSmall: boolean): Stages
       return isSmall && filled === buffer.length ? buffer : joined([buffer.subarray(0, filled)])
     },
   }
+}
+
+/** For the next download, once nobody has it any more. */
+function reuse({ buffer, loans, isGone }: FillStage): void {
+  if (isGone && loans === 0 && buffer.length === stageBytes) giveStageBuffer(buffer)
+}
+
+export function takeStageBuffer(): Buffer {
+  return spare.pop() ?? Buffer.allocUnsafeSlow(stageBytes)
+}
+
+/** @param buffer what nobody has any more */
+export function giveStageBuffer(buffer: Buffer): void {
+  if (spare.length < kept) spare.push(buffer)
 }

@@ -6,7 +6,9 @@
 import { read, readSync, write } from 'node:fs'
 import type { Hash } from 'node:crypto'
 import { promisify } from 'node:util'
+import type { Loan } from '../cache.ts'
 import { checked } from '../disk/open-file.ts'
+import { createRereads } from './rereads.ts'
 import { createStages, type FillStage } from './stages.ts'
 
 const readAsync = promisify(read)
@@ -27,6 +29,8 @@ export interface Tail {
   hasGap: () => boolean
   /** Copies from `position` on, at most to `limit`: the number of bytes. */
   read: (buffer: Buffer, position: number, limit: number) => number | Promise<number>
+  /** The same without a copy, where that takes no thread. */
+  lend: (position: number, limit: number) => Loan | undefined
   /** Readers have moved on, which makes room where storing has failed. */
   moved: () => void
   /** All of it, where it is in memory as a whole; takes no more than its bytes. */
@@ -62,6 +66,7 @@ export function createTail(options: TailOptions): Tail {
   const { fd, hash, size, smallLimit, onFlush } = options
   const queue = createWriteQueue(fd ?? -1)
   const list = createStages(size, size !== undefined && size <= smallLimit)
+  const reread = createRereads(fd ?? -1)
   let storing = fd !== undefined
   /** So much of the content is in the file; counts once storing has failed. */
   let storedEnd = 0
@@ -131,6 +136,11 @@ export function createTail(options: TailOptions): Tail {
       if (fd === undefined || position >= end) return list.read(buffer, position, limit)
       const length = Math.min(buffer.length, end - position)
       return readPart(fd, buffer, position, length, list.end() - position < recentBytes)
+    },
+    lend(position, limit) {
+      if (position >= list.start()) return list.lend(position, limit)
+      if (list.end() - position >= recentBytes) return undefined
+      return reread(position, Math.min(limit, fileEnd()))
     },
     moved() {
       if (!storing) makeRoom()

@@ -26,6 +26,19 @@ t.test('a buffer goes to the next download, once it is written and read', async 
   t.equal(createStages(undefined, false).current().buffer, stage.buffer)
 })
 
+t.test('a buffer on loan goes nowhere before it is given back', async (t) => {
+  const stages = createStages(2 * size, false)
+  const { buffer } = fill(stages, 'a')
+  const [first, second] = [stages.lend(0, size), stages.lend(size - 2, size - 1)]
+  stages.shift(Infinity)
+  t.equal(stages.lend(0, size), undefined, 'it is not lent any more')
+  first?.giveBack()
+  t.not(fill(createStages(undefined, false), 'b').buffer, buffer)
+  t.equal(second?.bytes.toString(), 'a')
+  second?.giveBack()
+  t.equal(createStages(undefined, false).current().buffer, buffer)
+})
+
 t.test('what is kept is not in a buffer that goes on', async (t) => {
   // Of unknown size, and of one that is told, but too large to stay in memory.
   for (const told of [undefined, size]) {
