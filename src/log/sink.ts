@@ -1,6 +1,6 @@
 // Lines on their way to a file or a pipe: gathered in buffers, written one after the other in the
 // background, so that whoever logs never waits for whoever reads.
-import { write, writeSync } from 'node:fs'
+import { write, writev, writeSync } from 'node:fs'
 
 export interface LineSink {
   /** Takes one line with its end. */
@@ -15,6 +15,13 @@ export interface LineSink {
 
 /** Bytes gathered for one write: one for each line would cost more than the request that it tells of. */
 const bufferSize = 16 * 1024
+/**
+ * Buffers of one write, at most. Each write takes a turn of the event loop, in which hundreds of busy connections
+ * fill a dozen: written one by one they would pile up, and lines be lost, however fast the reader is.
+ */
+const mostAtOnce = 64
+/** Buffers kept for what comes next: as many as such a turn fills. */
+const mostSpare = 16
 /** Bytes that wait for a reader that takes none; what comes on top is lost, and counted. */
 const mostWaiting = 16 * 2 ** 20
 /** How long to wait where a pipe is full, ms. */
@@ -78,27 +85,34 @@ export function createSink(fd: number, onLost: (lines: number) => string): LineS
   }
 }
 
-/** Writes buffers one after the other, and gives them back when they are written. */
+/** Bytes of a buffer that are to be written yet. */
+interface Piece {
+  buffer: Buffer
+  from: number
+  to: number
+}
+
+/** Writes buffers one after the other, as many at once as there are, and gives them back when they are written. */
 function createWriter(fd: number) {
-  const spare: Buffer[] = []
-  /** In order; the first one is being written. */
-  const queue: { buffer: Buffer; from: number; to: number }[] = []
-  let waiting = 0
-  let isBusy = false
+  const queue = createQueue()
+  /** Those at its front that are being written. */
+  let busy = 0
   let isClosed = false
   let retry: NodeJS.Timeout | undefined
 
   function next(): void {
-    const [first] = queue
-    if (isBusy || retry !== undefined || first === undefined) return
-    isBusy = true
-    write(fd, first.buffer, first.from, first.to - first.from, null, wrote)
+    const first = queue.first()
+    if (busy > 0 || retry !== undefined || first === undefined) return
+    const pieces = queue.front(mostAtOnce)
+    busy = pieces.length
+    if (busy === 1) write(fd, first.buffer, first.from, first.to - first.from, null, wrote)
+    else writev(fd, pieces.map(viewOf), null, wrote)
   }
 
   function wrote(error: NodeJS.ErrnoException | null, bytes: number): void {
-    isBusy = false
-    if (error === null) advance(bytes)
-    else if (error.code !== 'EAGAIN') drop()
+    busy = 0
+    if (error === null) queue.advance(bytes)
+    else if (error.code !== 'EAGAIN') queue.drop()
     else if (!isClosed) retry = setTimeout(again, retryAfter)
     goOn()
   }
@@ -113,36 +127,20 @@ function createWriter(fd: number) {
     else next()
   }
 
-  /** So many bytes of the first buffer are written. */
-  function advance(bytes: number): void {
-    const [first] = queue
-    if (first === undefined) return
-    first.from += bytes
-    waiting -= bytes
-    if (first.from < first.to) return
-    queue.shift()
-    if (spare.length === 0 && first.buffer.length === bufferSize) spare.push(first.buffer)
-  }
-
-  function drop(): void {
-    const [first] = queue
-    if (first !== undefined) advance(first.to - first.from)
-  }
-
   /** What is being written goes first: its end comes back here. */
   function writeAll(): void {
-    if (isBusy) return
-    for (let tries = 0; queue[0] !== undefined;) {
-      const { buffer, from, to } = queue[0]
+    if (busy > 0) return
+    let tries = 0
+    for (let first = queue.first(); first !== undefined; first = queue.first()) {
       try {
-        advance(writeSync(fd, buffer, from, to - from))
+        queue.advance(writeSync(fd, first.buffer, first.from, first.to - first.from))
         tries = 0
       } catch (error) {
         const isFull = (error as NodeJS.ErrnoException).code === 'EAGAIN'
         if (isFull && tries < lastTries) {
           tries += 1
           Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, retryAfter)
-        } else drop()
+        } else queue.drop()
       }
     }
   }
@@ -154,19 +152,61 @@ function createWriter(fd: number) {
   }
 
   return {
-    empty: (): Buffer => spare.pop() ?? Buffer.allocUnsafeSlow(bufferSize),
-    waiting: () => waiting,
+    empty: queue.empty,
+    waiting: queue.waiting,
     /** @param length bytes of `buffer`, which is the writer's from now on */
     write(buffer: Buffer, length: number): void {
       queue.push({ buffer, from: 0, to: length })
-      waiting += length
       goOn()
     },
     close,
     exit(): void {
-      if (isBusy) drop()
-      isBusy = false
+      for (; busy > 0; busy -= 1) queue.drop()
       close()
     },
   }
+}
+
+/** What is to be written, in order; buffers that are written serve again. */
+function createQueue() {
+  const spare: Buffer[] = []
+  const pieces: Piece[] = []
+  let waiting = 0
+
+  /** So many bytes are written. */
+  function advance(bytes: number): void {
+    waiting -= bytes
+    for (let left = bytes; pieces[0] !== undefined;) {
+      const [first] = pieces
+      const size = first.to - first.from
+      if (left < size) {
+        first.from += left
+        return
+      }
+      left -= size
+      pieces.shift()
+      const isKept = spare.length < mostSpare && first.buffer.length === bufferSize
+      if (isKept) spare.push(first.buffer)
+    }
+  }
+
+  return {
+    empty: (): Buffer => spare.pop() ?? Buffer.allocUnsafeSlow(bufferSize),
+    waiting: () => waiting,
+    first: () => pieces[0],
+    front: (most: number) => pieces.slice(0, most),
+    push(piece: Piece): void {
+      pieces.push(piece)
+      waiting += piece.to - piece.from
+    },
+    advance,
+    drop(): void {
+      const [first] = pieces
+      if (first !== undefined) advance(first.to - first.from)
+    },
+  }
+}
+
+function viewOf({ buffer, from, to }: Piece): Buffer {
+  return buffer.subarray(from, to)
 }

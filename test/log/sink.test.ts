@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process'
 import { constants, openSync, closeSync, readFileSync, readSync } from 'node:fs'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { createSink } from '../../src/log/sink.ts'
 
@@ -101,6 +101,23 @@ t.test('a full pipe is waited for, and parts of writes go on where they ended', 
   }
   t.ok(Buffer.concat(taken).equals(expected))
 })
+
+t.test(
+  'what one turn of the event loop fills goes out in one write, so that nothing piles up',
+  async (t) => {
+    const { sink, read } = open(t)
+    const turn = lines(2400)
+    for (let n = 0; n < 100; n += 1) {
+      for (const line of turn) sink.write(line)
+      await nextTurn()
+    }
+    sink.close()
+    await delay(100)
+    const expected = turn.join('').repeat(100)
+    t.ok(Buffer.byteLength(expected) > 20 * 2 ** 20, 'more than may wait for a reader')
+    t.ok(read() === expected)
+  },
+)
 
 t.test('at the end a full pipe is waited for as well, but not for ever', async (t) => {
   const { sink, take } = openPipe(t)
