@@ -30,6 +30,7 @@ import { connectionsOf, trackConnections, transportOf } from './connections.ts'
 import { inTurn } from './pipeline.ts'
 import { takeProxyHeaders } from './proxy-protocol.ts'
 import { endSlowReaders } from './slow-readers.ts'
+import { growYoungGeneration } from './young-generation.ts'
 
 export type ListenerServer = HttpServer | HttpsServer
 
@@ -93,7 +94,13 @@ const bounds = {
 export function createServer(config: ListenerConfig, options: ServerOptions): ListenerServer {
   const plain = isPlain(config)
   const reporter = createConnectionReporter(options)
-  const server = plain ? createPlain(options, reporter) : createSecure(config, options, reporter)
+  const grow = growYoungGeneration(() => connectionsOf(server).ready.size)
+  const handler: RequestListener = (req, res) => {
+    grow()
+    options.handler(req, res)
+  }
+  const own = { ...options, handler }
+  const server = plain ? createPlain(own, reporter) : createSecure(config, own, reporter)
   server.on('drop', reporter.dropped)
   trackConnections(server, { secure: !plain, limits: options.limits, onEnded: reporter.ended })
   const { ready, handshakes } = connectionsOf(server)
