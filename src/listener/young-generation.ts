@@ -2,7 +2,7 @@
 //
 // A response lives until the turn of the event loop is over in which it was written. With 500 busy connections
 // that is through seven collections of 1 MiB, and what lives through two is kept until the next full one: 3 KiB of
-// each request, 90 MiB in a second. Where a whole turn fits in, it is a twentieth of that.
+// each request, 90 MiB in a second. Where a whole turn fits in, it is a twentieth of that. docs/adr/0038-young-generation.md.
 import { getHeapSpaceStatistics, setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
