@@ -51,7 +51,6 @@ export function createReader(growth: () => Growth, farReads: FarReads, place: Pl
   function lendNext(end: number | undefined): Loan | false | undefined {
     const limit = limitAt(growth(), at)
     if (limit === undefined) return ahead.isFetching() ? false : undefined
-    if (limit === at) return false
     const loan = growth().file?.tail.lend(at, Math.min(limit, end ?? limit))
     if (loan === undefined) return false
     ahead.leave()

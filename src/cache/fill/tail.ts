@@ -138,6 +138,7 @@ export function createTail(options: TailOptions): Tail {
       return readPart(fd, buffer, position, length, list.end() - position < recentBytes)
     },
     lend(position, limit) {
+      if (position >= limit) return undefined
       if (position >= list.start()) return list.lend(position, limit)
       if (list.end() - position >= recentBytes) return undefined
       return reread(position, Math.min(limit, fileEnd()))
