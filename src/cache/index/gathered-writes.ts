@@ -4,7 +4,7 @@ import type { Index } from './content-index.ts'
 /** Writes that wait for a disk with room, or for another process to be done. */
 const maxWaiting = 10_000
 /**
- * Writes within so many ms, and so many of them at most, are one transaction: 0.88x of the CPU of a cold image of
+ * Writes within so many ms, and so many of them at most, are one transaction: 0.90x of the CPU of a cold image of
  * tiny objects. A process that is killed meanwhile forgets what it has just stored.
  */
 const gatherFor = 10

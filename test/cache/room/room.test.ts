@@ -2,9 +2,9 @@ import { readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pino } from 'pino'
 import t, { type Test } from 'tap'
-import { openIndex } from '../../../src/cache/index/content-index.ts'
+import { openIndex, type Index } from '../../../src/cache/index/content-index.ts'
 import { createRemovals } from '../../../src/cache/room/removals.ts'
-import { createRoom } from '../../../src/cache/room/room.ts'
+import { createRoom, type RoomOptions } from '../../../src/cache/room/room.ts'
 import { createStorageProblems } from '../../../src/cache/storage-problems.ts'
 import { openStore } from '../../../src/cache/store.ts'
 import type { SampleContent } from '../../../src/demo/sample-image.ts'
@@ -219,6 +219,28 @@ t.test('a length that nobody says is that of the manifest', async (t) => {
   t.ok(storedBytes(dir) <= 1.7 * mebibyte)
 })
 
+/** A room beside an index alone: nothing is on a disk, and all that is there may go. */
+function roomBeside(index: () => Index, options: Partial<RoomOptions>) {
+  const log = pino({ level: 'silent' })
+  return createRoom({
+    index,
+    removals: createRemovals({
+      store: { takeOut: () => async () => undefined },
+      index,
+      isBusy: () => false,
+      isArriving: () => false,
+      onGone: () => undefined,
+    }),
+    limits: { maxBytes: 100, minFree: 0 },
+    freeBytes: () => Infinity,
+    flush: () => undefined,
+    storageProblems: createStorageProblems(log, () => undefined),
+    log,
+    metrics: { evicted: () => undefined, uncached: () => undefined },
+    ...options,
+  })
+}
+
 t.test('while the index lacks what the files say, nothing goes', async (t) => {
   const dir = t.testdir()
   openStore(dir).close()
@@ -229,21 +251,8 @@ t.test('while the index lacks what the files say, nothing goes', async (t) => {
   let lacksFacts = true
   const now = () => ({ ...index, lacksFacts: () => lacksFacts })
   const uncached: string[] = []
-  const log = pino({ level: 'silent' })
-  const room = createRoom({
-    index: now,
-    removals: createRemovals({
-      store: { takeOut: () => async () => undefined },
-      index: now,
-      isBusy: () => false,
-      isArriving: () => false,
-      onGone: () => undefined,
-    }),
+  const room = roomBeside(now, {
     limits: { maxBytes: 120, minFree: 0 },
-    freeBytes: () => Infinity,
-    flush: () => undefined,
-    storageProblems: createStorageProblems(log, () => undefined),
-    log,
     metrics: { evicted: () => undefined, uncached: (cause) => void uncached.push(cause) },
   })
   t.ok(await room.reserve(10), 'what fits is kept')
@@ -264,28 +273,17 @@ t.test(
     t.teardown(() => index.close())
     let looks = 0
     let free = 1000
-    const log = pino({ level: 'silent' })
-    const room = createRoom({
-      index: () => index,
-      removals: createRemovals({
-        store: { takeOut: () => async () => undefined },
-        index: () => index,
-        isBusy: () => false,
-        isArriving: () => false,
-        onGone: () => undefined,
-      }),
+    const room = roomBeside(() => index, {
       limits: { maxBytes: 10_000, minFree: 100 },
       freeBytes() {
         looks += 1
         return free
       },
-      flush: () => undefined,
-      storageProblems: createStorageProblems(log, () => undefined),
-      log,
-      metrics: { evicted: () => undefined, uncached: () => undefined },
     })
-    for (let number = 0; number < 10; number += 1) t.ok(await room.reserve(10))
+    // At once: what is plenty is so for a moment.
+    const granted = Array.from({ length: 10 }, () => room.reserve(10))
     t.equal(looks, 1)
+    for (const one of granted) t.ok(await one)
     free = 300
     t.equal(await room.reserve(450), undefined, 'more than half of what was left')
     t.ok(await room.reserve(50))
@@ -301,21 +299,8 @@ t.test('an index that cannot be read keeps nothing from being stored', async (t)
   index.close()
   const noted: string[] = []
   const log = pino({ level: 'silent' })
-  const room = createRoom({
-    index: () => index,
-    removals: createRemovals({
-      store: { takeOut: () => async () => undefined },
-      index: () => index,
-      isBusy: () => false,
-      isArriving: () => false,
-      onGone: () => undefined,
-    }),
-    limits: { maxBytes: 100, minFree: 0 },
-    freeBytes: () => Infinity,
-    flush: () => undefined,
+  const room = roomBeside(() => index, {
     storageProblems: createStorageProblems(log, (cause) => void noted.push(cause)),
-    log,
-    metrics: { evicted: () => undefined, uncached: () => undefined },
   })
   t.ok(await room.reserve(10))
   t.equal(await room.reserve(200), undefined)
